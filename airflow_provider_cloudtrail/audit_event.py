@@ -1,0 +1,213 @@
+"""
+The audit table and its two companions: columns, types and what each means.
+
+This is the contract between the two wings of the house: ``trail`` produces these rows, ``warehouse``
+stores them, neither knows the other. Every table is defined once, by the named tuple of its row; the
+SQL type of a column follows from the type of its field, ``NOT NULL`` from the absence of ``None``.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from functools import cache
+from typing import Annotated, NamedTuple, NewType
+
+JsonText = NewType("JsonText", str)
+"""Text that is one valid JSON value."""
+
+RawJson = NewType("RawJson", str)
+"""Text that is one JSON value and is to be stored as it is, without re-ordering or re-formatting."""
+
+
+class ColumnKind(Enum):
+    """What a column holds; each warehouse maps these to the types of its engine."""
+
+    KEY = "key"
+    """Text that identifies the row, at most :data:`MAX_KEY_LENGTH` characters."""
+    TEXT = "text"
+    INTEGER = "integer"
+    """Signed 64-bit integer."""
+    BOOLEAN = "boolean"
+    TIMESTAMP = "timestamp"
+    """A moment in UTC, microseconds."""
+    JSON = "json"
+    RAW_JSON = "raw_json"
+
+
+MAX_KEY_LENGTH = 700
+"""Longest key in characters: an S3 URI of a log file has fewer, and every engine can index as many."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """
+    A column of one of the tables.
+
+    :param name: name of the column, the same in every engine.
+    :param kind: what it holds.
+    :param required: whether it is never null.
+    :param meaning: one sentence for documentation and users.
+    """
+
+    name: str
+    kind: ColumnKind
+    required: bool
+    meaning: str
+
+
+class AuditEvent(NamedTuple):
+    """One row of ``<table>``: one CloudTrail event, whatever the number of files it was delivered in."""
+
+    event_id: Annotated[str, "CloudTrail's eventID; for records without one derived-<hash of the record>"]
+    event_time: Annotated[datetime, "when the request completed, by the clock of the service"]
+    event_source: Annotated[str | None, "service that was called, such as airflow.amazonaws.com"]
+    event_name: Annotated[str | None, "API action, such as CreateCliToken"]
+    event_category: Annotated[str | None, "Management, Data, NetworkActivity or Insight"]
+    event_type: Annotated[str | None, "AwsApiCall, AwsServiceEvent, AwsConsoleSignIn and others"]
+    event_version: Annotated[str | None, "version of the record format; 1.10 is newer than 1.9"]
+    aws_region: Annotated[str | None, "Region that the request was made to"]
+    recipient_account_id: Annotated[str | None, "account that received the event"]
+    environment_name: Annotated[str | None, "MWAA environment, or MWAA Serverless workflow, concerned"]
+    environment_arn: Annotated[str | None, "its ARN, as recorded or put together from Region, account and name"]
+    actor_kind: Annotated[
+        str,
+        "root, iam_user, temporary_credentials, aws_service, aws_account (of somebody else), directory, unknown",
+    ]
+    actor_arn: Annotated[str | None, "ARN of the caller"]
+    actor_account_id: Annotated[str | None, "account of the caller"]
+    actor_principal_id: Annotated[str | None, "unique id of the caller"]
+    actor_user_name: Annotated[str | None, "name of the user, or of the role behind temporary credentials"]
+    actor_session_name: Annotated[str | None, "role session name, often the person or the program"]
+    session_issuer_arn: Annotated[str | None, "role or user that the temporary credentials came from"]
+    access_key_id: Annotated[str | None, "access key that signed the request"]
+    mfa_authenticated: Annotated[bool | None, "whether the session was opened with MFA; null if not said"]
+    identity_center_user_id: Annotated[str | None, "IAM Identity Center user on whose behalf the call was made"]
+    invoked_by: Annotated[str | None, "AWS service that made the call"]
+    source_ip_address: Annotated[str | None, "IP address, or DNS name of an AWS service, as recorded"]
+    user_agent: Annotated[str | None, "program that made the call"]
+    outcome: Annotated[str, "success, denied or error"]
+    error_code: Annotated[str | None, "error code of the service, as recorded (200 can be a success)"]
+    error_message: Annotated[str | None, "error text, also where it was recorded in the response"]
+    read_only: Annotated[bool | None, "whether the action changes nothing (InvokeRestApi is never marked so)"]
+    management_event: Annotated[bool | None, "whether it is a management event; null in old records"]
+    rest_method: Annotated[str | None, "HTTP method of a call to the Airflow REST API (InvokeRestApi)"]
+    rest_path: Annotated[str | None, "path of that call"]
+    rest_status_code: Annotated[int | None, "HTTP status that the Airflow REST API answered"]
+    request_id: Annotated[str | None, "request id of the service"]
+    shared_event_id: Annotated[str | None, "same in the copies of one action that several accounts received"]
+    request_parameters: Annotated[JsonText | None, "parameters of the request"]
+    response_elements: Annotated[JsonText | None, "answer of the service; null for most reads"]
+    resources: Annotated[JsonText | None, "resources that the service named"]
+    raw_event: Annotated[RawJson, "the record as delivered; secrets are replaced by ***, NUL is left out"]
+    redacted: Annotated[int, "number of secret values that were replaced in this row"]
+    log_file_uri: Annotated[str, "log file that the row was read from"]
+    log_file_index: Annotated[int, "position of the record in that file, from 0"]
+    delivered_at: Annotated[datetime, "stamp in the name of the log file"]
+    loaded_at: Annotated[datetime, "when the row was loaded"]
+    loaded_by: Annotated[str | None, "DAG, task and run that loaded it"]
+
+
+class LedgerEntry(NamedTuple):
+    """One row of ``<table>_files``: one log file that was read, and what became of its records."""
+
+    log_file_uri: Annotated[str, "S3 URI of the log file"]
+    etag: Annotated[str | None, "ETag of the object that was read"]
+    size_bytes: Annotated[int | None, "size of the object in bytes, compressed"]
+    sha256: Annotated[str | None, "SHA-256 (hex) of the uncompressed bytes that were read"]
+    account_id: Annotated[str, "account in the key"]
+    region: Annotated[str, "Region in the key"]
+    delivered_at: Annotated[datetime, "stamp in the name of the log file"]
+    records: Annotated[int | None, "records in the file; null if it was not parsed"]
+    loaded: Annotated[int | None, "rows of the table that came from this file"]
+    duplicate: Annotated[int | None, "selected events that another file, or an earlier record, brought already"]
+    filtered: Annotated[int | None, "records that were not selected"]
+    quarantined: Annotated[int | None, "records that could not be read and are in quarantine"]
+    status: Annotated[str, "loaded, no_match (no wanted event source in its bytes: not parsed) or quarantined"]
+    reason: Annotated[str | None, "why the whole file is in quarantine"]
+    selection: Annotated[str, "what was selected; a run that wants more reads the file again"]
+    loaded_at: Annotated[datetime, "when this entry was written"]
+    loaded_by: Annotated[str | None, "DAG, task and run that wrote it"]
+    digest_uri: Annotated[str | None, "signed digest that lists the file"]
+    digest_status: Annotated[str | None, "what the comparison with the digest gave"]
+    verified_at: Annotated[datetime | None, "when it was compared"]
+
+
+class QuarantineEntry(NamedTuple):
+    """One row of ``<table>_quarantine``: a record, or a whole file, that could not be read."""
+
+    log_file_uri: Annotated[str, "S3 URI of the log file"]
+    record_index: Annotated[int | None, "position of the record from 0; null: the whole file"]
+    reason: Annotated[str, "what is wrong with it, without any value of the record"]
+    raw: Annotated[str | None, "the record as text, secrets scrubbed; null for whole files, which stay in the bucket"]
+    quarantined_at: Annotated[datetime, "when it was put here"]
+
+
+class KnownFile(NamedTuple):
+    """
+    What a run must know of a file that was read before; the fields are those of :class:`LedgerEntry`.
+
+    Equal to the ledger's present state exactly if nobody has read the file again in between.
+    """
+
+    log_file_uri: str
+    etag: str | None
+    status: str
+    reason: str | None
+    selection: str
+    loaded: int | None
+
+
+@dataclass
+class FileRows:
+    """
+    What one log file gives to the warehouse; it is stored as a whole or not at all.
+
+    :param entry: its ledger entry; ``loaded`` and ``duplicate`` are filled in by the warehouse.
+    :param events: its selected events, in the order of the file.
+    :param quarantine: what of it could not be read.
+    :param unpacked_bytes: size of the uncompressed file in bytes.
+    :param previous: what the ledger said when it was decided to read it; None: nothing.
+    """
+
+    entry: LedgerEntry
+    events: list[AuditEvent]
+    quarantine: list[QuarantineEntry]
+    unpacked_bytes: int = 0
+    previous: KnownFile | None = None
+
+
+LOADED = "loaded"
+NO_MATCH = "no_match"
+QUARANTINED = "quarantined"
+
+_KEYS = frozenset({"event_id", "log_file_uri"})
+_KINDS: dict[object, ColumnKind] = {
+    str: ColumnKind.TEXT,
+    int: ColumnKind.INTEGER,
+    bool: ColumnKind.BOOLEAN,
+    datetime: ColumnKind.TIMESTAMP,
+    JsonText: ColumnKind.JSON,
+    RawJson: ColumnKind.RAW_JSON,
+}
+
+
+@cache
+def columns_of(row_type: type[AuditEvent] | type[LedgerEntry] | type[QuarantineEntry]) -> tuple[Column, ...]:
+    """
+    Return the columns of a table, in the order of the fields of its row.
+
+    :param row_type: :class:`AuditEvent`, :class:`LedgerEntry` or :class:`QuarantineEntry`.
+    """
+    columns = []
+    for name, annotation in typing.get_type_hints(row_type, include_extras=True).items():
+        hint, meaning = typing.get_args(annotation)
+        # ``NewType | None`` is a typing.Union, ``str | None`` a types.UnionType: both have arguments.
+        alternatives = typing.get_args(hint) or (hint,)
+        base = next(alternative for alternative in alternatives if alternative is not types.NoneType)
+        kind = ColumnKind.KEY if name in _KEYS else _KINDS[base]
+        columns.append(Column(name, kind, types.NoneType not in alternatives, meaning))
+    return tuple(columns)

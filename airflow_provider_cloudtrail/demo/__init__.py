@@ -1,0 +1,1 @@
+"""A synthetic, signed organization trail: serves the demo, the tests and the benchmarks."""

@@ -1,0 +1,1 @@
+"""Console links of the CloudTrail provider."""

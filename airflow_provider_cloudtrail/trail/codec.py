@@ -1,0 +1,253 @@
+"""
+Gunzip, split and decode: the one place that knows which accelerators are installed.
+
+``isal`` (decompression) and ``msgspec`` (JSON) are ordinary dependencies, but a package that was only
+copied to a DAG folder has none: then ``zlib`` and ``json`` stand in, with the same results. The
+stand-in also has the last word where an accelerator refuses: it reads what JSON allows and an
+accelerator does not (lone surrogates, numbers of any size), and names what is wrong with the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any, NoReturn, cast
+
+try:
+    from isal import isal_zlib
+except ImportError:
+    isal_zlib = None  # type: ignore[assignment]
+try:
+    import msgspec
+except ImportError:
+    msgspec = None  # type: ignore[assignment]
+
+GZIP_WINDOW = 31
+"""``wbits`` of a gzip stream with header and checksum."""
+
+
+class MalformedError(ValueError):
+    """
+    Raised when bytes are not what they should be.
+
+    :param code: one word for the kind of fault, such as ``not_gzip``.
+    :param message: what is wrong, without any of the bytes.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __reduce__(self) -> tuple[type[MalformedError], tuple[str, str]]:
+        return type(self), (self.code, str(self))
+
+
+class StandardCodec:
+    """``zlib`` and ``json`` of the standard library."""
+
+    name = "zlib, json"
+    _decompressobj: Any = staticmethod(zlib.decompressobj)
+    _decompress_error: type[Exception] = zlib.error
+
+    def gunzip(self, data: bytes, limit: int) -> bytes:
+        """
+        Decompress exactly one gzip member.
+
+        A second member or any byte behind the first is refused: readers that go on and readers that
+        stop there see different contents under one signed hash.
+
+        :param data: the object as stored.
+        :param limit: most bytes that may come out; decompression stops there.
+        :raises MalformedError: ``not_gzip``, ``truncated_gzip``, ``bytes_behind_gzip`` or ``too_large``.
+        """
+        if data[:2] != b"\x1f\x8b":
+            raise MalformedError("not_gzip", f"not a gzip file (it has {len(data)} bytes)")
+        stream = self._decompressobj(wbits=GZIP_WINDOW)
+        try:
+            content: bytes = stream.decompress(data, limit + 1)
+        except self._decompress_error:
+            raise MalformedError(
+                "truncated_gzip", "the gzip stream is damaged (its data or checksum is wrong)"
+            ) from None
+        if len(content) > limit:
+            raise MalformedError("too_large", f"more than max_file_bytes={limit} bytes when unpacked")
+        if not stream.eof:
+            raise MalformedError("truncated_gzip", "the gzip stream is truncated or damaged: it does not reach its end")
+        if stream.unused_data:
+            kind = "a second gzip member" if stream.unused_data[:2] == b"\x1f\x8b" else "bytes"
+            raise MalformedError(
+                "bytes_behind_gzip",
+                f"{kind} behind the end of the gzip stream ({len(stream.unused_data)} bytes); "
+                "what CloudTrail signed and what other readers see would differ",
+            )
+        return content
+
+    def split_records(self, document: bytes) -> list[bytes]:
+        """
+        Return the bytes of each element of ``Records``, as they stand in the document.
+
+        :param document: uncompressed log file: one JSON object with a list ``Records``.
+        :raises MalformedError: ``not_json``, ``no_records`` (missing, or no list) or ``nested_too_deeply``.
+        """
+        # Bytes that are not UTF-8 pass through here: they put one record in quarantine, not the file.
+        text = document.decode("utf-8", "surrogateescape")
+        try:
+            spans = list(_record_spans(text))
+        except RecursionError:
+            raise MalformedError("nested_too_deeply", "the JSON is nested too deeply") from None
+        except (ValueError, IndexError) as error:
+            if isinstance(error, MalformedError):
+                raise
+            position = f" (near character {error.pos})" if isinstance(error, json.JSONDecodeError) else ""
+            raise MalformedError("not_json", f"not valid JSON{position}") from None
+        return [text[start:end].encode("utf-8", "surrogateescape") for start, end in spans]
+
+    def decode(self, data: bytes) -> Any:
+        """
+        Decode one JSON value.
+
+        :raises MalformedError: ``invalid_utf8``, ``not_json`` or ``nested_too_deeply``.
+        """
+        try:
+            return _DECODER.decode(data.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise MalformedError("invalid_utf8", f"not UTF-8 (byte {error.start} of the record)") from None
+        except RecursionError:
+            raise MalformedError("nested_too_deeply", "the JSON is nested too deeply") from None
+        except ValueError:
+            raise MalformedError("not_json", "not valid JSON") from None
+
+    def encode(self, value: Any) -> str:
+        """
+        Encode a decoded value as compact JSON text, not escaping what is not ASCII.
+
+        :raises ValueError: for numbers that JSON cannot carry.
+        """
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+class AcceleratedCodec(StandardCodec):
+    """The same with what is installed of ``isal`` and ``msgspec``."""
+
+    def __init__(self) -> None:
+        if isal_zlib is not None:
+            self._decompressobj = isal_zlib.decompressobj
+            self._decompress_error = cast(type[Exception], isal_zlib.error)
+        if msgspec is not None:
+
+            class LogFileDocument(msgspec.Struct):
+                Records: list[msgspec.Raw]
+
+            self._split = msgspec.json.Decoder(LogFileDocument).decode
+            self._decode = msgspec.json.Decoder().decode
+            self._encode = msgspec.json.Encoder().encode
+        self.name = ", ".join((
+            "isal" if isal_zlib is not None else "zlib",
+            "msgspec" if msgspec is not None else "json",
+        ))
+
+    def split_records(self, document: bytes) -> list[bytes]:
+        """Return the bytes of each element of ``Records``."""
+        if msgspec is not None:
+            try:
+                return [bytes(record) for record in self._split(document).Records]
+            except (ValueError, RecursionError):
+                pass
+        return super().split_records(document)
+
+    def decode(self, data: bytes) -> Any:
+        """Decode one JSON value."""
+        if msgspec is not None:
+            try:
+                return self._decode(data)
+            except (ValueError, RecursionError):
+                pass
+        return super().decode(data)
+
+    def encode(self, value: Any) -> str:
+        """Encode a decoded value as compact JSON text."""
+        if msgspec is not None:
+            try:
+                return self._encode(value).decode()
+            except (ValueError, TypeError, RecursionError):
+                pass
+        return super().encode(value)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _ignore_number(digits: str) -> None:
+    """Stand for a number whose place, not value, is wanted: int() refuses those of thousands of digits."""
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_SKIPPER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_ignore_number, parse_float=_ignore_number)
+_SPACE = " \t\n\r"
+
+
+def _skip_space(text: str, position: int) -> int:
+    while text[position] in _SPACE:
+        position += 1
+    return position
+
+
+def _expect(text: str, position: int, characters: str) -> str:
+    if text[position] not in characters:
+        raise json.JSONDecodeError("unexpected character", text, position)
+    return text[position]
+
+
+def _record_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each element of the last ``Records`` of a document; IndexError at a sudden end."""
+    spans: list[tuple[int, int]] | None = None
+    position = _skip_space(text, 0)
+    if text[position] != "{":
+        _SKIPPER.decode(text)
+        raise MalformedError("no_records", "the document is no JSON object with a list Records")
+    position = _skip_space(text, position + 1)
+    last = text[position] == "}"
+    while not last:
+        _expect(text, position, '"')
+        name, position = scanstring(text, position + 1, True)
+        position = _skip_space(text, position)
+        _expect(text, position, ":")
+        position = _skip_space(text, position + 1)
+        if name == "Records" and text[position] == "[":
+            spans, position = _element_spans(text, position)
+        else:
+            if name == "Records":
+                spans = None
+            _, position = _SKIPPER.raw_decode(text, position)
+        position = _skip_space(text, position)
+        last = _expect(text, position, ",}") == "}"
+        if not last:
+            position = _skip_space(text, position + 1)
+    if text[position + 1 :].strip(_SPACE):
+        raise json.JSONDecodeError("bytes behind the document", text, position + 1)
+    if spans is None:
+        raise MalformedError("no_records", "Records is missing or not a list")
+    yield from spans
+
+
+def _element_spans(text: str, position: int) -> tuple[list[tuple[int, int]], int]:
+    """Return start and end of each element of the list that starts here, and the position behind it."""
+    spans: list[tuple[int, int]] = []
+    position = _skip_space(text, position + 1)
+    if text[position] == "]":
+        return spans, position + 1
+    while True:
+        start = position
+        _, position = _SKIPPER.raw_decode(text, position)
+        spans.append((start, position))
+        position = _skip_space(text, position)
+        if _expect(text, position, ",]") == "]":
+            return spans, position + 1
+        position = _skip_space(text, position + 1)
+
+
+CODEC: StandardCodec = AcceleratedCodec() if isal_zlib is not None or msgspec is not None else StandardCodec()
+"""What this installation decodes with, chosen once."""

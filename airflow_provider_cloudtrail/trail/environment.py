@@ -1,0 +1,103 @@
+"""
+Which MWAA environment a record concerns, and what it did to its Airflow.
+
+Sources: AWS MWAA user guide, "Viewing audit logs in AWS CloudTrail"; MWAA Serverless user guide,
+"Logging API calls". MWAA writes its parameters in PascalCase, MWAA Serverless in camelCase.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from airflow_provider_cloudtrail.trail.actor import actor_of
+from airflow_provider_cloudtrail.trail.fields import member, text
+
+MWAA = "airflow.amazonaws.com"
+MWAA_SERVERLESS = "airflow-serverless.amazonaws.com"
+MWAA_CALLERS = (MWAA, "airflow-env.amazonaws.com", MWAA_SERVERLESS)
+"""Service principals under which MWAA itself calls other services."""
+ENVIRONMENT_SESSION = "AmazonMWAA-airflow"
+"""Role session name of an environment's execution role, the same in all environments."""
+
+_ARN = re.compile(
+    r"arn:aws[a-z-]*:(?:"
+    r"airflow:[a-z0-9-]*:[0-9]*:environment/(?P<environment>[A-Za-z][A-Za-z0-9_-]{0,79})"
+    # The error text of a denied login token names a role of the environment instead of the environment.
+    r"|airflow:[a-z0-9-]*:[0-9]*:role/(?P<role_of>[A-Za-z][A-Za-z0-9_-]{0,79})"
+    r"|airflow-serverless:[a-z0-9-]*:[0-9]*:workflow/(?P<workflow>[A-Za-z0-9_-]+?)(?:-[A-Za-z0-9]{10})?(?![A-Za-z0-9_-])"
+    r")"
+)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,79}")
+_PARTITIONS = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("us-isob-", "aws-iso-b"), ("us-iso-", "aws-iso"))
+
+
+class Environment(NamedTuple):
+    """Name and ARN of an environment (or of a workflow of MWAA Serverless); None: the record does not say."""
+
+    name: str | None
+    arn: str | None
+
+
+def environment_of(record: Mapping[str, Any]) -> Environment:
+    """
+    Return the environment that a decoded record concerns.
+
+    Looked for in this order: the resources, the name among the parameters, an ARN among the
+    parameters, in the response, in the error text. Names can be used again by a later environment:
+    account, Region and time belong to an identification.
+    """
+    of_mwaa = record.get("eventSource") in (MWAA, MWAA_SERVERLESS)
+    found = next(_arns(record) if of_mwaa else _resource_arns(record), None)
+    arn = found[0] if found is not None and not found["role_of"] else None
+    name: str | None = None
+    if of_mwaa:
+        parameters = member(record, "requestParameters")
+        name = text(parameters.get("Name")) or text(parameters.get("name"))
+    if name is None and found is not None:
+        name = found["environment"] or found["role_of"] or found["workflow"]
+    if arn is None and name is not None and record.get("eventSource") == MWAA and _NAME.fullmatch(name):
+        arn = _environment_arn(record, name)
+    return Environment(name, arn)
+
+
+def is_environment_activity(record: Mapping[str, Any]) -> bool:
+    """Tell whether an environment itself made the call: its execution role's session, or MWAA for it."""
+    actor = actor_of(record)
+    return actor.actor_session_name == ENVIRONMENT_SESSION or any(
+        caller in MWAA_CALLERS for caller in (actor.invoked_by, record.get("sourceIPAddress"), record.get("userAgent"))
+    )
+
+
+def _arns(record: Mapping[str, Any]) -> Iterator[re.Match[str]]:
+    yield from _resource_arns(record)
+    parameters, response = member(record, "requestParameters"), member(record, "responseElements")
+    for value in (
+        parameters.get("ResourceArn"),
+        parameters.get("resourceArn"),
+        parameters.get("workflowArn"),
+        response.get("Arn"),
+        response.get("workflowArn"),
+    ):
+        if isinstance(value, str) and (found := _ARN.match(value)):
+            yield found
+    for value in (record.get("errorMessage"), response.get("message")):
+        if isinstance(value, str):
+            yield from _ARN.finditer(value)
+
+
+def _resource_arns(record: Mapping[str, Any]) -> Iterator[re.Match[str]]:
+    resources = record.get("resources")
+    for resource in resources if isinstance(resources, list) else ():
+        arn = resource.get("ARN") if isinstance(resource, dict) else None
+        if isinstance(arn, str) and (found := _ARN.match(arn)):
+            yield found
+
+
+def _environment_arn(record: Mapping[str, Any], name: str) -> str | None:
+    region, account = record.get("awsRegion"), record.get("recipientAccountId")
+    if not (isinstance(region, str) and region and isinstance(account, str) and account):
+        return None
+    partition = next((partition for start, partition in _PARTITIONS if region.startswith(start)), "aws")
+    return f"arn:{partition}:airflow:{region}:{account}:environment/{name}"

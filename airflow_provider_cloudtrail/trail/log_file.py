@@ -1,0 +1,286 @@
+"""
+The grammar of CloudTrail's object keys, and what a key says about a log file.
+
+Source: AWS CloudTrail user guide, "Getting and viewing your CloudTrail log files" and "CloudTrail digest
+file structure". The stamp in a name and the date folders are the time of *delivery* in UTC, to the
+minute; the events inside may be older, and keys do not arrive in the order of their names.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+
+class Folder(Enum):
+    """The folders that CloudTrail keeps apart in a bucket."""
+
+    LOG = "CloudTrail"
+    DIGEST = "CloudTrail-Digest"
+    INSIGHT = "CloudTrail-Insight"
+    NETWORK_ACTIVITY = "CloudTrail-NetworkActivity"
+    AGGREGATED = "CloudTrail-Aggregated"
+
+
+class KeyGrammarError(ValueError):
+    """Raised when a URI or key is not what CloudTrail writes; the message says what was expected."""
+
+
+@dataclass(frozen=True)
+class TrailLocation:
+    """
+    Where a trail delivers to.
+
+    :param bucket: name of the S3 bucket, or ``file://`` URI of a folder that holds a copy of one.
+    :param prefix: log file prefix of the trail, without slashes at its ends; may contain slashes.
+    :param organization_id: ``o-...`` when only the organization layout is wanted. None: both the
+        account folders directly under ``AWSLogs/`` and those of every organization in it.
+    """
+
+    bucket: str
+    prefix: str = ""
+    organization_id: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prefix", self.prefix.strip("/"))
+
+    @property
+    def root(self) -> str:
+        """Key prefix of everything that CloudTrail writes here, ending in ``AWSLogs/``."""
+        return f"{self.prefix}/AWSLogs/" if self.prefix else "AWSLogs/"
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """
+    A log file, as its key and a listing describe it.
+
+    :param bucket: name of the bucket, or ``file://`` URI of a local copy.
+    :param key: key in the bucket.
+    :param account_id: account in the key; digits in practice, but not by promise.
+    :param region: Region in the key.
+    :param delivered_at: stamp in the name, UTC.
+    :param size_bytes: size of the object as listed, compressed; None if it was not listed.
+    :param etag: ETag as listed, without quotes; None if it was not listed.
+    """
+
+    bucket: str
+    key: str
+    account_id: str
+    region: str
+    delivered_at: datetime
+    size_bytes: int | None = None
+    etag: str | None = None
+
+    @property
+    def uri(self) -> str:
+        """``s3://bucket/key``; ``file:///folder/key`` for a local copy."""
+        return object_uri(self.bucket, self.key)
+
+
+@dataclass(frozen=True)
+class ParsedKey:
+    """
+    What a key of CloudTrail says.
+
+    :param stamp: delivery time for log files, end of the covered hour for digests; UTC. None where the
+        grammar of the name is not documented (network activity, aggregated).
+    """
+
+    folder: Folder
+    account_id: str
+    region: str
+    stamp: datetime | None
+    prefix: str
+    organization_id: str | None
+
+
+@dataclass(frozen=True)
+class DeliveryWindow:
+    """
+    A span of delivery time, half open, and the margins around it that are read as well.
+
+    :param start: first moment of the window (included), UTC.
+    :param end: end of the window (not included), UTC.
+    :param lookback: how far before ``start`` files are read too: keys become visible late.
+    :param settle: how far behind ``end`` files are read too.
+    :raises ValueError: if the window is empty or reversed, has no time zone, or a margin is negative.
+    """
+
+    start: datetime
+    end: datetime
+    lookback: timedelta = timedelta(0)
+    settle: timedelta = timedelta(0)
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise ValueError("the window needs times with a time zone, such as 2026-02-03T00:00:00+00:00")
+        if self.end <= self.start:
+            raise ValueError(
+                f"the window is empty: it starts at {self.start.isoformat()} and ends at {self.end.isoformat()}; "
+                "the end must be later than the start"
+            )
+        if self.lookback < timedelta(0) or self.settle < timedelta(0):
+            raise ValueError("lookback and settle are durations of zero or more")
+
+    @property
+    def floor(self) -> datetime:
+        """Earliest stamp that is read, on the minute because stamps have no seconds."""
+        return (self.start - self.lookback).astimezone(timezone.utc).replace(second=0, microsecond=0)
+
+    @property
+    def ceiling(self) -> datetime:
+        """End of the stamps that are read (not included)."""
+        return (self.end + self.settle).astimezone(timezone.utc)
+
+    def reads(self, delivered_at: datetime) -> bool:
+        """Tell whether a file with this stamp is read, margins included."""
+        return self.floor <= delivered_at < self.ceiling
+
+    def covers(self, delivered_at: datetime) -> bool:
+        """Tell whether a file with this stamp belongs to the window itself, without its margins."""
+        return self.start <= delivered_at < self.end
+
+
+_KEY = re.compile(
+    r"(?:(?P<prefix>.+)/)?AWSLogs/"
+    r"(?:(?P<organization>o-[a-z0-9]+)/)?"
+    r"(?P<account>[^/_]+)/"
+    r"(?P<folder>CloudTrail(?:-Digest|-Insight|-NetworkActivity|-Aggregated)?)/"
+    r"(?P<region>[A-Za-z0-9-]+)/"
+    r"(?P<day>\d{4}/\d{2}/\d{2})/"
+    r"(?P<name>[^/]+)"
+)
+# A documented name of 2014 has no underscore before the random characters.
+_LOG_NAME = re.compile(
+    r"(?P<account>[^/_]+)_(?P<kind>CloudTrail|CloudTrail-Insight)_(?P<region>[A-Za-z0-9-]+)_"
+    r"(?P<stamp>\d{8}T\d{4}Z)_?\w+\.json\.gz"
+)
+_DIGEST_NAME = re.compile(
+    r"(?P<account>[^/_]+)_CloudTrail-Digest_(?P<region>[A-Za-z0-9-]+)_(?P<trail>.+)_(?P<home>[A-Za-z0-9-]+)_"
+    r"(?P<stamp>\d{8}T\d{6}Z)(?P<backfill>_backfill)?\.json\.gz"
+)
+
+
+def parse_key(key: str) -> ParsedKey | None:
+    """
+    Read a key of CloudTrail.
+
+    :param key: key of an object in a trail bucket.
+    :return: what it says, or None if CloudTrail does not write such keys.
+    """
+    found = _KEY.fullmatch(key)
+    if found is None:
+        return None
+    folder = Folder(found["folder"])
+    stamp: datetime | None = None
+    if folder in (Folder.LOG, Folder.INSIGHT):
+        name = _LOG_NAME.fullmatch(found["name"])
+        if name is None or name["kind"] != folder.value:
+            return None
+        stamp = _stamp(name["stamp"], "%Y%m%dT%H%MZ")
+    elif folder is Folder.DIGEST:
+        name = _DIGEST_NAME.fullmatch(found["name"])
+        if name is None:
+            return None
+        stamp = _stamp(name["stamp"], "%Y%m%dT%H%M%SZ")
+    else:
+        name = None
+    if name is not None and (stamp is None or name["account"] != found["account"] or name["region"] != found["region"]):
+        return None
+    return ParsedKey(folder, found["account"], found["region"], stamp, found["prefix"] or "", found["organization"])
+
+
+def log_file(bucket: str, key: str, size_bytes: int | None = None, etag: str | None = None) -> LogFile | None:
+    """
+    Return the log file of a key, or None if the key is not one of a log file.
+
+    Digests, Insights, network activity and aggregated events have folders of their own and are none.
+    """
+    parsed = parse_key(key)
+    if parsed is None or parsed.folder is not Folder.LOG or parsed.stamp is None:
+        return None
+    return LogFile(bucket, key, parsed.account_id, parsed.region, parsed.stamp, size_bytes, etag)
+
+
+def log_file_of_uri(uri: str) -> LogFile:
+    """
+    Return the log file that a URI names.
+
+    :param uri: ``s3://bucket/key`` or ``file:///folder/AWSLogs/...``.
+    :raises KeyGrammarError: if it is no URI of a log file.
+    """
+    bucket, key = split_uri(uri)
+    found = log_file(bucket, key)
+    if found is None:
+        raise KeyGrammarError(
+            f"{uri} is not a CloudTrail log file; expected "
+            "s3://bucket/[prefix/]AWSLogs/[o-.../]ACCOUNT/CloudTrail/REGION/YYYY/MM/DD/"
+            "ACCOUNT_CloudTrail_REGION_YYYYMMDDTHHMMZ_<characters>.json.gz"
+        )
+    return found
+
+
+def object_uri(bucket: str, key: str) -> str:
+    """Return the URI of an object: ``s3://bucket/key``, or below the folder if ``bucket`` is a ``file://`` URI."""
+    return f"{bucket.rstrip('/')}/{key}" if bucket.startswith("file://") else f"s3://{bucket}/{key}"
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """
+    Split a URI into bucket and key.
+
+    For ``file://`` the bucket is the folder above ``AWSLogs/`` and its prefix is unknown, so the key
+    starts with ``AWSLogs/``.
+
+    :raises KeyGrammarError: if it is neither an ``s3://`` nor a ``file://`` URI of an object.
+    """
+    if uri.startswith("file://"):
+        folder, found, rest = uri.partition("/AWSLogs/")
+        if found:
+            return folder, f"AWSLogs/{rest}"
+    parts = urlsplit(uri)
+    if parts.scheme == "s3" and parts.netloc and uri[len("s3://") + len(parts.netloc) + 1 :]:
+        # Not parts.path: a key may contain '?' and '#'.
+        return parts.netloc, uri[len("s3://") + len(parts.netloc) + 1 :]
+    raise KeyGrammarError(f"{uri!r} is not the URI of an object; expected s3://bucket/key")
+
+
+def local_folder(bucket: str) -> str:
+    """Return the path of the folder that a ``file://`` URI names."""
+    return unquote(urlsplit(bucket).path)
+
+
+def day_folder(day: datetime) -> str:
+    """Return the date folders of a moment, ``YYYY/MM/DD``."""
+    return day.strftime("%Y/%m/%d")
+
+
+def first_key(region_folder: str, account_id: str, region: str, floor: datetime) -> str:
+    """
+    Return the key after which a listing of a Region's folder can start without missing a stamp.
+
+    :param region_folder: ``.../CloudTrail/REGION/``.
+    :param floor: earliest stamp that is wanted, UTC.
+    """
+    return f"{region_folder}{day_folder(floor)}/{account_id}_CloudTrail_{region}_{floor:%Y%m%dT%H%MZ}"
+
+
+def is_behind(key: str, region_folder: str, ceiling: datetime) -> bool:
+    """
+    Tell whether this key, and so every later one of the listing, lies on a day behind the window.
+
+    Only whole days end a listing: within one, a name of the old form sorts elsewhere.
+    """
+    return key[len(region_folder) : len(region_folder) + 10] > day_folder(ceiling)
+
+
+def _stamp(text: str, form: Literal["%Y%m%dT%H%MZ", "%Y%m%dT%H%M%SZ"]) -> datetime | None:
+    try:
+        return datetime.strptime(text, form).replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None

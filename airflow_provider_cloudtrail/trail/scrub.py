@@ -1,0 +1,104 @@
+"""
+Take out of a record what must not reach a warehouse.
+
+Until 2022 MWAA wrote login and CLI tokens into its records, and the API model marks the bodies of REST
+calls as sensitive. Warehouses, for their part, refuse NUL and halves of surrogate pairs.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+MASK = "***"
+"""What AWS itself writes in place of a secret."""
+
+_SECRET_MEMBERS = frozenset({"clitoken", "webtoken", "restapiresponse"})
+_SECRET_OF_REST_CALLS = frozenset({"body"})
+_HINTS = (b"clitoken", b"webtoken", b"restapiresponse", b'"body"')
+# Shorter values would take ordinary words out of other texts.
+_SHORTEST_SECRET = 16
+_UNWANTED = re.compile("[\x00\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_SECRET_TEXT = re.compile(
+    r'("(?:clitoken|webtoken|restapiresponse)"\s*:\s*)("(?:[^"\\]|\\.)*"?|[^",}\]]+)', re.IGNORECASE
+)
+
+
+def may_need_scrubbing(raw: bytes) -> bool:
+    """
+    Tell from the bytes of a record, without decoding it, whether :func:`scrub` could change it.
+
+    A backslash-u escape may stand for NUL, for half a surrogate pair or for a letter of a secret's name.
+    """
+    if b"\\u" in raw:
+        return True
+    lowered = raw.lower()
+    return any(hint in lowered for hint in _HINTS)
+
+
+def scrub(record: Any) -> tuple[Any, int]:
+    """
+    Return a decoded JSON value without secrets, NUL and lone surrogates, and the number of secrets.
+
+    Values of secret members become ``***``; the same text elsewhere in the record too. NUL is left out,
+    a lone surrogate becomes U+FFFD.
+
+    :param record: any decoded JSON value; it is not changed.
+    """
+    rest_call = isinstance(record, dict) and record.get("eventName") == "InvokeRestApi"
+    names = _SECRET_MEMBERS | _SECRET_OF_REST_CALLS if rest_call else _SECRET_MEMBERS
+    secrets: list[str] = []
+    masked, count = _mask(record, names, secrets)
+    return _clean(masked, [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]), count
+
+
+def scrub_text(text: str) -> str:
+    """Return text that is no valid JSON without what looks like a secret member, without NUL and surrogates."""
+    return _clean_text(_SECRET_TEXT.sub(rf'\1"{MASK}"', text), [])
+
+
+def _mask(value: Any, names: frozenset[str], secrets: list[str]) -> tuple[Any, int]:
+    if isinstance(value, dict):
+        count = 0
+        masked: dict[str, Any] = {}
+        for name, content in value.items():
+            if name.lower() in names and content is not None and content not in (MASK, ""):
+                if isinstance(content, str):
+                    secrets.append(content)
+                masked[name] = MASK
+                count += 1
+            else:
+                masked[name], found = _mask(content, names, secrets)
+                count += found
+        return masked, count
+    if isinstance(value, list):
+        pairs = [_mask(content, names, secrets) for content in value]
+        return [content for content, _ in pairs], sum(found for _, found in pairs)
+    return value, 0
+
+
+def _clean(value: Any, secrets: list[str]) -> Any:
+    if isinstance(value, str):
+        return _clean_text(value, secrets)
+    if isinstance(value, list):
+        return [_clean(content, secrets) for content in value]
+    if isinstance(value, dict):
+        cleaned: dict[str, Any] = {}
+        for name, content in value.items():
+            key = _clean_text(name, secrets)
+            while key in cleaned:
+                key += _REPLACEMENT
+            cleaned[key] = _clean(content, secrets)
+        return cleaned
+    return value
+
+
+def _clean_text(text: str, secrets: list[str]) -> str:
+    for secret in secrets:
+        if secret in text:
+            text = text.replace(secret, MASK)
+    if _UNWANTED.search(text):
+        text = _SURROGATE.sub(_REPLACEMENT, text.replace("\x00", ""))
+    return text

@@ -1,0 +1,1 @@
+"""All that a warehouse is: tables, transactions, bulk loads. Imports no CloudTrail grammar and no Airflow."""

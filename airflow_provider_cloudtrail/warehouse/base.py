@@ -1,0 +1,372 @@
+"""
+What every warehouse promises, and the way to keep the promise that all of them share.
+
+A batch of log files is stored in one transaction: rows, ledger and quarantine together. Inside of it
+the ledger is asked again, so that a file that somebody else has read in the meantime is not counted
+twice, and only events whose id is new become rows. Engines differ in how they lock, ask and insert.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any, ClassVar, TypeVar
+
+from airflow_provider_cloudtrail.audit_event import (
+    LOADED,
+    AuditEvent,
+    Column,
+    ColumnKind,
+    FileRows,
+    KnownFile,
+    LedgerEntry,
+    QuarantineEntry,
+    columns_of,
+)
+
+log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+LOCK_TIMEOUT = timedelta(minutes=5)
+"""How long a writer waits for another one before it gives up."""
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LONGEST_TABLE_NAME = 63 - len("_quarantine")
+_CHUNK = 500
+
+
+class WarehouseError(Exception):
+    """Raised when the warehouse refuses; the message holds no value of a record."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """
+    What an engine calls things.
+
+    :param types: its type for each kind of column.
+    :param quote: format of a quoted identifier. Quoting keeps column names that are reserved words
+        somewhere (``raw``) usable; it is left out where it would make names case-sensitive.
+    :param convert: for kinds whose Python value the driver does not take as it is, what to hand over.
+    :param max_parameters: most placeholders in one statement.
+    """
+
+    types: Mapping[ColumnKind, str]
+    quote: str = '"{}"'
+    convert: Mapping[ColumnKind, Callable[[Any], Any]] = field(default_factory=dict)
+    max_parameters: int = 900
+
+
+class Warehouse(ABC):
+    """
+    The audit table with its ledger and quarantine, in one engine.
+
+    :param hook: Airflow's hook of the connection, or any object with a ``get_conn()`` that returns a
+        DB-API connection and a ``placeholder``.
+    :param table: name of the audit table; ``<table>_files`` and ``<table>_quarantine`` stand beside it.
+    :param schema: schema of the tables; None: the connection's default. It must exist.
+    :param lock_timeout: how long to wait for another writer.
+    :raises ValueError: if ``table`` or ``schema`` is no plain identifier.
+    """
+
+    dialect: ClassVar[Dialect]
+    engine: ClassVar[str]
+
+    def __init__(
+        self,
+        hook: Any,
+        table: str = "mwaa_audit_events",
+        schema: str | None = None,
+        *,
+        lock_timeout: timedelta = LOCK_TIMEOUT,
+    ) -> None:
+        check_identifier("table", table, _LONGEST_TABLE_NAME)
+        if schema is not None:
+            check_identifier("schema", schema, 63)
+        self.hook = hook
+        self.table = table
+        self.schema = schema
+        self._lock_timeout = lock_timeout
+        self.events = self.qualified(table)
+        self.files = self.qualified(f"{table}_files")
+        self.quarantine = self.qualified(f"{table}_quarantine")
+
+    # -- what a caller uses ------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """
+        Create the tables that are missing, and add the columns that this version has and they lack.
+
+        :raises WarehouseError: if the warehouse cannot be reached or does not allow it.
+        """
+        for table, row_type in (
+            (self.events, AuditEvent),
+            (self.files, LedgerEntry),
+            (self.quarantine, QuarantineEntry),
+        ):
+            columns = columns_of(row_type)
+            present = self._present_columns(table)
+            if present is None:
+                present = self._create(table, columns, has_key=row_type is not QuarantineEntry)
+            missing = [column for column in columns if column.name not in present]
+            if missing:
+                self._run(f"adding columns to {table}", partial(self._add, table=table, columns=missing))
+                log.info("Added columns to %s: %s", table, ", ".join(column.name for column in missing))
+
+    def known_files(self, uris: Sequence[str]) -> dict[str, KnownFile]:
+        """
+        Return what the ledger says about log files, by URI; files that it does not know are left out.
+
+        :param uris: any number of URIs; they are asked for in portions.
+        :raises WarehouseError: if the warehouse cannot be read.
+        """
+        if not uris:
+            return {}
+        return self._run(f"reading {self.files}", lambda cursor: self._known_files(cursor, uris))
+
+    def write(self, files: Sequence[FileRows]) -> list[LedgerEntry]:
+        """
+        Store a batch of log files in one transaction.
+
+        :param files: each log file at most once.
+        :return: the ledger entries that were written. A file without one was not stored, because
+            somebody else has read it since ``previous`` was asked for: ask the ledger again.
+        :raises WarehouseError: if it cannot be stored; nothing of the batch is then.
+        """
+        return self._run(f"writing {self.events}", lambda cursor: self._write(cursor, files), writes=True)
+
+    # -- what an engine brings ---------------------------------------------------------------------
+
+    @abstractmethod
+    def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
+        """Insert the events whose id the table does not hold, and return their ids. The ids given are distinct."""
+
+    @abstractmethod
+    def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows."""
+
+    @abstractmethod
+    def _lock(self, cursor: Any) -> None:
+        """Keep other writers of these tables out until the transaction ends, as far as the engine can."""
+
+    def _is_conflict(self, error: Exception) -> bool:
+        """Tell whether a transaction failed only because of another one, so that it can be tried again."""
+        return type(error).__name__ == "IntegrityError" or sqlstate(error) in _CONFLICTS
+
+    def _connect(self) -> Any:
+        """Return a DB-API connection that is not in autocommit mode."""
+        connection = self.hook.get_conn()
+        if getattr(self.hook, "supports_autocommit", False):
+            self.hook.set_autocommit(connection, False)
+        return connection
+
+    def _cursor(self, connection: Any) -> Any:
+        """Return what statements of the connection's transaction are executed on."""
+        return connection.cursor()
+
+    # -- shared by all -----------------------------------------------------------------------------
+
+    def qualified(self, name: str) -> str:
+        """Return the quoted name of a table in the schema."""
+        return ".".join(self.quoted(part) for part in (self.schema, name) if part is not None)
+
+    def quoted(self, name: str) -> str:
+        """Return a quoted identifier."""
+        return self.dialect.quote.format(name)
+
+    def _names(self, columns: Iterable[Column]) -> str:
+        return ", ".join(self.quoted(column.name) for column in columns)
+
+    def _converted(self, columns: Sequence[Column], row: Sequence[Any]) -> list[Any]:
+        """Return a row as the driver takes it."""
+        convert = self.dialect.convert
+        return [
+            value if value is None or column.kind not in convert else convert[column.kind](value)
+            for column, value in zip(columns, row, strict=True)
+        ]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        with closing(self._connect()) as connection:
+            cursor = self._cursor(connection)
+            try:
+                yield cursor
+                connection.commit()
+            except BaseException:
+                connection.rollback()
+                raise
+
+    def _run(self, doing: str, work: Callable[[Any], _Result], *, writes: bool = False) -> _Result:
+        """Run work in a transaction of its own, again and again while other writers are in the way."""
+        deadline = time.monotonic() + self._lock_timeout.total_seconds()
+        pause = 0.05
+        while True:
+            try:
+                with self._transaction() as cursor:
+                    if writes:
+                        self._lock(cursor)
+                    return work(cursor)
+            except Exception as error:
+                if not self._is_conflict(error):
+                    # The driver's own text can quote values of records: only its kind is passed on.
+                    raise WarehouseError(f"{self.engine}, {doing}: {self._describe(error)}") from None
+                if time.monotonic() > deadline:
+                    raise WarehouseError(
+                        f"{self.engine}, {doing}: gave up after {self._lock_timeout.total_seconds():.0f} seconds "
+                        f"because of another writer ({self._describe(error)}). {self._advice()}"
+                    ) from None
+            time.sleep(pause)
+            pause = min(pause * 1.5, 2.0)
+
+    def _describe(self, error: Exception) -> str:
+        """Return kind and place of an error of the driver, without any value."""
+        return describe(error)
+
+    def _advice(self) -> str:
+        return "Let the other task finish, or run tasks that write this table one after another (a pool with one slot)."
+
+    def _present_columns(self, table: str) -> frozenset[str] | None:
+        """Return the names of a table's columns in lower case, or None if there is no such table."""
+        try:
+            with self._transaction() as cursor:
+                cursor.execute(f"SELECT * FROM {table} WHERE 1 = 0")
+                return frozenset(str(column[0]).lower() for column in cursor.description)
+        except Exception as error:
+            if self._is_conflict(error):
+                return frozenset(self._run(f"reading {table}", lambda cursor: self._columns(cursor, table)))
+            log.debug("%s cannot be read yet: %s", table, self._describe(error))
+            return None
+
+    @staticmethod
+    def _columns(cursor: Any, table: str) -> frozenset[str]:
+        cursor.execute(f"SELECT * FROM {table} WHERE 1 = 0")
+        return frozenset(str(column[0]).lower() for column in cursor.description)
+
+    def _create(self, table: str, columns: Sequence[Column], *, has_key: bool) -> frozenset[str]:
+        definitions = [
+            f"{self.quoted(column.name)} {self.dialect.types[column.kind]}{' NOT NULL' if column.required else ''}"
+            for column in columns
+        ]
+        if has_key:
+            definitions.append(f"PRIMARY KEY ({self.quoted(columns[0].name)})")
+        statement = f"CREATE TABLE {table} ({', '.join(definitions)})"
+        try:
+            self._run(f"creating {table}", lambda cursor: cursor.execute(statement))
+        except WarehouseError:
+            # Another task may have created it since it was looked for.
+            present = self._present_columns(table)
+            if present is None:
+                raise
+            return present
+        log.info("Created table %s", table)
+        return frozenset(column.name for column in columns)
+
+    def _add(self, cursor: Any, *, table: str, columns: Sequence[Column]) -> None:
+        present = self._columns(cursor, table)
+        for column in columns:
+            if column.name not in present:
+                # Never NOT NULL: the rows that are there have no value.
+                kind = self.dialect.types[column.kind]
+                cursor.execute(f"ALTER TABLE {table} ADD COLUMN {self.quoted(column.name)} {kind}")
+
+    def _known_files(self, cursor: Any, uris: Sequence[str]) -> dict[str, KnownFile]:
+        names = ", ".join(self.quoted(name) for name in KnownFile._fields)
+        found = {}
+        for portion, marks in self._portions(uris):
+            cursor.execute(
+                f"SELECT {names} FROM {self.files} WHERE {self.quoted('log_file_uri')} IN ({marks})", portion
+            )
+            for row in cursor.fetchall():
+                known = KnownFile(*row)
+                found[known.log_file_uri] = known
+        return found
+
+    def _delete(self, cursor: Any, table: str, uris: Sequence[str]) -> None:
+        for portion, marks in self._portions(uris):
+            cursor.execute(f"DELETE FROM {table} WHERE {self.quoted('log_file_uri')} IN ({marks})", portion)
+
+    def _portions(self, values: Sequence[str]) -> Iterator[tuple[list[str], str]]:
+        """Yield portions of values that fit into one statement, each with its placeholders."""
+        for start in range(0, len(values), _CHUNK):
+            portion = list(values[start : start + _CHUNK])
+            yield portion, ", ".join([self.hook.placeholder] * len(portion))
+
+    def _write(self, cursor: Any, files: Sequence[FileRows]) -> list[LedgerEntry]:
+        known = self._known_files(cursor, [file.entry.log_file_uri for file in files])
+        files = [file for file in files if known.get(file.entry.log_file_uri) == file.previous]
+        # The first file that brings an event keeps it, so that a re-run attributes alike.
+        first: dict[str, AuditEvent] = {}
+        for file in files:
+            for event in file.events:
+                first.setdefault(event.event_id, event)
+        inserted = self._insert_new_events(cursor, list(first.values())) if first else set()
+        entries = [self._settled(file, first, inserted) for file in files]
+        if again := [file.entry.log_file_uri for file in files if file.previous is not None]:
+            self._delete(cursor, self.files, again)
+            self._delete(cursor, self.quarantine, again)
+        if entries:
+            self._insert(cursor, self.files, columns_of(LedgerEntry), entries)
+        if quarantined := [row for file in files for row in file.quarantine]:
+            self._insert(cursor, self.quarantine, columns_of(QuarantineEntry), quarantined)
+        return entries
+
+    @staticmethod
+    def _settled(file: FileRows, first: Mapping[str, AuditEvent], inserted: set[str]) -> LedgerEntry:
+        """Return the ledger entry of a file with the counts that only the warehouse knows."""
+        if file.entry.status != LOADED:
+            return file.entry
+        loaded = sum(1 for event in file.events if event.event_id in inserted and first[event.event_id] is event)
+        if file.previous is not None:
+            # Its rows of earlier reads are in the table and still its own.
+            loaded += file.previous.loaded or 0
+        return file.entry._replace(loaded=loaded, duplicate=len(file.events) - loaded)
+
+
+# SQLSTATEs of a transaction that lost against another: serialization failure, deadlock, lock not
+# available, and a key or table that somebody else has just made.
+_CONFLICTS = frozenset({"40001", "40P01", "55P03", "23505", "42P07"})
+
+
+def sqlstate(error: Exception) -> str | None:
+    """Return the SQLSTATE of a driver's error; psycopg, psycopg2 and redshift_connector name it differently."""
+    for name in ("sqlstate", "pgcode"):
+        code = getattr(error, name, None)
+        if isinstance(code, str):
+            return code
+    first = error.args[0] if error.args else None
+    code = first.get("C") if isinstance(first, dict) else None
+    return code if isinstance(code, str) else None
+
+
+def describe(error: Exception) -> str:
+    """Return what is safe to log of a driver's error: its class, its code, the table and column it names."""
+    details = [type(error).__name__]
+    code = sqlstate(error) or next((str(part) for part in error.args[:1] if isinstance(part, int)), None)
+    if code is not None:
+        details.append(f"SQLSTATE {code}" if sqlstate(error) else f"code {code}")
+    diagnostics = getattr(error, "diag", None)
+    for name in ("schema_name", "table_name", "column_name", "constraint_name"):
+        if value := getattr(diagnostics, name, None):
+            details.append(f"{name.removesuffix('_name')} {value}")
+    return ", ".join(details)
+
+
+def check_identifier(what: str, name: str, longest: int) -> None:
+    """
+    Refuse a name that would have to be escaped in SQL.
+
+    :raises ValueError: with what to write instead.
+    """
+    if not _IDENTIFIER.fullmatch(name) or len(name) > longest:
+        raise ValueError(
+            f"{what}={name!r} is not a usable name: write letters, digits and underscores, not starting with a "
+            f"digit, at most {longest} characters (a schema is given by the parameter schema, not in the table name)"
+        )

@@ -1,0 +1,109 @@
+"""
+Any connection whose hook is a ``DbApiHook``, through SQL that all engines understand.
+
+SQLite, MySQL, Redshift, Snowflake and others: which ids are new is asked in portions, inserts carry
+many rows, one transaction holds a batch. Nothing relies on upserts, temporary tables or ``RETURNING``.
+Engines without enforced keys (Redshift, Snowflake) keep one row per event by their table lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, AuditEvent, Column, ColumnKind, columns_of
+from airflow_provider_cloudtrail.warehouse.base import Dialect, Warehouse
+
+
+def _utc_text(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+
+def _utc_naive(moment: datetime) -> datetime:
+    return moment.astimezone(timezone.utc).replace(tzinfo=None)
+
+
+def _types(key: str, text: str, integer: str, boolean: str, timestamp: str, json: str) -> dict[ColumnKind, str]:
+    return {
+        ColumnKind.KEY: key,
+        ColumnKind.TEXT: text,
+        ColumnKind.INTEGER: integer,
+        ColumnKind.BOOLEAN: boolean,
+        ColumnKind.TIMESTAMP: timestamp,
+        ColumnKind.JSON: json,
+        ColumnKind.RAW_JSON: json,
+    }
+
+
+_KEY = f"VARCHAR({MAX_KEY_LENGTH})"
+
+ANSI = Dialect(_types(_KEY, "TEXT", "BIGINT", "BOOLEAN", "TIMESTAMP WITH TIME ZONE", "TEXT"))
+
+DIALECTS = {
+    # Times as text in one form, so that they sort; booleans as 0 and 1. Its JSON functions read text.
+    "sqlite": Dialect(
+        _types("TEXT", "TEXT", "INTEGER", "INTEGER", "TEXT", "TEXT"),
+        convert={ColumnKind.TIMESTAMP: _utc_text, ColumnKind.BOOLEAN: int},
+    ),
+    # Binary collation: ids that differ in case are different. DATETIME has no zone: UTC.
+    "mysql": Dialect(
+        _types(
+            f"{_KEY} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+            "LONGTEXT",
+            "BIGINT",
+            "BOOLEAN",
+            "DATETIME(6)",
+            "LONGTEXT",
+        ),
+        quote="`{}`",
+        convert={ColumnKind.TIMESTAMP: _utc_naive},
+    ),
+    "redshift": Dialect(_types(_KEY, "VARCHAR(65535)", "BIGINT", "BOOLEAN", "TIMESTAMPTZ", "VARCHAR(65535)")),
+    # Unquoted: quoted lower-case names would have to be quoted in every query of the user.
+    "snowflake": Dialect(_types(_KEY, "VARCHAR", "NUMBER(19)", "BOOLEAN", "TIMESTAMP_TZ", "VARCHAR"), quote="{}"),
+}
+
+
+class SqlWarehouse(Warehouse):
+    """
+    A warehouse behind any ``DbApiHook``.
+
+    The engine is the hook's ``conn_type``; one that is not listed here gets standard SQL types.
+    """
+
+    def __init__(self, hook: Any, *args: Any, **kwargs: Any) -> None:
+        self.engine = str(getattr(hook, "conn_type", "sql"))  # type: ignore[misc]
+        self.dialect = DIALECTS.get(self.engine, ANSI)  # type: ignore[misc]
+        super().__init__(hook, *args, **kwargs)
+
+    def _lock(self, cursor: Any) -> None:
+        # Takes the write lock where an engine locks tables (SQLite, Redshift, Snowflake). Where it locks
+        # rows, keys are enforced, and the loser of a race is told by an IntegrityError and tries again.
+        uri = self.quoted("log_file_uri")
+        cursor.execute(f"UPDATE {self.files} SET {uri} = {uri} WHERE {uri} = ''")
+
+    def _is_conflict(self, error: Exception) -> bool:
+        return super()._is_conflict(error) or (
+            type(error).__name__ == "OperationalError" and "database is locked" in str(error)
+        )
+
+    def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
+        event_id = self.quoted("event_id")
+        present: set[str] = set()
+        for portion, marks in self._portions([event.event_id for event in events]):
+            cursor.execute(f"SELECT {event_id} FROM {self.events} WHERE {event_id} IN ({marks})", portion)
+            present.update(row[0] for row in cursor.fetchall())
+        new = [event for event in events if event.event_id not in present]
+        self._insert(cursor, self.events, columns_of(AuditEvent), new)
+        return {event.event_id for event in new}
+
+    def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
+        in_one = max(1, self.dialect.max_parameters // len(columns))
+        marks = f"({', '.join([self.hook.placeholder] * len(columns))})"
+        for start in range(0, len(rows), in_one):
+            portion = rows[start : start + in_one]
+            cursor.execute(
+                f"INSERT INTO {table} ({self._names(columns)}) VALUES {', '.join([marks] * len(portion))}",
+                [value for row in portion for value in self._converted(columns, row)],
+            )
