@@ -1,0 +1,29 @@
+"""What this provider raises at run time. Wrong parameters raise ``ValueError`` before any work is done."""
+
+from __future__ import annotations
+
+from airflow_provider_cloudtrail._compat import AirflowException
+
+
+class CloudTrailError(AirflowException):
+    """Base of the errors of this provider."""
+
+
+class CloudTrailTrailNotFoundError(CloudTrailError):
+    """Raised when a trail, or any folder of log files, is not where it was looked for."""
+
+
+class CloudTrailBucketError(CloudTrailError):
+    """Raised when a trail bucket does not answer or refuses to be read; what was read before is stored."""
+
+
+class CloudTrailLogFileError(CloudTrailError):
+    """Raised when one log file cannot be read; the message names bucket, key and cause."""
+
+
+class CloudTrailWarehouseError(CloudTrailError):
+    """Raised when the warehouse cannot be reached or refuses; the batches before it are stored."""
+
+
+class CloudTrailQuarantineError(CloudTrailError):
+    """Raised after everything good is stored, because something of the window is in quarantine."""

@@ -1,0 +1,257 @@
+"""The CloudTrail API and the bucket of a trail, through an AWS connection."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+
+from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail._compat import AirflowNotFoundException
+from airflow_provider_cloudtrail.exceptions import (
+    CloudTrailBucketError,
+    CloudTrailError,
+    CloudTrailLogFileError,
+    CloudTrailTrailNotFoundError,
+)
+from airflow_provider_cloudtrail.trail.codec import MalformedError
+from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files, region_folders
+from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation, log_file_of_uri
+from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_records
+from airflow_provider_cloudtrail.trail.store import LocalStore, ObjectError, S3Store, Store, StoreError
+
+if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
+    from mypy_boto3_cloudtrail import CloudTrailClient  # noqa: F401 (in the string below)
+
+# As many connections as threads may read at once, with room to spare.
+_CONNECTIONS = 32
+
+
+class ResolvedTrail(NamedTuple):
+    """
+    A trail as the CloudTrail API describes it.
+
+    :param location: where it delivers to.
+    :param account_ids: the account that it belongs to; None for an organization trail: all accounts.
+    """
+
+    location: TrailLocation
+    account_ids: tuple[str, ...] | None
+
+
+class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
+    """
+    Interact with AWS CloudTrail, and read the log files that it delivers to S3.
+
+    Provide thin wrapper around
+    :external+boto3:py:class:`boto3.client("cloudtrail") <CloudTrail.Client>`. The bucket is read with
+    the same connection: its role, endpoint, Region, TLS verification and botocore configuration.
+
+    Additional arguments (such as ``aws_conn_id``) may be specified and are passed down to the
+    underlying AwsBaseHook.
+
+    .. seealso::
+        - :class:`airflow.providers.amazon.aws.hooks.base_aws.AwsBaseHook`
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["client_type"] = "cloudtrail"
+        super().__init__(*args, **kwargs)
+        self._stores: dict[str, Store] = {}
+        self._stores_lock = threading.Lock()
+        self._regions: dict[str, tuple[str, str]] = {}
+
+    @cached_property
+    def conn_config(self) -> AwsConnectionWrapper:
+        """
+        Return what the connection says.
+
+        :raises CloudTrailError: if a connection other than the default one does not exist. The base class
+            would go on with whatever credentials the worker has, and read somebody else's bucket.
+        """
+        self._require_connection()
+        return super().conn_config
+
+    def _require_connection(self) -> None:
+        if not self.aws_conn_id or self.aws_conn_id == self.default_conn_name:
+            return
+        try:
+            self.get_connection(self.aws_conn_id)
+        except AirflowNotFoundException:
+            raise CloudTrailError(
+                f"there is no connection aws_conn_id={self.aws_conn_id!r}; create it, or leave aws_conn_id at "
+                f"{self.default_conn_name!r} to use the role of the worker"
+            ) from None
+
+    # -- the trail ---------------------------------------------------------------------------------
+
+    def resolve_trail(self, trail_name: str) -> ResolvedTrail:
+        """
+        Return where a trail delivers to.
+
+        Calls :external+boto3:py:meth:`CloudTrail.Client.get_trail`. For an organization trail all
+        layouts of the bucket are read, because the API does not tell the id of the organization.
+
+        :param trail_name: name of a trail of this account and Region, or the ARN of any.
+        :raises CloudTrailTrailNotFoundError: if there is no such trail.
+        """
+        from botocore.exceptions import ClientError
+
+        try:
+            trail = self.conn.get_trail(Name=trail_name)["Trail"]
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if code in ("TrailNotFoundException", "InvalidTrailNameException"):
+                raise CloudTrailTrailNotFoundError(
+                    f"there is no trail {trail_name!r} in {self.conn_region_name}; a trail of another Region or of the "
+                    "management account is named by its ARN"
+                ) from None
+            raise
+        location = TrailLocation(trail["S3BucketName"], trail.get("S3KeyPrefix", ""))
+        owner = None if trail.get("IsOrganizationTrail") else (trail["TrailARN"].split(":")[4],)
+        return ResolvedTrail(location, owner)
+
+    def locate(
+        self, bucket: Any, prefix: Any, organization_id: Any, trail_name: Any, account_ids: Any
+    ) -> tuple[TrailLocation, list[str] | None]:
+        """
+        Return where a trail delivers to and the accounts to read, from what an operator or sensor was given.
+
+        :raises ValueError: if neither or both of bucket and trail are given.
+        :raises CloudTrailTrailNotFoundError: if there is no such trail.
+        """
+        accounts = parameters.names("account_ids", account_ids)
+        name = parameters.text(trail_name)
+        if name is None:
+            return parameters.location(bucket, prefix, organization_id), accounts
+        if parameters.text(bucket) is not None:
+            raise ValueError("both bucket and trail_name are set; give one of them")
+        trail = self.resolve_trail(name)
+        if accounts is None and trail.account_ids is not None:
+            accounts = list(trail.account_ids)
+        return trail.location, accounts
+
+    def list_log_files(
+        self,
+        location: TrailLocation,
+        window: DeliveryWindow,
+        account_ids: Collection[str] | None = None,
+        regions: Collection[str] | None = None,
+    ) -> Iterator[LogFile]:
+        """
+        Yield the log files that were delivered in a window, page by page as they are taken.
+
+        :param location: where the trail delivers to.
+        :param window: which deliveries; the stamp in a name is the time of delivery.
+        :param account_ids: accounts; None: all that have a folder.
+        :param regions: Regions; None: all that have a folder.
+        :raises CloudTrailTrailNotFoundError: if there is no folder of log files.
+        :raises CloudTrailBucketError: if the bucket cannot be listed.
+        """
+        try:
+            yield from list_log_files(self.get_store(location.bucket), location, window, account_ids, regions)
+        except EmptyTrailError as error:
+            raise CloudTrailTrailNotFoundError(str(error)) from None
+        except StoreError as error:
+            raise CloudTrailBucketError(str(error)) from error
+
+    def list_accounts_and_regions(
+        self, location: TrailLocation, account_ids: Collection[str] | None = None
+    ) -> list[tuple[str, str]]:
+        """
+        Return the pairs of account and Region that have log files, sorted; for instance to map tasks over.
+
+        :raises CloudTrailBucketError: if the bucket cannot be listed.
+        """
+        try:
+            folders = region_folders(self.get_store(location.bucket), location, account_ids)
+            return sorted({(folder.account_id, folder.region) for folder in folders})
+        except StoreError as error:
+            raise CloudTrailBucketError(str(error)) from error
+
+    def read_log_file(self, uri: str, *, max_file_bytes: int = MAX_FILE_BYTES) -> Iterator[Any]:
+        """
+        Yield the records of one log file, decoded.
+
+        For use on its own: nothing is filtered, scrubbed or remembered.
+
+        :param uri: ``s3://`` URI of the log file.
+        :param max_file_bytes: most bytes that it may have when unpacked.
+        :raises ValueError: if the URI is not one of a log file.
+        :raises CloudTrailLogFileError: if it cannot be fetched, unpacked or decoded.
+        :raises CloudTrailBucketError: if the bucket does not answer.
+        """
+        file = log_file_of_uri(uri)
+        try:
+            content = self.get_store(file.bucket).get(file.key).body
+            yield from read_records(content, max_file_bytes=max_file_bytes)
+        except ObjectError as error:
+            raise CloudTrailLogFileError(str(error)) from None
+        except MalformedError as error:
+            raise CloudTrailLogFileError(f"{uri}: {error}") from None
+        except StoreError as error:
+            raise CloudTrailBucketError(str(error)) from error
+
+    # -- the bucket --------------------------------------------------------------------------------
+
+    def get_store(self, bucket: str) -> Store:
+        """
+        Return what reads a bucket, made once for this hook; safe to be called from several threads.
+
+        :param bucket: name of an S3 bucket, or ``file://`` URI of a folder that holds a copy of one.
+        :raises CloudTrailBucketError: if there is no such bucket.
+        """
+        with self._stores_lock:
+            if bucket not in self._stores:
+                self._stores[bucket] = LocalStore(bucket) if bucket.startswith("file://") else self._s3_store(bucket)
+            return self._stores[bucket]
+
+    def bucket_region(self, bucket: str) -> tuple[str, str]:
+        """Return Region and partition of a bucket whose store was made."""
+        return self._regions[bucket]
+
+    def _s3_store(self, bucket: str) -> S3Store:
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+        from botocore.config import Config
+
+        self._require_connection()
+        hook = S3Hook(
+            aws_conn_id=self.aws_conn_id, verify=self._verify, region_name=self._region_name, config=self._config
+        )
+        connections = max(_CONNECTIONS, getattr(hook.config, "max_pool_connections", 0))
+        config = hook.config.merge(Config(max_pool_connections=connections))
+        endpoint = hook.conn_config.get_service_endpoint_url("s3")
+
+        def connect(region: str | None) -> tuple[Any, Any]:
+            # One session for both ways to read, so that a role is assumed once.
+            session = hook.get_session(region_name=region)
+            return session, session.client(
+                "s3", endpoint_url=endpoint, config=hook._get_config(config), verify=hook.verify
+            )
+
+        session, client = connect(hook.region_name)
+        if endpoint is None:
+            region = _region_of(client, bucket)
+            if region is not None and region != client.meta.region_name:
+                self.log.info("Bucket %s lies in %s", bucket, region)
+                session, client = connect(region)
+        self._regions[bucket] = (client.meta.region_name or "us-east-1", client.meta.partition)
+        return S3Store(client, bucket, session=session, verify=hook.verify)
+
+
+def _region_of(client: Any, bucket: str) -> str | None:
+    """Return the Region of a bucket, which S3 tells also to those who must not read it; None: it did not."""
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = client.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        answer = error.response
+        if answer.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+            raise CloudTrailBucketError(f"there is no bucket {bucket}") from None
+    region: str | None = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
+    return region

@@ -1,0 +1,50 @@
+"""What OpenLineage is told. Imported only where its provider is installed and asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_provider_cloudtrail._compat import BaseHook
+
+
+def operator_lineage(folders: Sequence[tuple[str, str]], conn_id: str, schema: str | None, table: str) -> Any:
+    """
+    Return the lineage of a load: folders of buckets to the three tables.
+
+    :param folders: pairs of bucket and key prefix.
+    :param conn_id: connection of the warehouse.
+    :param schema: schema of the tables.
+    :param table: audit table.
+    :return: ``airflow.providers.openlineage.extractors.OperatorLineage``.
+    """
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    namespace, path = _namespace(conn_id, schema)
+    return OperatorLineage(
+        inputs=[
+            Dataset(namespace=bucket if bucket.startswith("file://") else f"s3://{bucket}", name=prefix)
+            for bucket, prefix in folders
+        ],
+        outputs=[
+            Dataset(namespace=namespace, name=".".join((*path, name)))
+            for name in (table, f"{table}_files", f"{table}_quarantine")
+        ],
+    )
+
+
+def _namespace(conn_id: str, schema: str | None) -> tuple[str, list[str]]:
+    """Return the namespace of the warehouse, and database and schema as far as its hook tells them."""
+    connection = BaseHook.get_connection(conn_id)
+    hook = connection.get_hook()
+    describe = getattr(hook, "get_openlineage_database_info", None)
+    info = describe(connection) if describe is not None else None
+    if info is None:
+        # Embedded engines have no authority: the file is the database.
+        return f"{connection.conn_type}://{connection.host or ''}", [schema] if schema else []
+    authority = info.authority or ""
+    return (
+        f"{info.scheme}://{authority}",
+        [part for part in (info.database, schema or hook.get_openlineage_default_schema()) if part],
+    )

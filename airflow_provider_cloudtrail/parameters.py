@@ -1,0 +1,110 @@
+"""
+What users write as parameters, after templating, to what the code works with.
+
+Templates turn lists into text and what is missing into ``"None"``. Each function names the parameter in
+its error and says what to write instead.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+
+_NOTHING = (None, "", "None")
+
+
+def text(value: Any) -> str | None:
+    """Return a text, or None for what a template makes of a missing value."""
+    return None if value in _NOTHING else str(value)
+
+
+def names(parameter: str, value: Any) -> list[str] | None:
+    """
+    Return a list of names, given as a list, as JSON or with commas between them; None: not given.
+
+    :raises ValueError: for anything else, and for an empty list, which would select nothing.
+    """
+    if value is None or value in _NOTHING:
+        return None
+    if isinstance(value, str):
+        try:
+            parsed = json.loads(value.replace("'", '"')) if value.strip().startswith(("[", "(")) else value.split(",")
+        except ValueError:
+            raise ValueError(f"{parameter}={value!r} is no list; write ['a', 'b'] or 'a,b'") from None
+    elif isinstance(value, Iterable):
+        parsed = list(value)
+    else:
+        raise ValueError(f"{parameter}={value!r} is no list; write ['a', 'b'] or 'a,b'")
+    found = [str(name).strip() for name in parsed if str(name).strip()]
+    if not found:
+        raise ValueError(f"{parameter} is empty, which selects nothing; leave it out to select everything")
+    return list(dict.fromkeys(found))
+
+
+def moment(parameter: str, value: Any) -> datetime:
+    """
+    Return a time, given as a ``datetime`` or in ISO 8601; without a zone it is UTC.
+
+    :raises ValueError: if it is none.
+    """
+    if value in _NOTHING:
+        raise ValueError(
+            f"{parameter} is not set: this run has no data interval (it was triggered by hand or by an asset). Give "
+            f"{parameter} a time such as 2026-02-03T00:00:00Z, or give files"
+        )
+    if isinstance(value, datetime):
+        found = value
+    else:
+        try:
+            found = datetime.fromisoformat(str(value).strip())
+        except ValueError:
+            raise ValueError(
+                f"{parameter}={value!r} is no time; write ISO 8601, such as 2026-02-03T00:00:00Z"
+            ) from None
+    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+
+
+def window(delivered_from: Any, delivered_to: Any, lookback: timedelta, settle: timedelta) -> DeliveryWindow:
+    """
+    Return the window of delivery.
+
+    :raises ValueError: if it is empty or reversed; says so if the reason is a timetable without intervals.
+    """
+    start, end = moment("delivered_from", delivered_from), moment("delivered_to", delivered_to)
+    if start == end:
+        raise ValueError(
+            f"delivered_from and delivered_to are both {start.isoformat()}, so the window is empty. With Airflow 3's "
+            "default timetable a data interval has no length: give the DAG "
+            "schedule=CronDataIntervalTimetable('0 0 * * *', timezone='UTC'), or set delivered_from and delivered_to"
+        )
+    if end < start:
+        raise ValueError(
+            f"delivered_from={start.isoformat()} is later than delivered_to={end.isoformat()}; exchange them"
+        )
+    return DeliveryWindow(start, end, lookback, settle)
+
+
+def location(bucket: Any, prefix: Any, organization_id: Any) -> TrailLocation:
+    """
+    Return where a trail delivers to.
+
+    :raises ValueError: if the bucket is missing, or has parts of a URI or key in it.
+    """
+    found = text(bucket)
+    if found is None:
+        raise ValueError(
+            "neither bucket nor trail_name is set; give the S3 bucket that the trail delivers to (on MWAA with the "
+            "example DAGs: the Airflow configuration option cloudtrail.bucket), or the name or ARN of the trail"
+        )
+    if found.startswith("s3://") or ("/" in found and not found.startswith("file://")):
+        raise ValueError(
+            f"bucket={found!r} is no bucket name; write the name alone, and what comes before AWSLogs/ as prefix"
+        )
+    before = text(prefix) or ""
+    if "AWSLogs" in before.split("/"):
+        raise ValueError(f"prefix={before!r} holds AWSLogs/; write only what comes before it, or nothing")
+    return TrailLocation(found, before, text(organization_id))

@@ -1,0 +1,89 @@
+"""
+The ``[cloudtrail]`` section of Airflow's configuration, which the example DAGs read.
+
+On MWAA the options are "Airflow configuration options" of the environment, ``cloudtrail.bucket`` and
+the like; elsewhere ``AIRFLOW__CLOUDTRAIL__BUCKET`` or ``airflow.cfg``. The defaults stand here, because a
+package that was only copied to a DAG folder has no provider info that Airflow could read them from.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Option(NamedTuple):
+    """An option of the section: its default (None: unset), its type, an example, what it is for."""
+
+    default: str | None
+    type: str
+    example: str | None
+    description: str
+
+
+OPTIONS: dict[str, Option] = {
+    "bucket": Option(None, "string", "my-trail-bucket", "S3 bucket that the trail delivers to."),
+    "prefix": Option(
+        "", "string", "audit/cloudtrail", "Log file prefix of the trail: the part of the keys before AWSLogs/."
+    ),
+    "organization_id": Option(
+        None, "string", "o-exampleorgid", "Read only this organization's folder. Unset: all layouts in the bucket."
+    ),
+    "trail_name": Option(
+        None,
+        "string",
+        "arn:aws:cloudtrail:eu-west-1:111122223333:trail/audit",
+        "Name or ARN of the trail, instead of bucket, prefix and organization_id.",
+    ),
+    "account_ids": Option(None, "string", "111122223333,444455556666", "Accounts to read. Unset: all in the bucket."),
+    "regions": Option(None, "string", "eu-west-1,us-east-1", "Regions to read. Unset: all in the bucket."),
+    "aws_conn_id": Option("aws_default", "string", None, "AWS connection that reads the trail."),
+    "conn_id": Option("cloudtrail_warehouse", "string", None, "Connection of the warehouse."),
+    "table": Option("mwaa_audit_events", "string", None, "Audit table; its ledger is <table>_files."),
+    "schema": Option(None, "string", "audit", "Schema of the tables. Unset: the connection's default."),
+    "lookback_days": Option(
+        "7",
+        "integer",
+        None,
+        "Days before the data interval that are listed as well. Files that were loaded are not read again; "
+        "late ones, and days on which the DAG did not run, are made up for.",
+    ),
+    "include_environment_activity": Option(
+        "False", "boolean", None, "Also load what the environments themselves did in AWS."
+    ),
+    "fail_on_quarantine": Option(
+        "True",
+        "boolean",
+        None,
+        "Whether a task fails (after storing all that is good) when something is in quarantine.",
+    ),
+}
+
+
+def option(name: str) -> str | None:
+    """
+    Return an option of the section, or its default.
+
+    :param name: one of :data:`OPTIONS`.
+    """
+    from airflow_provider_cloudtrail._compat import conf
+
+    value: str | None = conf.get("cloudtrail", name, fallback=None)
+    return value if value not in (None, "") else OPTIONS[name].default
+
+
+def listed(name: str) -> list[str] | None:
+    """Return an option whose values are separated by commas, or None if it is unset."""
+    value = option(name)
+    return [part.strip() for part in value.split(",") if part.strip()] if value else None
+
+
+def switched_on(name: str) -> bool:
+    """
+    Return an option that is true or false.
+
+    :raises ValueError: if it is neither.
+    """
+    value = str(option(name)).strip().lower()
+    if value not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
+        raise ValueError(f"[cloudtrail] {name} is {value!r}; write True or False")
+    return value in ("true", "1", "yes", "on")

@@ -1,0 +1,130 @@
+"""
+Which log files a window of delivery holds, found with as few listings as possible.
+
+Accounts and Regions are folders, found by listing with a delimiter where they are not given. Within a
+Region's folder keys sort by delivery time, so that a listing starts at the window and stops behind it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from airflow_provider_cloudtrail.trail.log_file import (
+    DeliveryWindow,
+    Folder,
+    LogFile,
+    TrailLocation,
+    first_key,
+    is_behind,
+    log_file,
+)
+from airflow_provider_cloudtrail.trail.store import Store
+
+log = logging.getLogger(__name__)
+
+_ORGANIZATION = re.compile(r"o-[a-z0-9]+")
+
+
+class EmptyTrailError(LookupError):
+    """Raised when a bucket holds no folder of log files at all where one was looked for."""
+
+
+@dataclass(frozen=True)
+class RegionFolder:
+    """
+    The folder of one account's log files of one Region.
+
+    :param path: key prefix, ``.../ACCOUNT/CloudTrail/REGION/``.
+    """
+
+    path: str
+    account_id: str
+    region: str
+
+
+def region_folders(
+    store: Store,
+    location: TrailLocation,
+    account_ids: Collection[str] | None = None,
+    regions: Collection[str] | None = None,
+) -> Iterator[RegionFolder]:
+    """
+    Yield the folders of log files of a trail, account by account.
+
+    :param store: the trail's bucket.
+    :param location: where the trail delivers to.
+    :param account_ids: accounts; None: all that have a folder.
+    :param regions: Regions; None: all that have a folder.
+    """
+    for layout in _layouts(store, location):
+        accounts = account_ids if account_ids is not None else store.folders(layout)
+        for account_id in sorted(accounts):
+            if account_ids is None and _ORGANIZATION.fullmatch(account_id):
+                continue
+            logs = f"{layout}{account_id}/{Folder.LOG.value}/"
+            for region in sorted(regions) if regions is not None else store.folders(logs):
+                yield RegionFolder(f"{logs}{region}/", account_id, region)
+
+
+def list_log_files(
+    store: Store,
+    location: TrailLocation,
+    window: DeliveryWindow,
+    account_ids: Collection[str] | None = None,
+    regions: Collection[str] | None = None,
+) -> Iterator[LogFile]:
+    """
+    Yield the log files whose stamp lies in a window, its margins included.
+
+    Lazy: the next page of a listing is asked for when the files before it have been taken. Files come
+    folder by folder, inside of one in the order of their stamps, which is not the order of arrival.
+
+    :param store: the trail's bucket.
+    :param location: where the trail delivers to.
+    :param window: which deliveries.
+    :param account_ids: accounts; None: all.
+    :param regions: Regions; None: all.
+    :raises EmptyTrailError: if there is no folder of log files.
+    """
+    folders = 0
+    for folder in region_folders(store, location, account_ids, regions):
+        folders += 1
+        start = first_key(folder.path, folder.account_id, folder.region, window.floor)
+        for found in store.objects(folder.path, start):
+            if is_behind(found.key, folder.path, window.ceiling):
+                break
+            file = log_file(location.bucket, found.key, found.size_bytes, found.etag)
+            if file is None:
+                log.info("Left alone, because it is not named like a log file: %s", found.key)
+            elif window.reads(file.delivered_at):
+                yield file
+    if folders == 0:
+        raise EmptyTrailError(
+            f"no log files below {location.root} in {location.bucket}"
+            f"{f' for organization {location.organization_id}' if location.organization_id else ''}"
+            f"{f' and accounts {sorted(account_ids)}' if account_ids else ''}; check bucket and prefix (the part of "
+            "the keys before AWSLogs/), organization_id and account_ids, and that the trail is logging"
+        )
+
+
+def new_log_files(listed: Iterable[LogFile], seen: Collection[str], limit: int) -> list[LogFile]:
+    """
+    Return the first files of a listing that were not seen before: what every mode of the sensor waits for.
+
+    :param listed: files of the window.
+    :param seen: URIs that do not count.
+    :param limit: most files to return; the listing is not read further.
+    """
+    return list(islice((file for file in listed if file.uri not in seen), limit))
+
+
+def _layouts(store: Store, location: TrailLocation) -> list[str]:
+    """Return the prefixes under which account folders lie: directly below ``AWSLogs/``, and per organization."""
+    if location.organization_id is not None:
+        return [f"{location.root}{location.organization_id}/"]
+    organizations = [name for name in store.folders(location.root) if _ORGANIZATION.fullmatch(name)]
+    return [location.root, *(f"{location.root}{name}/" for name in organizations)]

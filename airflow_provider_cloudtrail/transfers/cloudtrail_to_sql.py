@@ -1,0 +1,323 @@
+"""From the log files of a trail to the audit table of a warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail._compat import AirflowNotFoundException, BaseHook
+from airflow_provider_cloudtrail.exceptions import (
+    CloudTrailBucketError,
+    CloudTrailQuarantineError,
+    CloudTrailWarehouseError,
+)
+from airflow_provider_cloudtrail.export import ExportSummary, export_log_files
+from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailBucketLink, CloudTrailEventHistoryLink
+from airflow_provider_cloudtrail.trail.log_file import KeyGrammarError, log_file_of_uri
+from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
+from airflow_provider_cloudtrail.trail.selection import MWAA_EVENT_SOURCES, Selection
+from airflow_provider_cloudtrail.trail.store import StoreError
+from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
+from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from airflow_provider_cloudtrail._compat import Context
+    from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation
+
+
+class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
+    """
+    Load the audit events of a trail into a table, each event once.
+
+    Lists the log files that were delivered in a window, reads those that the table's ledger does not
+    have yet, and stores rows, ledger and quarantine of a batch of files in one transaction. A run can be
+    killed and repeated at any moment. Rows are never filtered by event time: late events belong in the
+    table. Login tokens, CLI tokens and REST calls of MWAA are data events: they are there only if the
+    trail records data events of ``AWS::MWAA::Environment``.
+
+    .. seealso::
+        For more information on how to use this operator, take a look at the README.
+
+    :param bucket: S3 bucket that the trail delivers to, or ``file://`` URI of a folder with a copy of one. (templated)
+    :param prefix: log file prefix of the trail: what comes before ``AWSLogs/`` in the keys. (templated)
+    :param organization_id: ``o-...``: read only the layout of this organization. None: all layouts. (templated)
+    :param trail_name: name or ARN of the trail, instead of bucket, prefix and organization_id. (templated)
+    :param account_ids: accounts to read. None: those that have a folder, or for ``trail_name`` without an
+        organization the trail's own. (templated)
+    :param regions: Regions to read. None: those that have a folder. (templated)
+    :param delivered_from: begin of the window of *delivery* (the stamp in the file names), as a
+        ``datetime`` or in ISO 8601, UTC. (templated)
+    :param delivered_to: its end, not included. (templated)
+    :param lookback: how far before the window files are listed too, because keys do not appear in order.
+        Costs listings, no GET: what was loaded is known from the ledger.
+    :param settle: how far behind the window files are listed too.
+    :param files: ``s3://`` URIs of log files, for runs that are driven by events; then nothing is
+        listed and window, bucket and trail are ignored. (templated)
+    :param event_sources: services whose events are wanted; None: all. (templated)
+    :param event_names: API actions that are wanted; None: all. (templated)
+    :param environment_names: environments (or MWAA Serverless workflows) that are wanted; None: all. (templated)
+    :param include_environment_activity: also load what environments did in AWS themselves: calls of role
+        session ``AmazonMWAA-airflow``, and calls that MWAA made to other services.
+    :param conn_id: connection of the warehouse: DuckDB, PostgreSQL or any other ``DbApiHook``. (templated)
+    :param table: audit table; ledger and quarantine are ``<table>_files`` and ``<table>_quarantine``.
+        All are created if missing. (templated)
+    :param schema: schema of the tables, which must exist. None: the connection's default. (templated)
+    :param staging_uri: S3 folder for engines that bulk-load from S3; the engines of this version need none. (templated)
+    :param fail_on_quarantine: fail, after everything good is stored, if something of the window is in quarantine.
+    :param max_file_bytes: most bytes that a log file may have when unpacked; larger ones go into quarantine.
+    :param aws_conn_id: AWS connection that reads the trail. (templated)
+    :param region_name: Region of the CloudTrail API; the bucket's own is found out. (templated)
+    :param verify: whether to verify TLS certificates, or the path of a CA bundle. (templated)
+    :param botocore_config: configuration of the botocore clients.
+    :return: summary of the run (XCom): see :class:`~airflow_provider_cloudtrail.export.ExportSummary`.
+    :raises ValueError: for wrong parameters, before any work.
+    :raises CloudTrailError: if trail, bucket or warehouse fail; ``CloudTrailQuarantineError`` see above.
+    """
+
+    aws_hook_class = CloudTrailHook
+    template_fields: Sequence[str] = aws_template_fields(
+        "bucket",
+        "prefix",
+        "organization_id",
+        "trail_name",
+        "account_ids",
+        "regions",
+        "delivered_from",
+        "delivered_to",
+        "files",
+        "event_sources",
+        "event_names",
+        "environment_names",
+        "conn_id",
+        "table",
+        "schema",
+        "staging_uri",
+    )
+    operator_extra_links = (CloudTrailBucketLink(), CloudTrailEventHistoryLink())
+    ui_color = "#e7157b"
+    ui_fgcolor = "#ffffff"
+
+    def __init__(
+        self,
+        *,
+        bucket: str | None = None,
+        prefix: str = "",
+        organization_id: str | None = None,
+        trail_name: str | None = None,
+        account_ids: Sequence[str] | str | None = None,
+        regions: Sequence[str] | str | None = None,
+        delivered_from: Any = "{{ data_interval_start }}",
+        delivered_to: Any = "{{ data_interval_end }}",
+        lookback: timedelta = timedelta(days=1),
+        settle: timedelta = timedelta(hours=1),
+        files: Sequence[str] | str | None = None,
+        event_sources: Sequence[str] | str | None = MWAA_EVENT_SOURCES,
+        event_names: Sequence[str] | str | None = None,
+        environment_names: Sequence[str] | str | None = None,
+        include_environment_activity: bool = False,
+        conn_id: str = "cloudtrail_warehouse",
+        table: str = "mwaa_audit_events",
+        schema: str | None = None,
+        staging_uri: str | None = None,
+        fail_on_quarantine: bool = True,
+        max_file_bytes: int = MAX_FILE_BYTES,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.bucket = bucket
+        self.prefix = prefix
+        self.organization_id = organization_id
+        self.trail_name = trail_name
+        self.account_ids = account_ids
+        self.regions = regions
+        self.delivered_from = delivered_from
+        self.delivered_to = delivered_to
+        self.lookback = lookback
+        self.settle = settle
+        self.files = files
+        self.event_sources = event_sources
+        self.event_names = event_names
+        self.environment_names = environment_names
+        self.include_environment_activity = include_environment_activity
+        self.conn_id = conn_id
+        self.table = table
+        self.schema = schema
+        self.staging_uri = staging_uri
+        self.fail_on_quarantine = fail_on_quarantine
+        self.max_file_bytes = max_file_bytes
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Load the log files of the window, or those that were given."""
+        selection = self._selection()
+        if self.max_file_bytes <= 0:
+            raise ValueError(f"max_file_bytes={self.max_file_bytes} is no size; write a number of bytes above 0")
+        given = self._given_files()
+        window = None if given is not None else self._window()
+        warehouse = self._warehouse()
+        log_files: Iterable[LogFile]
+        in_window: Callable[[LogFile], bool]
+        if given is not None or window is None:
+            log_files, in_window = given or [], lambda _: True
+        else:
+            log_files, in_window = self._listed(context, window), lambda file: window.covers(file.delivered_at)
+        try:
+            warehouse.prepare()
+            summary = export_log_files(
+                log_files,
+                store_of=self.hook.get_store,
+                warehouse=warehouse,
+                selection=selection,
+                loaded_by=_run_of(context),
+                max_file_bytes=self.max_file_bytes,
+                in_window=in_window,
+                log=self.log,  # type: ignore[arg-type]
+            )
+        except WarehouseError as error:
+            raise CloudTrailWarehouseError(str(error)) from None
+        except StoreError as error:
+            raise CloudTrailBucketError(str(error)) from None
+        self._conclude(summary, warehouse, context)
+        return summary.as_dict()
+
+    # -- parameters --------------------------------------------------------------------------------
+
+    def _selection(self) -> Selection:
+        return Selection.of(
+            parameters.names("event_sources", self.event_sources),
+            parameters.names("event_names", self.event_names),
+            parameters.names("environment_names", self.environment_names),
+            self.include_environment_activity,
+        )
+
+    def _given_files(self) -> list[LogFile] | None:
+        # An empty list is a run of an event without log files, not a run without the parameter.
+        if self.files is not None and (not self.files or self.files == "[]"):
+            return []
+        uris = parameters.names("files", self.files)
+        if uris is None:
+            return None
+        try:
+            return [log_file_of_uri(uri) for uri in uris]
+        except KeyGrammarError as error:
+            raise ValueError(f"files: {error}") from None
+
+    def _window(self) -> DeliveryWindow:
+        return parameters.window(self.delivered_from, self.delivered_to, self.lookback, self.settle)
+
+    def _trail(self) -> tuple[TrailLocation, list[str] | None]:
+        return self.hook.locate(self.bucket, self.prefix, self.organization_id, self.trail_name, self.account_ids)
+
+    def _warehouse(self) -> Warehouse:
+        try:
+            hook = BaseHook.get_connection(self.conn_id).get_hook()  # type: ignore[no-untyped-call]
+        except AirflowNotFoundException:
+            variable = f"AIRFLOW_CONN_{self.conn_id.upper()}"
+            raise CloudTrailWarehouseError(
+                f"there is no connection conn_id={self.conn_id!r}; create it for your warehouse, for instance with "
+                f'{variable}=\'{{"conn_type": "duckdb", "host": "/path/audit.duckdb"}}\' or '
+                f"{variable}=postgresql://user:password@host/database"
+            ) from None
+        return open_warehouse(hook, self.table, self.schema)
+
+    # -- the run -----------------------------------------------------------------------------------
+
+    def _listed(self, context: Context, window: DeliveryWindow) -> Iterable[LogFile]:
+        location, account_ids = self._trail()
+        regions = parameters.names("regions", self.regions)
+        self.log.info(
+            "Log files of %s/%s delivered from %s to %s (look-back %s, settle %s)",
+            location.bucket,
+            location.root,
+            window.start.isoformat(),
+            window.end.isoformat(),
+            window.lookback,
+            window.settle,
+        )
+        self.hook.get_store(location.bucket)
+        self._persist_links(context, location)
+        return self.hook.list_log_files(location, window, account_ids, regions)
+
+    def _persist_links(self, context: Context, location: TrailLocation) -> None:
+        if location.bucket.startswith("file://") or "ti" not in context:
+            return
+        region, partition = self.hook.bucket_region(location.bucket)
+        shared = {"context": context, "operator": self, "aws_partition": partition}
+        CloudTrailBucketLink.persist(**shared, region_name=region, bucket=location.bucket, prefix=location.root)
+        source = (parameters.names("event_sources", self.event_sources) or MWAA_EVENT_SOURCES)[0]
+        CloudTrailEventHistoryLink.persist(**shared, region_name=self.region_name or region, event_source=source)
+
+    def _conclude(self, summary: ExportSummary, warehouse: Warehouse, context: Context) -> None:
+        self.log.info(
+            "%s log files: %s read (%s without match), %s already in the ledger. %s records = %s loaded + %s duplicate "
+            "+ %s filtered + %s quarantined. %s new rows in %s in %.1f seconds.",
+            summary.files,
+            summary.files_read,
+            summary.files_without_match,
+            summary.files_known,
+            summary.records,
+            summary.loaded,
+            summary.duplicate,
+            summary.filtered,
+            summary.quarantined,
+            summary.loaded,
+            warehouse.events,
+            summary.seconds,
+        )
+        if summary.redacted:
+            self.log.info("%s secret values were replaced by ***", summary.redacted)
+        if not (problem := _quarantine_message(summary, warehouse)):
+            return
+        if self.fail_on_quarantine:
+            # Pushed by hand: the return value of a task that fails is lost.
+            if "ti" in context and self.do_xcom_push:
+                context["ti"].xcom_push(key="summary", value=summary.as_dict())
+            raise CloudTrailQuarantineError(problem)
+        self.log.warning(problem)
+
+    # -- lineage -----------------------------------------------------------------------------------
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
+        """Return what was read and written, for the OpenLineage provider where it is installed."""
+        from airflow_provider_cloudtrail.lineage import operator_lineage
+
+        given = self._given_files()
+        buckets = (
+            sorted({(file.bucket, "AWSLogs") for file in given})
+            if given is not None
+            else [(trail.bucket, trail.root.rstrip("/")) for trail in (self._trail()[0],)]
+        )
+        return operator_lineage(buckets, self.conn_id, self.schema, self.table)
+
+
+def _run_of(context: Context) -> str | None:
+    """Return DAG, task and run, for the column ``loaded_by``."""
+    instance = context.get("ti")
+    if instance is None:
+        return None
+    index = getattr(instance, "map_index", -1)
+    mapped = f"[{index}]" if isinstance(index, int) and index >= 0 else ""
+    return f"{instance.dag_id}.{instance.task_id}{mapped} {instance.run_id}"
+
+
+def _quarantine_message(summary: ExportSummary, warehouse: Warehouse) -> str | None:
+    """Return what is wrong with the window, or None if nothing is."""
+    lines = []
+    if summary.files_quarantined or summary.quarantined:
+        lines.append(f"{summary.files_quarantined} files and {summary.quarantined} records were put into quarantine")
+    if summary.files_not_read_again:
+        lines.append(f"{summary.files_not_read_again} files, wanted for a wider selection, cannot be read any more")
+    if summary.known_quarantined:
+        lines.append(f"at least {len(summary.known_quarantined)} files of this window are in quarantine since earlier")
+    if not lines:
+        return None
+    reasons = "".join(f"\n  {reason}" for reason in (*summary.quarantine, *summary.known_quarantined))
+    where = f"{warehouse.quarantine} and {warehouse.files}"
+    return f"{'; '.join(lines)}. Everything else is stored. See {where}; the first:{reasons}"
