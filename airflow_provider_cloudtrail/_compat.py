@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from airflow.sdk import BaseHook, Context, PokeReturnValue
     from airflow.sdk.configuration import conf
-    from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 else:
     from airflow.exceptions import AirflowException, AirflowNotFoundException
 
     try:
-        from airflow.providers.common.compat.sdk import BaseHook, Context, PokeReturnValue, conf
+        from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, Context, PokeReturnValue, conf
     except ImportError:
         from airflow.configuration import conf
+        from airflow.exceptions import AirflowFailException
         from airflow.hooks.base import BaseHook
 
         try:  # Airflow 3.0
@@ -28,4 +29,12 @@ else:
             from airflow.sensors.base import PokeReturnValue
             from airflow.utils.context import Context
 
-__all__ = ["AirflowException", "AirflowNotFoundException", "BaseHook", "Context", "PokeReturnValue", "conf"]
+__all__ = [
+    "AirflowException",
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "BaseHook",
+    "Context",
+    "PokeReturnValue",
+    "conf",
+]

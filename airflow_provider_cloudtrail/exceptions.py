@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_cloudtrail._compat import AirflowException
+from airflow_provider_cloudtrail._compat import AirflowException, AirflowFailException
 
 
 class CloudTrailError(AirflowException):
@@ -25,5 +25,9 @@ class CloudTrailWarehouseError(CloudTrailError):
     """Raised when the warehouse cannot be reached or refuses; the batches before it are stored."""
 
 
-class CloudTrailQuarantineError(CloudTrailError):
-    """Raised after everything good is stored, because something of the window is in quarantine."""
+class CloudTrailQuarantineError(CloudTrailError, AirflowFailException):
+    """
+    Raised after everything good is stored, because something of the window is in quarantine.
+
+    The task fails at once, without its retries: what is damaged stays so.
+    """

@@ -37,7 +37,7 @@ def operator_lineage(folders: Sequence[tuple[str, str]], conn_id: str, schema: s
 def _namespace(conn_id: str, schema: str | None) -> tuple[str, list[str]]:
     """Return the namespace of the warehouse, and database and schema as far as its hook tells them."""
     connection = BaseHook.get_connection(conn_id)
-    hook = connection.get_hook()
+    hook = connection.get_hook()  # type: ignore[no-untyped-call]
     describe = getattr(hook, "get_openlineage_database_info", None)
     info = describe(connection) if describe is not None else None
     if info is None:

@@ -47,6 +47,10 @@ class WarehouseError(Exception):
     """Raised when the warehouse refuses; the message holds no value of a record."""
 
 
+class WarehouseUnavailableError(WarehouseError):
+    """Raised when the warehouse cannot be connected to, or other writers keep it for too long."""
+
+
 @dataclass(frozen=True)
 class Dialect:
     """
@@ -107,16 +111,18 @@ class Warehouse(ABC):
 
         :raises WarehouseError: if the warehouse cannot be reached or does not allow it.
         """
-        for table, row_type in (
-            (self.events, AuditEvent),
-            (self.files, LedgerEntry),
-            (self.quarantine, QuarantineEntry),
-        ):
-            columns = columns_of(row_type)
-            present = self._present_columns(table)
-            if present is None:
-                present = self._create(table, columns, has_key=row_type is not QuarantineEntry)
-            missing = [column for column in columns if column.name not in present]
+        # In one transaction where all is well, which is nearly always.
+        expected = {
+            self.events: columns_of(AuditEvent),
+            self.files: columns_of(LedgerEntry),
+            self.quarantine: columns_of(QuarantineEntry),
+        }
+        present = self._columns_of_all(list(expected))
+        for table, columns in expected.items():
+            names = present.get(table)
+            if names is None:
+                names = self._create(table, columns, has_key=table != self.quarantine)
+            missing = [column for column in columns if column.name not in names]
             if missing:
                 self._run(f"adding columns to {table}", partial(self._add, table=table, columns=missing))
                 log.info("Added columns to %s: %s", table, ", ".join(column.name for column in missing))
@@ -195,7 +201,17 @@ class Warehouse(ABC):
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
-        with closing(self._connect()) as connection:
+        try:
+            connection = self._connect()
+        except Exception as error:
+            if self._is_conflict(error):
+                raise
+            # No value of a record has been handed over yet: the driver's text is safe, and what a user needs.
+            reason = str(error).strip().splitlines()
+            raise WarehouseUnavailableError(
+                f"{self.engine}: cannot connect ({type(error).__name__}): {reason[0] if reason else ''}"
+            ) from None
+        with closing(connection):
             cursor = self._cursor(connection)
             try:
                 yield cursor
@@ -214,12 +230,14 @@ class Warehouse(ABC):
                     if writes:
                         self._lock(cursor)
                     return work(cursor)
+            except WarehouseError:
+                raise
             except Exception as error:
                 if not self._is_conflict(error):
                     # The driver's own text can quote values of records: only its kind is passed on.
                     raise WarehouseError(f"{self.engine}, {doing}: {self._describe(error)}") from None
                 if time.monotonic() > deadline:
-                    raise WarehouseError(
+                    raise WarehouseUnavailableError(
                         f"{self.engine}, {doing}: gave up after {self._lock_timeout.total_seconds():.0f} seconds "
                         f"because of another writer ({self._describe(error)}). {self._advice()}"
                     ) from None
@@ -233,17 +251,17 @@ class Warehouse(ABC):
     def _advice(self) -> str:
         return "Let the other task finish, or run tasks that write this table one after another (a pool with one slot)."
 
-    def _present_columns(self, table: str) -> frozenset[str] | None:
-        """Return the names of a table's columns in lower case, or None if there is no such table."""
+    def _columns_of_all(self, tables: Sequence[str]) -> dict[str, frozenset[str]]:
+        """Return the columns of the tables that are there."""
         try:
-            with self._transaction() as cursor:
-                cursor.execute(f"SELECT * FROM {table} WHERE 1 = 0")
-                return frozenset(str(column[0]).lower() for column in cursor.description)
-        except Exception as error:
-            if self._is_conflict(error):
-                return frozenset(self._run(f"reading {table}", lambda cursor: self._columns(cursor, table)))
-            log.debug("%s cannot be read yet: %s", table, self._describe(error))
-            return None
+            return self._run("looking for the tables", lambda cursor: {t: self._columns(cursor, t) for t in tables})
+        except WarehouseUnavailableError:
+            raise
+        except WarehouseError:
+            # An engine may end the transaction with the first table that is missing: one by one, then.
+            if len(tables) == 1:
+                return {}
+            return {name: columns for t in tables for name, columns in self._columns_of_all([t]).items()}
 
     @staticmethod
     def _columns(cursor: Any, table: str) -> frozenset[str]:
@@ -262,10 +280,10 @@ class Warehouse(ABC):
             self._run(f"creating {table}", lambda cursor: cursor.execute(statement))
         except WarehouseError:
             # Another task may have created it since it was looked for.
-            present = self._present_columns(table)
-            if present is None:
+            present = self._columns_of_all([table])
+            if table not in present:
                 raise
-            return present
+            return present[table]
         log.info("Created table %s", table)
         return frozenset(column.name for column in columns)
 
