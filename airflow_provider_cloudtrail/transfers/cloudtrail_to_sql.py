@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_provider_cloudtrail import parameters
-from airflow_provider_cloudtrail._compat import AirflowNotFoundException, BaseHook
+from airflow_provider_cloudtrail._compat import AirflowException, AirflowNotFoundException, BaseHook
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
+    CloudTrailError,
     CloudTrailQuarantineError,
     CloudTrailWarehouseError,
 )
@@ -184,6 +187,11 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             raise CloudTrailWarehouseError(str(error)) from None
         except StoreError as error:
             raise CloudTrailBucketError(str(error)) from None
+        except CloudTrailError:
+            raise
+        except Exception as error:
+            # Airflow 3 logs the local variables of every frame, and here they hold records.
+            raise CloudTrailError(_where(error)) from None
         self._conclude(summary, warehouse, context)
         return summary.as_dict()
 
@@ -217,13 +225,20 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
 
     def _warehouse(self) -> Warehouse:
         try:
-            hook = BaseHook.get_connection(self.conn_id).get_hook()  # type: ignore[no-untyped-call]
+            connection = BaseHook.get_connection(self.conn_id)
         except AirflowNotFoundException:
             variable = f"AIRFLOW_CONN_{self.conn_id.upper()}"
             raise CloudTrailWarehouseError(
                 f"there is no connection conn_id={self.conn_id!r}; create it for your warehouse, for instance with "
                 f'{variable}=\'{{"conn_type": "duckdb", "host": "/path/audit.duckdb"}}\' or '
                 f"{variable}=postgresql://user:password@host/database"
+            ) from None
+        try:
+            hook = connection.get_hook()  # type: ignore[no-untyped-call]
+        except AirflowException:
+            raise CloudTrailWarehouseError(
+                f"connection {self.conn_id!r} has the type {connection.conn_type!r}, for which no provider is installed "
+                f"here; install it, for instance airflow-provider-cloudtrail[duckdb] or [postgres]"
             ) from None
         return open_warehouse(hook, self.table, self.schema)
 
@@ -295,6 +310,13 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             else [(trail.bucket, trail.root.rstrip("/")) for trail in (self._trail()[0],)]
         )
         return operator_lineage(buckets, self.conn_id, self.schema, self.table)
+
+
+def _where(error: Exception) -> str:
+    """Return kind and place of an unexpected error, without its text and without any value."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    return f"unexpected {type(error).__name__} in {places}; what was stored before is complete, please report this"
 
 
 def _run_of(context: Context) -> str | None:

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from botocore.stub import Stubber
+
+from airflow_provider_cloudtrail.exceptions import (
+    CloudTrailError,
+    CloudTrailLogFileError,
+    CloudTrailTrailNotFoundError,
+)
+from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.parameters import window
+from airflow_provider_cloudtrail.trail.log_file import TrailLocation
+from tests.unit.face import DAY, FolderTrail, record
+
+
+@pytest.fixture
+def trail(tmp_path):
+    return FolderTrail(tmp_path / "bucket")
+
+
+@pytest.fixture
+def hook(monkeypatch):
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_AWS_DEFAULT",
+        json.dumps({
+            "conn_type": "aws",
+            "login": "access-key",
+            "password": "secret-key",
+            "extra": {"region_name": "eu-west-1"},
+        }),
+    )
+    return CloudTrailHook()
+
+
+def described(**members):
+    return {
+        "Trail": {
+            "Name": "audit",
+            "S3BucketName": "example-trail",
+            "TrailARN": "arn:aws:cloudtrail:eu-west-1:111122223333:trail/audit",
+            "IsOrganizationTrail": False,
+            **members,
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("members", "prefix", "accounts"),
+    [
+        pytest.param({}, "", ["111122223333"], id="account"),
+        pytest.param({"S3KeyPrefix": "audit/logs"}, "audit/logs", ["111122223333"], id="prefix"),
+        pytest.param({"IsOrganizationTrail": True}, "", None, id="organization"),
+    ],
+)
+def test_resolves_a_trail(hook, members, prefix, accounts):
+    with Stubber(hook.conn) as stubber:
+        stubber.add_response("get_trail", described(**members), {"Name": "audit"})
+        location, found = hook.locate(None, "", None, "audit", None)
+    assert location == TrailLocation("example-trail", prefix)
+    assert found == accounts
+
+
+def test_unknown_trail(hook):
+    with Stubber(hook.conn) as stubber:
+        stubber.add_client_error("get_trail", "TrailNotFoundException")
+        with pytest.raises(CloudTrailTrailNotFoundError, match="named by its ARN"):
+            hook.resolve_trail("audit")
+
+
+def test_lists_both_layouts_of_a_bucket_and_prefixes_with_slashes(trail):
+    roots = ("a/b/AWSLogs/", "a/b/AWSLogs/o-exampleorg/")
+    uris = [trail.deliver("20260203T1200Z", record(root), root=root) for root in roots]
+    trail.deliver("20260203T1200Z", record("elsewhere"))
+    day = window(DAY["delivered_from"], DAY["delivered_to"], timedelta(0), timedelta(0))
+
+    everything = CloudTrailHook().list_log_files(TrailLocation(trail.bucket, "a/b"), day)
+    assert [file.uri for file in everything] == uris
+    organization = CloudTrailHook().list_log_files(TrailLocation(trail.bucket, "a/b", "o-exampleorg"), day)
+    assert [file.uri for file in organization] == uris[1:]
+
+
+def test_lists_accounts_and_regions(trail):
+    trail.deliver("20260203T1200Z", record("a"))
+    trail.deliver("20260203T1200Z", record("b"), account="444455556666", region="us-east-1", root="AWSLogs/o-example/")
+    pairs = CloudTrailHook().list_accounts_and_regions(TrailLocation(trail.bucket))
+    assert pairs == [("111122223333", "eu-west-1"), ("444455556666", "us-east-1")]
+
+
+def test_reads_one_log_file_as_records(trail):
+    uri = trail.deliver("20260203T1200Z", record("a"), record("b", eventSource="s3.amazonaws.com"))
+    assert [found["eventID"] for found in CloudTrailHook().read_log_file(uri)] == ["a", "b"]
+
+
+def test_a_damaged_log_file_is_named(trail):
+    uri = trail.deliver("20260203T1200Z", body=b"x")
+    with pytest.raises(CloudTrailLogFileError, match=f"{uri}: not a gzip file"):
+        list(CloudTrailHook().read_log_file(uri))
+
+
+def test_a_missing_connection_is_no_reason_to_use_other_credentials(hook, monkeypatch):
+    with pytest.raises(CloudTrailError, match="no connection aws_conn_id='audit_reader'"):
+        CloudTrailHook(aws_conn_id="audit_reader").get_store("example-trail")
+    with pytest.raises(CloudTrailError, match="no connection aws_conn_id='audit_reader'"):
+        CloudTrailHook(aws_conn_id="audit_reader").resolve_trail("audit")

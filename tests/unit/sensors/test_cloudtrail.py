@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
+from airflow_provider_cloudtrail.trail.store import LocalStore
+from tests.unit.face import DAY, FolderTrail, record
+
+
+@pytest.fixture
+def trail(tmp_path):
+    return FolderTrail(tmp_path / "bucket")
+
+
+def sensor(trail, **arguments):
+    return CloudTrailLogFileSensor(task_id="wait", **{"bucket": trail.bucket, **DAY, **arguments})
+
+
+def test_waits_for_a_file_in_the_window(trail):
+    trail.deliver("20260202T2359Z", record("a"))
+    trail.deliver("20260204T0000Z", record("b"))
+    assert not sensor(trail).poke({})
+
+    uri = trail.deliver("20260203T1200Z", record("c"))
+    found = sensor(trail).poke({})
+    assert found
+    assert found.xcom_value == [uri]
+
+
+def test_a_trail_without_any_delivery_is_waited_for(trail):
+    assert not sensor(trail).poke({})
+
+
+def test_returns_at_most_max_files_and_lists_no_further(trail, monkeypatch):
+    for minute in range(30):
+        trail.deliver(f"20260203T10{minute:02}Z", record("a"))
+    taken = []
+    objects = LocalStore.objects
+
+    def counted(self, *arguments):
+        for found in objects(self, *arguments):
+            taken.append(found)
+            yield found
+
+    monkeypatch.setattr(LocalStore, "objects", counted)
+    assert len(sensor(trail, max_files=3).poke({}).xcom_value) == 3
+    assert len(taken) == 3
+
+
+def test_settle_waits_for_the_end_of_the_window_without_a_request(trail, monkeypatch):
+    now = datetime.now(timezone.utc)
+    trail.deliver(f"{now - timedelta(minutes=30):%Y%m%dT%H%MZ}", record("a"))
+    window = {"delivered_from": now - timedelta(hours=1), "delivered_to": now + timedelta(minutes=1)}
+    assert sensor(trail, **window).poke({})
+
+    def refused(*_, **__):
+        raise AssertionError("no request is needed")
+
+    monkeypatch.setattr(LocalStore, "folders", refused)
+    assert not sensor(trail, **window, settle=timedelta(hours=1)).poke({})
+
+
+def test_settle_is_over(trail):
+    trail.deliver("20260203T1200Z", record("c"))
+    assert sensor(trail, settle=timedelta(hours=1)).poke({})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param({"bucket": None}, "neither bucket nor trail_name", id="no-bucket"),
+        pytest.param({"delivered_to": "2026-02-03T00:00:00Z"}, "both 2026-02-03", id="no-length"),
+        pytest.param({"regions": "[1"}, "regions=", id="no-list"),
+    ],
+)
+def test_wrong_parameters(trail, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        sensor(trail, **arguments).poke({})
+
+
+def test_regions_and_accounts_narrow_the_listing(trail):
+    trail.deliver("20260203T1200Z", record("c"))
+    assert not sensor(trail, regions=["us-east-1"]).poke({})
+    assert not sensor(trail, account_ids="444455556666").poke({})
+    assert sensor(trail, account_ids="444455556666, 111122223333", regions="eu-west-1").poke({})
+
+
+def test_template_fields_are_attributes():
+    task = CloudTrailLogFileSensor(task_id="wait")
+    assert all(hasattr(task, name) for name in task.template_fields)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_cloudtrail import __version__
+from airflow_provider_cloudtrail.get_provider_info import get_provider_info
+from airflow_provider_cloudtrail.settings import OPTIONS, listed, option, switched_on
+
+
+def test_defaults_stand_without_configuration():
+    assert option("table") == "mwaa_audit_events"
+    assert option("bucket") is None
+    assert listed("regions") is None
+    assert switched_on("fail_on_quarantine") is True
+
+
+def test_options_come_from_the_configuration(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__REGIONS", "eu-west-1, us-east-1,")
+    monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__FAIL_ON_QUARANTINE", "no")
+    assert listed("regions") == ["eu-west-1", "us-east-1"]
+    assert switched_on("fail_on_quarantine") is False
+
+
+def test_a_switch_is_true_or_false(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__FAIL_ON_QUARANTINE", "maybe")
+    with pytest.raises(ValueError, match="write True or False"):
+        switched_on("fail_on_quarantine")
+
+
+def test_provider_info_names_every_option_and_only_what_is_there():
+    info = get_provider_info()
+    assert info["package-name"] == "airflow-provider-cloudtrail"
+    assert info["versions"] == [__version__]
+    assert set(info["config"]["cloudtrail"]["options"]) == set(OPTIONS)

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_cloudtrail._compat import AirflowFailException, AirflowNotFoundException, BaseHook
+from airflow_provider_cloudtrail.exceptions import (
+    CloudTrailError,
+    CloudTrailQuarantineError,
+    CloudTrailTrailNotFoundError,
+    CloudTrailWarehouseError,
+)
+from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
+from tests.unit.face import ACCOUNT, DAY, FolderTrail, SqliteHook, connection_of, record
+
+
+@pytest.fixture
+def trail(tmp_path):
+    return FolderTrail(tmp_path / "bucket")
+
+
+@pytest.fixture
+def warehouse(tmp_path, monkeypatch):
+    hook = SqliteHook(tmp_path / "audit.sqlite")
+    monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: connection_of(hook)))
+    return hook
+
+
+def operator(trail, **arguments):
+    return CloudTrailToSqlOperator(task_id="export", **{"bucket": trail.bucket, **DAY, **arguments})
+
+
+def test_loads_a_window_once(trail, warehouse):
+    trail.deliver("20260203T1000Z", record("a"), record("b"))
+    trail.deliver("20260203T1005Z", record("b"), record("c", eventSource="s3.amazonaws.com"))
+
+    first = operator(trail).execute({})
+    again = operator(trail).execute({})
+
+    assert (first["records"], first["loaded"], first["duplicate"], first["filtered"]) == (4, 2, 1, 1)
+    assert (again["files_read"], again["files_known"], again["loaded"]) == (0, 2, 0)
+    assert warehouse.rows("SELECT event_id FROM mwaa_audit_events ORDER BY 1") == [("a",), ("b",)]
+    assert first["first_event_time"] == "2026-02-03T09:58:00+00:00"
+
+
+def test_window_is_one_of_delivery_with_margins(trail, warehouse):
+    for event_id, stamp in (
+        ("1", "20260201T2359Z"),
+        ("2", "20260202T0000Z"),
+        ("3", "20260204T0059Z"),
+        ("4", "20260204T0100Z"),
+    ):
+        trail.deliver(stamp, record(event_id, eventTime="2020-01-01T00:00:00Z"))
+
+    operator(trail).execute({})
+
+    assert warehouse.rows("SELECT event_id FROM mwaa_audit_events ORDER BY 1") == [("2",), ("3",)]
+
+
+def test_files_ignore_window_and_bucket(trail, warehouse):
+    uri = trail.deliver("20200101T0000Z", record("old"))
+
+    summary = CloudTrailToSqlOperator(task_id="export", files=[uri, uri], delivered_from="None").execute({})
+
+    assert (summary["files"], summary["loaded"]) == (1, 1)
+
+
+def test_no_files_is_a_run_without_work(trail, warehouse):
+    assert CloudTrailToSqlOperator(task_id="export", files=[]).execute({})["files"] == 0
+
+
+def test_selects_environments_and_names(trail, warehouse):
+    trail.deliver(
+        "20260203T1000Z",
+        record("a"),
+        record("b", requestParameters={"Name": "billing"}),
+        record("c", eventName="UpdateEnvironment"),
+    )
+
+    operator(trail, environment_names="orders", event_names="['CreateCliToken', 'CreateWebLoginToken']").execute({})
+
+    assert warehouse.rows("SELECT event_id FROM mwaa_audit_events") == [("a",)]
+
+
+def test_environment_activity_is_loaded_on_request(trail, warehouse):
+    session = {"type": "AssumedRole", "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/exec/AmazonMWAA-airflow"}
+    trail.deliver("20260203T1000Z", record("a", eventSource="kms.amazonaws.com", userIdentity=session))
+
+    operator(trail).execute({})
+    assert warehouse.rows("SELECT count(*) FROM mwaa_audit_events") == [(0,)]
+
+    widened = operator(trail, include_environment_activity=True).execute({})
+    assert (widened["files_read"], widened["loaded"]) == (1, 1)
+    assert warehouse.rows("SELECT loaded, filtered FROM mwaa_audit_events_files") == [(1, 0)]
+
+
+def test_quarantine_fails_the_task_after_everything_good_is_stored(trail, warehouse):
+    trail.deliver("20260203T1000Z", record("a"), 7)
+    trail.deliver("20260203T1001Z", body=b"secret-value")
+    pushed = {}
+    instance = SimpleNamespace(
+        dag_id="d", task_id="t", run_id="r", map_index=2, xcom_push=lambda key, value: pushed.update({key: value})
+    )
+
+    with pytest.raises(CloudTrailQuarantineError) as raised:
+        operator(trail).execute({"ti": instance})
+
+    assert isinstance(raised.value, AirflowFailException)
+    assert "not_gzip" in str(raised.value)
+    assert "not_an_object" in str(raised.value)
+    assert "secret-value" not in str(raised.value)
+    assert pushed["summary"]["files_quarantined"] == 1
+    assert warehouse.rows("SELECT event_id, loaded_by FROM mwaa_audit_events") == [("a", "d.t[2] r")]
+    assert len(warehouse.rows("SELECT * FROM mwaa_audit_events_quarantine")) == 2
+
+    # Cleared and run again, it is as red as before, without reading anything.
+    with pytest.raises(CloudTrailQuarantineError, match="since earlier"):
+        operator(trail).execute({})
+    # For the run of the next day it lies in the look-back, and is history.
+    next_day = {"delivered_from": "2026-02-04T00:00:00Z", "delivered_to": "2026-02-05T00:00:00Z"}
+    assert operator(trail, **next_day).execute({})["files_known"] == 2
+
+
+def test_quarantine_may_be_tolerated(trail, warehouse):
+    trail.deliver("20260203T1001Z", body=b"x")
+    assert operator(trail, fail_on_quarantine=False).execute({})["files_quarantined"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param({"bucket": None}, "neither bucket nor trail_name is set", id="no-bucket"),
+        pytest.param({"bucket": "s3://b/p"}, "is no bucket name", id="bucket-is-uri"),
+        pytest.param({"prefix": "x/AWSLogs/"}, "holds AWSLogs/", id="prefix-too-long"),
+        pytest.param({"trail_name": "audit"}, "both bucket and trail_name", id="bucket-and-trail"),
+        pytest.param({"table": "a; drop table b"}, "table='a; drop table b'", id="unsafe-table"),
+        pytest.param({"schema": 'x"y'}, "schema=", id="unsafe-schema"),
+        pytest.param({"delivered_from": "2026-02-05T00:00:00Z"}, "later than delivered_to", id="reversed"),
+        pytest.param({"delivered_from": "2026-02-04T00:00:00Z"}, "CronDataIntervalTimetable", id="no-length"),
+        pytest.param({"delivered_from": "None"}, "no data interval", id="no-interval"),
+        pytest.param({"delivered_to": "tomorrow"}, "ISO 8601", id="no-time"),
+        pytest.param({"lookback": timedelta(days=-1)}, "zero or more", id="negative-lookback"),
+        pytest.param({"event_sources": []}, "selects nothing", id="empty-selection"),
+        pytest.param({"max_file_bytes": 0}, "above 0", id="no-size"),
+        pytest.param({"files": ["s3://b/key"]}, "is not a CloudTrail log file", id="foreign-file"),
+    ],
+)
+def test_wrong_parameters_fail_before_any_work(trail, warehouse, arguments, message):
+    trail.deliver("20260203T1000Z", record("a"))
+    with pytest.raises(ValueError, match=message):
+        operator(trail, **arguments).execute({})
+    assert not warehouse.path.exists()
+
+
+def test_unknown_connection(trail, monkeypatch):
+    def missing(cls, conn_id):
+        raise AirflowNotFoundException(conn_id)
+
+    monkeypatch.setattr(BaseHook, "get_connection", classmethod(missing))
+    with pytest.raises(CloudTrailWarehouseError, match="AIRFLOW_CONN_CLOUDTRAIL_WAREHOUSE"):
+        operator(trail).execute({})
+
+
+def test_empty_trail_names_what_to_check(trail, warehouse):
+    with pytest.raises(CloudTrailTrailNotFoundError, match="check bucket and prefix"):
+        operator(trail, prefix="wrong").execute({})
+
+
+def test_unexpected_error_shows_no_values(trail, warehouse, monkeypatch):
+    trail.deliver("20260203T1000Z", record("a"))
+
+    def fail(*_, **__):
+        raise KeyError("secret-value")
+
+    monkeypatch.setattr("airflow_provider_cloudtrail.transfers.cloudtrail_to_sql.export_log_files", fail)
+    with pytest.raises(CloudTrailError, match="unexpected KeyError in") as raised:
+        operator(trail).execute({})
+    assert "secret-value" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
+
+
+def test_template_fields_are_attributes():
+    task = CloudTrailToSqlOperator(task_id="export")
+    assert all(hasattr(task, name) for name in task.template_fields)
+
+
+def test_times_may_be_datetimes(trail, warehouse):
+    trail.deliver("20260203T1000Z", record("a"))
+    day = datetime(2026, 2, 3, tzinfo=timezone.utc)
+    summary = operator(trail, delivered_from=day, delivered_to=day + timedelta(days=1)).execute({})
+    assert summary["loaded"] == 1
+
+
+def test_log_says_what_was_done(trail, warehouse, caplog, capsys):
+    trail.deliver("20260203T1000Z", record("a"))
+    task = operator(trail)
+    if isinstance(task.log, logging.Logger):  # Airflow 2; Airflow 3 logs to the standard output
+        task.log.propagate = True
+    with caplog.at_level(logging.INFO):
+        task.execute({})
+    text = caplog.text + capsys.readouterr().out
+    assert "1 records = 1 loaded + 0 duplicate + 0 filtered + 0 quarantined" in text
+    assert "Batch 1: 1 files" in text
