@@ -1,0 +1,165 @@
+"""What an AWS connection says is honoured when the bucket is read, whichever client does it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+
+from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.trail import store as store_module
+from airflow_provider_cloudtrail.trail.store import S3Store
+
+READERS = ["boto3", "obstore"] if store_module.OBSTORE_INSTALLED else ["boto3"]
+KEY = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/02/03/x.json.gz"
+
+
+class Bucket(BaseHTTPRequestHandler):
+    """An S3 bucket that remembers who asked, and the STS that gives roles out."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.server.seen.append((urlsplit(self.path).path, self.headers.get("Authorization", ""), dict(self.headers)))
+        self._answer(b"content", {"ETag": '"abc"', "Last-Modified": "Tue, 03 Feb 2026 10:00:00 GMT"})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.roles += 1
+        expiration = datetime.now(timezone.utc) + timedelta(hours=1)
+        self._answer(
+            b'<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>'
+            b"<AccessKeyId>ROLEKEY</AccessKeyId><SecretAccessKey>secret</SecretAccessKey><SessionToken>token"
+            b"</SessionToken><Expiration>" + f"{expiration:%Y-%m-%dT%H:%M:%SZ}".encode() + b"</Expiration>"
+            b"</Credentials></AssumeRoleResult></AssumeRoleResponse>",
+            {"Content-Type": "text/xml"},
+        )
+
+    def _answer(self, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(200)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.fixture
+def server():
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
+    running.seen, running.roles = [], 0
+    running.url = f"http://127.0.0.1:{running.server_port}"
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    yield running
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+@pytest.fixture(params=READERS)
+def reader(request, monkeypatch):
+    monkeypatch.setattr(store_module, "OBSTORE_INSTALLED", request.param == "obstore")
+    return request.param
+
+
+def connect(monkeypatch, **extra):
+    connection = {"conn_type": "aws", "login": "USERKEY", "password": "secret", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AUDIT_READER", json.dumps(connection))
+    return CloudTrailHook(aws_conn_id="audit_reader")
+
+
+def test_endpoint_region_and_credentials(server, reader, monkeypatch):
+    hook = connect(monkeypatch, endpoint_url=server.url, region_name="eu-central-1")
+    stored = hook.get_store("example-trail").get(KEY)
+
+    assert (stored.body, stored.etag) == (b"content", "abc")
+    (path, authorization, _), *others = server.seen
+    assert not others, "one object is one request"
+    assert path == f"/example-trail/{KEY}"
+    assert "Credential=USERKEY/" in authorization
+    assert "/eu-central-1/s3/" in authorization
+
+
+def test_assumed_role(server, reader, monkeypatch):
+    role = "arn:aws:iam::111122223333:role/audit"
+    services = {name: {"endpoint_url": server.url} for name in ("s3", "sts")}
+    hook = connect(monkeypatch, service_config=services, region_name="eu-central-1", role_arn=role)
+    store = hook.get_store("example-trail")
+    store.get(KEY)
+    store.get(KEY)
+
+    assert all("Credential=ROLEKEY/" in authorization for _, authorization, _ in server.seen)
+    assert server.roles == 1
+
+
+def test_botocore_configuration_of_the_task(server, monkeypatch):
+    monkeypatch.setattr(store_module, "OBSTORE_INSTALLED", False)
+    connect(monkeypatch, endpoint_url=server.url, region_name="eu-central-1")
+    hook = CloudTrailHook(aws_conn_id="audit_reader", config={"user_agent_extra": "from-the-task"})
+    hook.get_store("example-trail").get(KEY)
+    assert "from-the-task" in server.seen[0][2]["User-Agent"]
+
+
+@pytest.mark.parametrize(
+    ("config", "verify", "fits"),
+    [
+        pytest.param({}, None, True, id="plain"),
+        pytest.param({}, False, True, id="unverified"),
+        pytest.param({}, "bundle.pem", False, id="ca-bundle"),
+        pytest.param({"proxies": {"https": "http://127.0.0.1:3128"}}, None, False, id="proxy"),
+        pytest.param({"client_cert": "cert.pem"}, None, False, id="client-certificate"),
+    ],
+)
+def test_settings_that_only_boto3_honours_stay_with_boto3(config, verify, fits):
+    from botocore.config import Config
+
+    client = boto3.client(
+        "s3", region_name="eu-west-1", aws_access_key_id="k", aws_secret_access_key="s", config=Config(**config)
+    )
+    assert store_module._fits_obstore(client, verify) is fits
+
+
+def test_credentials_that_change_while_a_run_reads(server, reader, monkeypatch):
+    monkeypatch.setattr(store_module, "_CREDENTIALS_LIFETIME", timedelta(seconds=0))
+    from botocore.credentials import RefreshableCredentials
+    from botocore.session import get_session
+
+    given = []
+
+    def refresh():
+        given.append(f"KEY{len(given)}")
+        # Always about to expire, so that each use asks again.
+        expiry = (datetime.now(timezone.utc) + timedelta(seconds=30)).isoformat()
+        return {"access_key": given[-1], "secret_key": "s", "token": "t", "expiry_time": expiry}
+
+    core = get_session()
+    core._credentials = RefreshableCredentials.create_from_metadata(refresh(), refresh, "test")
+    session = boto3.session.Session(botocore_session=core, region_name="eu-west-1")
+    store = S3Store(session.client("s3", endpoint_url=server.url), "example-trail", session=session)
+    for _ in range(3):
+        store.get(KEY)
+
+    keys = [authorization.partition("Credential=")[2].partition("/")[0] for _, authorization, _ in server.seen]
+    assert len(set(keys)) == 3
+
+
+def test_the_region_of_a_bucket_is_asked_of_s3(monkeypatch):
+    """S3 names the Region also in a refusal; the client is made anew for it."""
+    from botocore.exceptions import ClientError
+
+    from airflow_provider_cloudtrail.hooks import cloudtrail
+
+    def head_bucket(Bucket):  # noqa: N803
+        headers = {"x-amz-bucket-region": "ap-south-1"}
+        raise ClientError({"ResponseMetadata": {"HTTPStatusCode": 403, "HTTPHeaders": headers}}, "HeadBucket")
+
+    assert cloudtrail._region_of(SimpleNamespace(head_bucket=head_bucket), "example-trail") == "ap-south-1"

@@ -1,0 +1,40 @@
+"""Lineage as the OpenLineage provider asks for it."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+
+import pytest
+
+from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
+
+pytest.importorskip("airflow.providers.openlineage", reason="the OpenLineage provider is an extra")
+
+
+def lineage_of(**arguments):
+    task = CloudTrailToSqlOperator(task_id="export", **arguments)
+    return task.get_openlineage_facets_on_complete(None)
+
+
+def test_bucket_to_postgres(monkeypatch):
+    warehouse = {"conn_type": "postgres", "host": "db.example", "port": 5433, "schema": "audit", "login": "u"}
+    monkeypatch.setenv("AIRFLOW_CONN_CLOUDTRAIL_WAREHOUSE", json.dumps(warehouse))
+    lineage = lineage_of(bucket="example-trail", prefix="a/b", schema="logs")
+
+    assert [(found.namespace, found.name) for found in lineage.inputs] == [("s3://example-trail", "a/b/AWSLogs")]
+    assert [(found.namespace, found.name) for found in lineage.outputs] == [
+        ("postgres://db.example:5433", f"audit.logs.mwaa_audit_events{suffix}")
+        for suffix in ("", "_files", "_quarantine")
+    ]
+
+
+@pytest.mark.skipif(find_spec("airflow.providers.duckdb") is None, reason="the DuckDB provider is an extra")
+def test_files_to_duckdb(monkeypatch):
+    warehouse = {"conn_type": "duckdb", "host": "audit.duckdb"}
+    monkeypatch.setenv("AIRFLOW_CONN_CLOUDTRAIL_WAREHOUSE", json.dumps(warehouse))
+    key = "AWSLogs/1/CloudTrail/eu-west-1/2026/02/03/1_CloudTrail_eu-west-1_20260203T1000Z_Q1w2E3r4.json.gz"
+    lineage = lineage_of(files=[f"s3://one/{key}", f"s3://two/{key}"], table="events")
+
+    assert [found.namespace for found in lineage.inputs] == ["s3://one", "s3://two"]
+    assert (lineage.outputs[0].namespace, lineage.outputs[0].name) == ("duckdb://audit.duckdb", "events")
