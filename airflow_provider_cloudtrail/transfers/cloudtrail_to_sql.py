@@ -237,8 +237,8 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             hook = connection.get_hook()  # type: ignore[no-untyped-call]
         except AirflowException:
             raise CloudTrailWarehouseError(
-                f"connection {self.conn_id!r} has the type {connection.conn_type!r}, for which no provider is installed "
-                f"here; install it, for instance airflow-provider-cloudtrail[duckdb] or [postgres]"
+                f"connection {self.conn_id!r} has the type {connection.conn_type!r}, for which no provider is "
+                "installed here; install it, for instance airflow-provider-cloudtrail[duckdb] or [postgres]"
             ) from None
         return open_warehouse(hook, self.table, self.schema)
 
