@@ -10,6 +10,7 @@ accelerator does not (lone surrogates, numbers of any size), and names what is w
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Iterator
 from json.decoder import scanstring  # type: ignore[attr-defined]
@@ -108,7 +109,7 @@ class StandardCodec:
         """
         Decode one JSON value.
 
-        :raises MalformedError: ``invalid_utf8``, ``not_json`` or ``nested_too_deeply``.
+        :raises MalformedError: ``invalid_utf8``, ``not_json``, ``number_out_of_range`` or ``nested_too_deeply``.
         """
         try:
             return _DECODER.decode(data.decode("utf-8"))
@@ -116,6 +117,8 @@ class StandardCodec:
             raise MalformedError("invalid_utf8", f"not UTF-8 (byte {error.start} of the record)") from None
         except RecursionError:
             raise MalformedError("nested_too_deeply", "the JSON is nested too deeply") from None
+        except MalformedError:
+            raise
         except ValueError:
             raise MalformedError("not_json", "not valid JSON") from None
 
@@ -184,7 +187,21 @@ def _ignore_number(digits: str) -> None:
     """Stand for a number whose place, not value, is wanted: int() refuses those of thousands of digits."""
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise MalformedError("number_out_of_range", "a number is too large for any JSON column")
+    return number
+
+
+def _integer(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:
+        raise MalformedError("number_out_of_range", "a number has too many digits for any JSON column") from None
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer)
 _SKIPPER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_ignore_number, parse_float=_ignore_number)
 _SPACE = " \t\n\r"
 

@@ -153,16 +153,19 @@ _KEY = re.compile(
     r"(?P<folder>CloudTrail(?:-Digest|-Insight|-NetworkActivity|-Aggregated)?)/"
     r"(?P<region>[A-Za-z0-9-]+)/"
     r"(?P<day>\d{4}/\d{2}/\d{2})/"
-    r"(?P<name>[^/]+)"
+    r"(?P<name>[^/]+)",
+    re.ASCII,
 )
 # A documented name of 2014 has no underscore before the random characters.
 _LOG_NAME = re.compile(
     r"(?P<account>[^/_]+)_(?P<kind>CloudTrail|CloudTrail-Insight)_(?P<region>[A-Za-z0-9-]+)_"
-    r"(?P<stamp>\d{8}T\d{4}Z)_?\w+\.json\.gz"
+    r"(?P<stamp>\d{8}T\d{4}Z)_?\w+\.json\.gz",
+    re.ASCII,
 )
 _DIGEST_NAME = re.compile(
     r"(?P<account>[^/_]+)_CloudTrail-Digest_(?P<region>[A-Za-z0-9-]+)_(?P<trail>.+)_(?P<home>[A-Za-z0-9-]+)_"
-    r"(?P<stamp>\d{8}T\d{6}Z)(?P<backfill>_backfill)?\.json\.gz"
+    r"(?P<stamp>\d{8}T\d{6}Z)(?P<backfill>_backfill)?\.json\.gz",
+    re.ASCII,
 )
 
 

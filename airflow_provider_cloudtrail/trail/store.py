@@ -32,6 +32,15 @@ OBSTORE_INSTALLED = find_spec("obstore") is not None
 
 # obstore normalises keys; those outside of this go through boto3, which sends them as they are.
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.=-]+(?:/[A-Za-z0-9_.=-]+)*")
+# obstore returns these beside the user's metadata.
+_SYSTEM_METADATA = frozenset({
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "storage-class",
+})
 # What boto3 promises of refreshable credentials is that 10 minutes are left when they are handed out.
 _CREDENTIALS_LIFETIME = timedelta(minutes=8)
 
@@ -226,7 +235,11 @@ class S3Store:
             # One copy, so that every reader behind gets plain bytes.
             body = bytes(result.bytes())
             etag = result.meta["e_tag"]
-            metadata = {str(name).lower(): str(value) for name, value in result.attributes.items()}
+            metadata = {
+                str(name).lower(): str(value)
+                for name, value in result.attributes.items()
+                if str(name).lower() not in _SYSTEM_METADATA
+            }
         except FileNotFoundError:
             raise self._missing(key) from None
         except PermissionDeniedError as error:
