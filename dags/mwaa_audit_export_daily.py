@@ -46,6 +46,7 @@ with DAG(
         task_id="wait_for_log_files",
         **trail,
         settle=timedelta(hours=1),
+        max_files=1,
         mode="reschedule",
         poke_interval=600,
         timeout=timedelta(hours=12).total_seconds(),

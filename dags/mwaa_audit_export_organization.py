@@ -64,6 +64,7 @@ with DAG(
         account_ids=listed("account_ids"),
         regions=listed("regions"),
         settle=timedelta(hours=1),
+        max_files=1,
         mode="reschedule",
         poke_interval=600,
         timeout=timedelta(hours=12).total_seconds(),

@@ -87,8 +87,11 @@ def _files(plan: TrailPlan, account: str, region: str, told: list[Happening]) ->
             drafts.append(chosen)
             by_minute.setdefault(chosen.delivered_at, []).append(chosen)
         chosen.happenings.append(happening)
+    # Files that single events needed take their share of the background from the others.
+    regular = plan.files_per_day * plan.days
+    median = plan.records_per_file * (1 - plan.mwaa_share) * regular / max(len(drafts), 1)
     for draft in sorted(drafts, key=lambda draft: draft.delivered_at):
-        yield _planned(plan, account, region, draft, rng)
+        yield _planned(plan, account, region, draft, median, rng)
 
 
 def _file_for(happening: Happening, by_minute: dict[datetime, list[_Draft]], rng: Random) -> _Draft | None:
@@ -101,16 +104,15 @@ def _file_for(happening: Happening, by_minute: dict[datetime, list[_Draft]], rng
         draft
         for minute in range(9)
         for draft in by_minute.get(first + timedelta(minutes=minute), ())
-        if not draft.closed
+        if not draft.closed and all(other.planted != happening.planted for other in draft.happenings)
     ]
     return rng.choice(fitting) if fitting else None
 
 
-def _planned(plan: TrailPlan, account: str, region: str, draft: _Draft, rng: Random) -> PlannedFile:
+def _planned(plan: TrailPlan, account: str, region: str, draft: _Draft, median: float, rng: Random) -> PlannedFile:
     stamp = draft.delivered_at
     name = f"{account}_CloudTrail_{region}_{stamp:%Y%m%dT%H%MZ}_{''.join(rng.choices(_ALPHABET, k=16))}.json.gz"
-    median = plan.records_per_file
-    background = min(round(median * rng.lognormvariate(0, _SPREAD)), median * _MOST_RECORDS)
+    background = round(median * min(rng.lognormvariate(0, _SPREAD), _MOST_RECORDS))
     planted = [planted for happening in draft.happenings for planted in happening.planted]
     positions = sorted(rng.sample(range(background + len(planted)), len(planted)))
     return PlannedFile(

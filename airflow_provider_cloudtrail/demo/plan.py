@@ -59,7 +59,8 @@ class TrailPlan:
     :param seed: another seed, another trail.
     :param files_per_day: log files for each account, Region and day, beside those that single events need.
     :param records_per_file: median of the records of a file; the mean is about 2.5 times as large.
-    :param mwaa_share: share of the records that are everyday events of MWAA environments.
+    :param mwaa_share: share of the records that are everyday events of MWAA environments, beside some
+        60 of the story itself and a third as many of what environments do in AWS.
     :param faults: what is wrong somewhere in it; :data:`HOSTILE` is everything.
     """
 
@@ -72,8 +73,8 @@ class TrailPlan:
     bucket: str = "example-organization-trail"
     trail_name: str = "organization-audit"
     seed: int = 2026
-    files_per_day: int = 84
-    records_per_file: int = 24
+    files_per_day: int = 82
+    records_per_file: int = 31
     mwaa_share: float = 0.004
     faults: frozenset[Fault] = DEMO_FAULTS
 

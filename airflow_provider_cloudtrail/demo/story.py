@@ -52,8 +52,8 @@ class Happening:
     :param account: account that it happens in.
     :param region: its Region.
     :param delay: from the event to its delivery.
-    :param fault: what is wrong with the file; it then holds nothing that belongs to another happening.
-    :param apart: a file of its own, for copies of events and for what is damaged.
+    :param fault: what is wrong with the file.
+    :param apart: in a file of its own, as all that is damaged.
     """
 
     planted: tuple[Planted, ...]
@@ -138,9 +138,9 @@ def _late(happening: Happening, plan: TrailPlan) -> Happening:
 
 
 def _again(happening: Happening, rng: random.Random) -> Happening:
-    """Return the same events in another file, of the same minute, five or ten minutes later."""
+    """Return the same events once more: another file will hold them, of the same minute or a little later."""
     delay = happening.delay + timedelta(minutes=rng.choice((0, 0, 5, 10)))
-    return Happening(happening.planted, happening.account, happening.region, delay, apart=True)
+    return Happening(happening.planted, happening.account, happening.region, delay)
 
 
 def _orders(scene: _Scene) -> Iterator[Planted]:

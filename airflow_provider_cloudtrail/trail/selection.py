@@ -44,9 +44,9 @@ class Clause:
 
     def wants(self, record: Mapping[str, Any]) -> bool:
         """Tell whether a decoded record is wanted."""
-        if self.event_names is not None and record.get("eventName") not in self.event_names:
+        if not _among(record.get("eventName"), self.event_names):
             return False
-        if (self.event_sources is None or record.get("eventSource") in self.event_sources) and (
+        if _among(record.get("eventSource"), self.event_sources) and (
             self.environment_names is None or environment_of(record).name in self.environment_names
         ):
             return True
@@ -162,6 +162,11 @@ class Selection:
 
 def _frozen(names: Iterable[str] | None) -> frozenset[str] | None:
     return None if names is None else frozenset(names)
+
+
+def _among(value: Any, names: frozenset[str] | None) -> bool:
+    # A member may be a list or an object, which cannot be looked up.
+    return names is None or (isinstance(value, str) and value in names)
 
 
 def _covers(mine: frozenset[str] | None, theirs: frozenset[str] | None) -> bool:
