@@ -102,6 +102,8 @@ def _step(what: str) -> Iterator[None]:
 
 
 def _rows_before(database: Path) -> int:
+    if not database.is_file():
+        return 0
     import duckdb
 
     try:

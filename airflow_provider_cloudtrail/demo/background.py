@@ -22,7 +22,7 @@ from airflow_provider_cloudtrail.demo.callers import (
     role_session,
     service,
 )
-from airflow_provider_cloudtrail.demo.records import Stage, api_call
+from airflow_provider_cloudtrail.demo.records import FIELDS_SINCE_1_01, Stage, api_call
 
 _TIME, _ID, _REQUEST, _NUMBER = "@time@", "@id@", "@request@", "@number@"
 _TEMPLATES = 256
@@ -106,15 +106,6 @@ _CALLS = (
     _Call(1, "directory", "workspaces.amazonaws.com", "DescribeWorkspaces", {"n": _NUMBER}, None, _READ),
     _Call(2, "first", "ec2.amazonaws.com", "DescribeKeyPairs", {"n": _NUMBER}, None, _READ),
 )
-_FIRST_FIELDS = (
-    "eventID",
-    "requestID",
-    "readOnly",
-    "eventType",
-    "recipientAccountId",
-    "managementEvent",
-    "eventCategory",
-)
 
 
 def background(account: str, region: str, rng: random.Random, stamp: datetime, count: int) -> Background:
@@ -176,7 +167,9 @@ def _template(stage: Stage, caller: Caller, call: _Call) -> str:
     if call.name == "ConsoleLogin":
         record |= {"eventType": "AwsConsoleSignIn", "additionalEventData": {"MFAUsed": "Yes", "n": _NUMBER}}
     if call.caller == "first":
-        record = {name: value for name, value in record.items() if name not in _FIRST_FIELDS} | {"eventVersion": "1.0"}
+        record = {name: value for name, value in record.items() if name not in FIELDS_SINCE_1_01} | {
+            "eventVersion": "1.0"
+        }
     text = json.dumps(record, separators=(",", ":")).replace("%", "%%")
     for name in (_TIME, _ID, _REQUEST, _NUMBER):
         text = text.replace(name, f"%({name.strip('@')})s")

@@ -14,6 +14,16 @@ from airflow_provider_cloudtrail.demo.callers import Caller, Json
 
 MWAA = "airflow.amazonaws.com"
 MWAA_SERVERLESS = "airflow-serverless.amazonaws.com"
+FIELDS_SINCE_1_01 = (
+    "eventID",
+    "requestID",
+    "readOnly",
+    "eventType",
+    "recipientAccountId",
+    "managementEvent",
+    "eventCategory",
+)
+"""Members that records of eventVersion 1.0 lack."""
 
 
 class Concerns(Enum):
@@ -58,7 +68,7 @@ class Planted:
     :param concerns: which selection wants it.
     :param event_id: its eventID; None: it has none.
     :param fault: reason code with which it must go into quarantine; None: it is good.
-    :param columns: what the columns of its row must hold.
+    :param columns: what the columns of its row must hold; JSON columns decoded.
     :param secrets: texts in it that must reach no warehouse.
     :param redacted: number of secret values in it.
     """

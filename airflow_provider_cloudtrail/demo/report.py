@@ -111,9 +111,7 @@ def open_database(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def count_rows(path: Path) -> int:
-    """Return the number of rows of the audit table; 0 if there is none yet."""
-    if not path.is_file():
-        return 0
+    """Return the number of rows of the audit table in a database file; 0 if there is no such table yet."""
     with open_database(path) as connection:
         found = connection.execute(
             "SELECT count(*) FROM information_schema.tables WHERE table_name = 'mwaa_audit_events'"

@@ -25,6 +25,14 @@ try:
 except ImportError:
     msgspec = None  # type: ignore[assignment]
 
+# Before 0.20 msgspec's own errors were no ValueError.
+_REFUSALS: tuple[type[Exception], ...] = (
+    ValueError,
+    TypeError,
+    RecursionError,
+    *(() if msgspec is None else (msgspec.MsgspecError,)),
+)
+
 GZIP_WINDOW = 31
 """``wbits`` of a gzip stream with header and checksum."""
 
@@ -156,7 +164,7 @@ class AcceleratedCodec(StandardCodec):
         if msgspec is not None:
             try:
                 return [bytes(record) for record in self._split(document).Records]
-            except (ValueError, RecursionError):
+            except _REFUSALS:
                 pass
         return super().split_records(document)
 
@@ -165,7 +173,7 @@ class AcceleratedCodec(StandardCodec):
         if msgspec is not None:
             try:
                 return self._decode(data)
-            except (ValueError, RecursionError):
+            except _REFUSALS:
                 pass
         return super().decode(data)
 
@@ -174,7 +182,7 @@ class AcceleratedCodec(StandardCodec):
         if msgspec is not None:
             try:
                 return self._encode(value).decode()
-            except (ValueError, TypeError, RecursionError):
+            except _REFUSALS:
                 pass
         return super().encode(value)
 

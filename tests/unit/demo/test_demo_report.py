@@ -8,6 +8,7 @@ import pytest
 
 from airflow_provider_cloudtrail.demo.__main__ import main
 from airflow_provider_cloudtrail.demo.report import WIDTH, Balance, count_rows, table
+from tests.support.engines import DUCKDB
 
 GOOD = Balance(
     files=3,
@@ -44,8 +45,17 @@ def test_balance(change: dict[str, int], holds: bool) -> None:
     assert Balance(**(GOOD.__dict__ | change)).holds is holds
 
 
-def test_no_database_has_no_rows(tmp_path: Path) -> None:
-    assert count_rows(tmp_path / "audit.duckdb") == 0
+@pytest.mark.skipif(not DUCKDB, reason="needs DuckDB")
+def test_rows_are_counted_before_there_is_a_table(tmp_path: Path) -> None:
+    import duckdb
+
+    path = tmp_path / "audit.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE other AS SELECT 1")
+    assert count_rows(path) == 0
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE mwaa_audit_events AS SELECT unnest([1, 2])")
+    assert count_rows(path) == 2
 
 
 def test_demo_says_what_to_write_when_there_is_no_dag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

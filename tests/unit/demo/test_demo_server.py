@@ -12,12 +12,14 @@ from airflow_provider_cloudtrail.demo.digests import SigningKey
 from airflow_provider_cloudtrail.demo.plan import TrailPlan
 from airflow_provider_cloudtrail.demo.server import s3_server, upload
 from airflow_provider_cloudtrail.demo.trail import generate
+from tests.support.engines import installed
 
 TINY = TrailPlan(
     accounts=("111122223333",), regions=("eu-west-1",), first_day=date(2026, 2, 2), days=1, files_per_day=2
 )
 
 
+@pytest.mark.skipif(not installed("moto", "werkzeug"), reason="needs moto's server")
 def test_server_holds_the_trail_with_signatures_and_ends_with_its_block() -> None:
     key = SigningKey.generate()
     with s3_server() as server:
