@@ -1,0 +1,64 @@
+# `make demo` and `make test` need python3 (3.11 or newer, with venv) and make, nothing else. Both set up .venv when
+# it is missing or when pyproject.toml or the pinned versions have changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := tests/environments/constraints.txt
+STAMP := $(VENV)/.set-up
+
+# Installs in seconds what takes pip minutes.
+UV := uv==0.13.8
+# What `make constraints` pins by hand; everything else becomes the newest that fits.
+AIRFLOW := 3.3.2
+AMAZON := 9.39.0
+
+# It is set on some machines, and makes every start of Airflow take three times as long.
+unexport PYTHONDONTWRITEBYTECODE
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check test-matrix constraints clean
+
+help: ## what can be made
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## run the main job: a synthetic trail, a local S3 server, Airflow, DuckDB
+	@$(BIN)/python -m airflow_provider_cloudtrail.demo
+
+test: $(STAMP) ## run all tests
+	@$(BIN)/python -m pytest -n logical
+
+check: $(STAMP) ## lint, format, types
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+
+test-matrix: $(STAMP) ## run on the Airflow versions of Amazon MWAA, as its images install them
+	@$(BIN)/python -m tests.mwaa.matrix
+
+constraints: | $(STAMP) ## renew the pinned versions
+	@printf '%s\n' apache-airflow==$(AIRFLOW) apache-airflow-providers-amazon==$(AMAZON) hatchling > $(VENV)/pins.in
+	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --extra dev pyproject.toml $(VENV)/pins.in -o $(VENV)/pins.txt
+	@{ echo '# Pinned versions of the development environment: Python 3.11 to 3.13, x86-64 and arm64.'; \
+	   echo '# Renew with `make constraints`; the version of Airflow stands in the Makefile.'; \
+	   cat $(VENV)/pins.txt; } > $(CONSTRAINTS)
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "Needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." \
+		     "Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "Needs Python's venv module (Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
+	@echo "Setting up $(VENV), once ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install -qq '$(UV)'
+	@$(BIN)/uv pip install -q --python $(BIN)/python -e '.[dev]' -c $(CONSTRAINTS) -b $(CONSTRAINTS) \
+		|| { echo "uv could not install, now with pip (some minutes)"; \
+		     PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install -qq -e '.[dev]'; }
+	@touch $@
+
+clean: ## remove everything that was set up, built or cached
+	@rm -rf $(VENV) .matrix .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

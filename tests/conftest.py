@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from tests.support.engines import database_file, installed, warehouse_of
+from tests.support.log_files import FolderTrail
+from tests.support.postgres import postgres_server
+from tests.support.s3 import CountedS3, counted_s3
+
+# Of what is not part of a bare MWAA image, only what is installed can be tested there.
+collect_ignore_glob = [] if installed("hypothesis") else ["**/test_*_properties.py"]
+
+_tables = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_uri() -> Iterator[str]:
+    with postgres_server() as uri:
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[CountedS3]:
+    with counted_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> FolderTrail:
+    return FolderTrail(tmp_path / "trail")
+
+
+@pytest.fixture
+def new_warehouse(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], Warehouse]:
+    """Return a function that makes an empty warehouse of an engine; its tables are not there yet."""
+
+    def make(engine: str) -> Warehouse:
+        if engine.startswith("postgres"):
+            address = request.getfixturevalue("postgres_uri")
+            return warehouse_of(engine, address, f"audit_{os.getpid()}_{next(_tables)}")
+        folder = tmp_path / f"warehouse-{next(_tables)}"
+        folder.mkdir()
+        return warehouse_of(engine, database_file(engine, folder))
+
+    return make

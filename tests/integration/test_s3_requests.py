@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+import pytest
+
+from airflow_provider_cloudtrail.export import ExportSummary, Limits, export_log_files
+from airflow_provider_cloudtrail.trail.listing import list_log_files
+from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+from airflow_provider_cloudtrail.trail.selection import Selection
+from airflow_provider_cloudtrail.trail.store import S3Store
+from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from tests.support.engines import ENGINES, installed
+from tests.support.log_files import OTHER_ACCOUNT, event, foreign, key_of, log_bytes
+from tests.support.rows import ALL, MWAA
+from tests.support.s3 import TRANSPORTS, CountedS3, client_of, s3_store
+from tests.support.tables import assert_balanced, read_table
+
+pytestmark = pytest.mark.skipif(not installed("moto", "werkzeug"), reason="needs moto's server")
+
+FILES = 60
+DAY = DeliveryWindow(datetime(2026, 2, 3, tzinfo=timezone.utc), datetime(2026, 2, 4, tzinfo=timezone.utc))
+
+
+def fill(server: CountedS3) -> tuple[str, list[str]]:
+    """Write a trail of two accounts and two Regions; return its bucket and the keys of its log files."""
+    bucket, client = server.new_bucket(), client_of(server.endpoint)
+    keys = []
+    for number in range(FILES):
+        keys.append(
+            key_of(
+                f"20260203T{number % 24:02}00Z",
+                account=OTHER_ACCOUNT if number % 3 else "111122223333",
+                region="us-east-1" if number % 2 else "eu-west-1",
+                root="audit/logs/AWSLogs/o-abc123/",
+                unique=f"Q1w2E3r4T5y6U7{number:02}",
+            )
+        )
+        body = log_bytes(*[event(f"{number}-{index}") for index in range(number % 3)], foreign(f"f{number}"))
+        client.put_object(Bucket=bucket, Key=keys[-1], Body=body if number % 20 != 7 else b"no gzip")
+    client.put_object(Bucket=bucket, Key="audit/logs/AWSLogs/o-abc123/notes.txt", Body=b"")
+    return bucket, sorted(keys)
+
+
+def export(server: CountedS3, bucket: str, transport: str, warehouse: Warehouse, selection: Selection) -> ExportSummary:
+    stores = {bucket: s3_store(server.endpoint, bucket, transport)}
+    return export_log_files(
+        list_log_files(stores[bucket], TrailLocation(bucket, "audit/logs"), DAY),
+        store_of=stores.__getitem__,
+        warehouse=warehouse,
+        selection=selection,
+        limits=Limits(threads=4, batch_files=25),
+    )
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_one_get_for_each_new_file_and_none_again(
+    s3_server: CountedS3, engine: str, transport: str, new_warehouse: Callable[[str], Warehouse]
+) -> None:
+    bucket, keys = fill(s3_server)
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    s3_server.requests()
+
+    first = export(s3_server, bucket, transport, warehouse, MWAA)
+    assert sorted(s3_server.gets(bucket)) == keys
+    assert (first.files, first.files_read, first.files_known, first.files_quarantined) == (FILES, FILES, 0, 3)
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert first.loaded == len(tables.events) > 0
+
+    again = export(s3_server, bucket, transport, warehouse, MWAA)
+    assert s3_server.gets(bucket) == []
+    assert (again.files, again.files_read, again.files_known, again.loaded) == (FILES, 0, FILES, 0)
+    assert read_table(warehouse) == tables
+
+    client_of(s3_server.endpoint).put_object(Bucket=bucket, Key=keys[0].replace("/CloudTrail/", "/CloudTrail-Digest/"))
+    new = keys[0].replace("Q1w2E3r4T5y6U7", "Z1w2E3r4T5y6U7")
+    client_of(s3_server.endpoint).put_object(Bucket=bucket, Key=new, Body=log_bytes(event("new")))
+    s3_server.requests()
+    assert export(s3_server, bucket, transport, warehouse, MWAA).loaded == 1
+    assert s3_server.gets(bucket) == [new]
+
+    # A wider selection reads each file once more, but not those whose bytes could not be read.
+    export(s3_server, bucket, transport, warehouse, ALL)
+    gets = s3_server.gets(bucket)
+    assert len(gets) == len(set(gets)) == FILES + 1 - 3
+    assert_balanced(read_table(warehouse))
+
+
+def test_listing_of_a_window_asks_for_little(s3_server: CountedS3) -> None:
+    bucket, keys = fill(s3_server)
+    store: S3Store = s3_store(s3_server.endpoint, bucket, "boto3")
+    s3_server.requests()
+    found = list(list_log_files(store, TrailLocation(bucket, "audit/logs", "o-abc123"), DAY))
+    assert sorted(file.key for file in found) == keys
+    # The accounts, the Regions of each, the files of each Region.
+    assert len(s3_server.requests()) == 1 + 2 + 4
+
+
+def test_log_says_nothing_of_values(
+    s3_server: CountedS3, new_warehouse: Callable[[str], Warehouse], caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "a-value-that-must-not-show-up"
+    bucket, client = s3_server.new_bucket(), client_of(s3_server.endpoint)
+    bad = (event(eventTime=None, userAgent=secret), event("a", userAgent=secret), b'"' + secret.encode() + b'\xff"')
+    client.put_object(Bucket=bucket, Key=key_of(root="audit/logs/AWSLogs/"), Body=log_bytes(*bad))
+    warehouse = new_warehouse("sqlite")
+    warehouse.prepare()
+    with caplog.at_level(logging.DEBUG, "airflow_provider_cloudtrail"):
+        summary = export(s3_server, bucket, "boto3", warehouse, MWAA)
+    assert (summary.loaded, summary.quarantined) == (1, 2)
+    assert "no_event_time" in caplog.text
+    assert secret not in caplog.text
+    assert secret not in str(summary.as_dict())

@@ -1,0 +1,151 @@
+"""A run of the daily example DAG by the Airflow of another environment, over a synthetic trail in a real S3 API."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from airflow_provider_cloudtrail.demo.expected import expected
+from airflow_provider_cloudtrail.demo.plan import TrailPlan
+from airflow_provider_cloudtrail.demo.server import s3_server, upload
+from tests.mwaa.commands import clean_environment, run
+from tests.support.postgres import postgres_server
+
+DAG = "mwaa_audit_export_daily"
+TABLE = "mwaa_audit_events"
+# Small, but with every event kind and with files and records that must end in quarantine.
+PLAN = TrailPlan(files_per_day=4)
+COMMAND_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """
+    A database for a run.
+
+    :param connection: the Airflow connection, as JSON types.
+    :param connect: opens a DB-API connection from here.
+    """
+
+    connection: dict[str, str]
+    connect: Callable[[], Any]
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return what a query finds."""
+        with closing(self.connect()) as connection:
+            cursor = connection.cursor()
+            cursor.execute(query)
+            return list(cursor.fetchall())
+
+
+@contextmanager
+def sqlite() -> Iterator[Warehouse]:
+    """Yield an empty SQLite database."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "audit.db"))
+        yield Warehouse({"conn_type": "sqlite", "host": path}, lambda: sqlite3.connect(path))
+
+
+@contextmanager
+def postgres() -> Iterator[Warehouse]:
+    """Yield an empty PostgreSQL database behind a Unix socket."""
+    import psycopg
+
+    with postgres_server() as uri:
+        (socket_folder,) = parse_qs(urlsplit(uri).query)["host"]
+        connection = {"conn_type": "postgres", "login": "postgres", "schema": "postgres", "host": socket_folder}
+        yield Warehouse(connection, lambda: psycopg.connect(uri))
+
+
+@dataclass(frozen=True)
+class DailyRun:
+    """
+    Runs of the daily DAG.
+
+    :param airflow: the ``airflow`` command.
+    :param dags: folder of the example DAGs.
+    :param warehouse: yields the database.
+    """
+
+    airflow: Path
+    dags: Path
+    warehouse: Callable[[], Any]
+    home: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "home", self.airflow.parents[1] / "airflow-home")
+
+    def show(self) -> str:
+        """
+        Run the DAG twice and compare the tables with what the trail holds.
+
+        :return: a line that says what was loaded.
+        :raises CommandError: if a command fails.
+        :raises AssertionError: if the tables are not as they must be.
+        """
+        with s3_server() as server, self.warehouse() as warehouse:
+            upload(PLAN, server.client())
+            environment = self._environment(server.connection(), warehouse.connection)
+            self._airflow(environment, "db", "migrate")
+            self._airflow(environment, "dags", "reserialize")
+            morning = (PLAN.first_day + timedelta(days=PLAN.days)).isoformat()
+            self._airflow(environment, "dags", "test", DAG, morning)
+            first = _tables(warehouse)
+            _check(warehouse)
+            self._airflow(environment, "dags", "test", DAG, morning)
+            assert _tables(warehouse) == first, "the second run changed the tables"
+        return f"{len(first[0])} events from {len(first[1])} files, unchanged by a second run"
+
+    def _airflow(self, environment: dict[str, str], *arguments: str) -> None:
+        # A failed task waits minutes for its next try, and in some versions a failed trigger for ever.
+        run(self.airflow, *arguments, env=environment, limit=COMMAND_SECONDS)
+
+    def _environment(self, trail: dict[str, Any], warehouse: dict[str, str]) -> dict[str, str]:
+        return clean_environment() | {
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CLOUDTRAIL__BUCKET": PLAN.bucket,
+            # The trail has a broken file in it, which shall be stored as such and fail nothing here.
+            "AIRFLOW__CLOUDTRAIL__FAIL_ON_QUARANTINE": "False",
+            "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(trail),
+            "AIRFLOW_CONN_CLOUDTRAIL_WAREHOUSE": json.dumps(warehouse),
+            "NO_PROXY": "127.0.0.1",
+        }
+
+
+def _tables(warehouse: Warehouse) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    return (
+        warehouse.rows(f"SELECT event_id, log_file_uri, loaded_at FROM {TABLE} ORDER BY event_id"),
+        warehouse.rows(f"SELECT log_file_uri, loaded_at FROM {TABLE}_files ORDER BY log_file_uri"),
+    )
+
+
+def _check(warehouse: Warehouse) -> None:
+    """Compare the tables with the plan of the trail."""
+    truth = expected(PLAN)
+    unbalanced = warehouse.rows(
+        f"SELECT log_file_uri FROM {TABLE}_files "
+        "WHERE status = 'loaded' AND records <> loaded + duplicate + filtered + quarantined"
+    )
+    assert unbalanced == []
+    ledger = {
+        uri: tuple(rest) for uri, *rest in warehouse.rows(f"SELECT log_file_uri, status, records FROM {TABLE}_files")
+    }
+    assert ledger == {f"s3://{PLAN.bucket}/{key}": (file.status, file.records) for key, file in truth.files.items()}
+    ((rows, names),) = warehouse.rows(f"SELECT count(*), count(DISTINCT event_id) FROM {TABLE}")
+    assert rows == names == truth.rows
+    ((loaded,),) = warehouse.rows(f"SELECT sum(loaded) FROM {TABLE}_files")
+    assert loaded == rows
+    found = {event_id for (event_id,) in warehouse.rows(f"SELECT event_id FROM {TABLE}")}
+    assert found >= set(truth.events)
+    ((quarantined,),) = warehouse.rows(f"SELECT count(*) FROM {TABLE}_quarantine")
+    assert quarantined == len(truth.quarantined_files) + len(truth.quarantined_records)

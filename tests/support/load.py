@@ -1,0 +1,45 @@
+"""
+Run as a program: load the log files of a folder into a warehouse, in batches so small that a kill hits one.
+
+Takes one JSON object: ``engine``, ``address``, ``table``, ``folder``, optionally ``keys`` (which files, in this
+order), ``lock_timeout`` in seconds and the limits of the export. Says ``ready`` on its standard output when all is
+imported, and waits for a line on its standard input where ``wait`` is set.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from airflow_provider_cloudtrail.export import Limits, export_log_files
+from tests.support.engines import warehouse_of
+from tests.support.log_files import FolderTrail
+from tests.support.rows import ALL, MWAA
+
+
+def main() -> None:
+    task = json.loads(sys.argv[1])
+    warehouse = warehouse_of(task["engine"], task["address"], task["table"])
+    warehouse._lock_timeout = timedelta(seconds=task.get("lock_timeout", 60))
+    trail = FolderTrail(Path(task["folder"]))
+    files = [trail.listed(key) for key in task["keys"]] if "keys" in task else trail.files()
+    if task["engine"] == "duckdb":
+        import pyarrow  # noqa: F401
+    print("ready", flush=True)
+    if task.get("wait"):
+        sys.stdin.readline()
+    warehouse.prepare()
+    summary = export_log_files(
+        files,
+        store_of=lambda _: trail.store,
+        warehouse=warehouse,
+        selection=ALL if task.get("all") else MWAA,
+        limits=Limits(threads=2, **task.get("limits", {})),
+    )
+    print(json.dumps(summary.as_dict()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

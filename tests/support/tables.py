@@ -1,0 +1,131 @@
+"""Read the three tables back, so that they compare equal whatever the engine."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_provider_cloudtrail.audit_event import (
+    AuditEvent,
+    Column,
+    ColumnKind,
+    LedgerEntry,
+    QuarantineEntry,
+    columns_of,
+)
+from airflow_provider_cloudtrail.warehouse.base import Warehouse
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_OF_THE_RUN = ("loaded_at", "loaded_by", "quarantined_at")
+Row = dict[str, Any]
+
+
+@dataclass
+class Tables:
+    """What a warehouse holds, without what differs from run to run; rows in the order of their keys."""
+
+    events: list[Row]
+    files: list[Row]
+    quarantine: list[Row]
+
+    @property
+    def event_ids(self) -> list[str]:
+        return [row["event_id"] for row in self.events]
+
+    def file(self, uri: str) -> Row:
+        (row,) = (row for row in self.files if row["log_file_uri"] == uri)
+        return row
+
+
+def read_table(warehouse: Warehouse) -> Tables:
+    """Read all three tables."""
+    return Tables(
+        _read(warehouse, warehouse.events, AuditEvent, ("event_id",)),
+        _read(warehouse, warehouse.files, LedgerEntry, ("log_file_uri",)),
+        _read(warehouse, warehouse.quarantine, QuarantineEntry, ("log_file_uri", "record_index")),
+    )
+
+
+def query(warehouse: Warehouse, statement: str) -> list[tuple[Any, ...]]:
+    """Run a query in a connection of its own."""
+    with closing(warehouse.hook.get_conn()) as connection:
+        cursor = connection if warehouse.engine == "duckdb" else connection.cursor()
+        cursor.execute(statement)
+        return [tuple(row) for row in cursor.fetchall()]
+
+
+def execute(warehouse: Warehouse, *statements: str) -> None:
+    """Run statements and commit them."""
+    with closing(warehouse.hook.get_conn()) as connection:
+        cursor = connection if warehouse.engine == "duckdb" else connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        if warehouse.engine != "duckdb":
+            connection.commit()
+
+
+def _read(warehouse: Warehouse, table: str, row_type: Any, keys: tuple[str, ...]) -> list[Row]:
+    columns = [column for column in columns_of(row_type) if column.name not in _OF_THE_RUN]
+    names = ", ".join(_selected(warehouse, column) for column in columns)
+    rows = [
+        {column.name: _value(column, value) for column, value in zip(columns, row, strict=True)}
+        for row in query(warehouse, f"SELECT {names} FROM {table}")
+    ]
+    return sorted(rows, key=lambda row: tuple((row[key] is not None, row[key]) for key in keys))
+
+
+def _selected(warehouse: Warehouse, column: Column) -> str:
+    name = warehouse.quoted(column.name)
+    if warehouse.engine == "duckdb" and column.kind is ColumnKind.TIMESTAMP:
+        # Its Python client needs pytz for a time with a zone.
+        return f"epoch_us({name})"
+    if warehouse.engine == "postgres" and column.kind is ColumnKind.TIMESTAMP:
+        return f"(extract(epoch FROM {name}) * 1000000)::BIGINT"
+    if warehouse.engine == "postgres" and column.kind in (ColumnKind.JSON, ColumnKind.RAW_JSON):
+        return f"{name}::TEXT"
+    return name
+
+
+def _value(column: Column, value: Any) -> Any:
+    if value is None:
+        return None
+    if column.kind is ColumnKind.TIMESTAMP:
+        return datetime.fromisoformat(value) if isinstance(value, str) else _EPOCH + timedelta(microseconds=value)
+    if column.kind is ColumnKind.BOOLEAN:
+        return bool(value)
+    # Engines may re-order the members of JSON columns; of the raw event not a character may change.
+    return json.loads(value) if column.kind is ColumnKind.JSON else value
+
+
+def expected_row(row: AuditEvent) -> Row:
+    """Return a row that was handed to a warehouse in the form in which it is read back."""
+    return {
+        column.name: json.loads(value) if column.kind is ColumnKind.JSON and value is not None else value
+        for column, value in zip(columns_of(AuditEvent), row, strict=True)
+        if column.name not in _OF_THE_RUN
+    }
+
+
+def assert_balanced(tables: Tables) -> None:
+    """Check the balance of each parsed file, and that the files account for every row of the table."""
+    parsed = [row for row in tables.files if row["status"] == "loaded"]
+    for row in parsed:
+        assert row["records"] == row["loaded"] + row["duplicate"] + row["filtered"] + row["quarantined"], row
+        assert min(row[name] for name in ("loaded", "duplicate", "filtered", "quarantined")) >= 0, row
+    for row in tables.files:
+        if row["status"] != "loaded":
+            counts = [row[name] for name in ("records", "loaded", "duplicate", "filtered", "quarantined")]
+            assert counts == [None] * 5, row
+    assert sum(row["loaded"] for row in parsed) == len(tables.events)
+    assert len(set(tables.event_ids)) == len(tables.events)
+    by_file: dict[str, int] = {}
+    for row in tables.events:
+        by_file[row["log_file_uri"]] = by_file.get(row["log_file_uri"], 0) + 1
+    assert {row["log_file_uri"]: row["loaded"] for row in parsed if row["loaded"]} == by_file
+    of_records = [row for row in tables.quarantine if row["record_index"] is not None]
+    assert sum(row["quarantined"] for row in parsed) == len(of_records)
+    of_files = {row["log_file_uri"] for row in tables.quarantine if row["record_index"] is None}
+    assert of_files == {row["log_file_uri"] for row in tables.files if row["status"] == "quarantined"}

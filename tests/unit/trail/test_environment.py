@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudtrail.trail.environment import Environment, environment_of, is_environment_activity
+from tests.support.log_files import ACCOUNT, event
+
+ARN = f"arn:aws:airflow:eu-west-1:{ACCOUNT}:environment/orders"
+OTHER = f"arn:aws:airflow:eu-west-1:{ACCOUNT}:environment/bills"
+WORKFLOW = f"arn:aws:airflow-serverless:us-east-1:{ACCOUNT}:workflow/bills-Ab3dE6gH9k"
+SERVERLESS = "airflow-serverless.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("members", "name", "arn"),
+    [
+        pytest.param({"requestParameters": {"Name": "orders"}}, "orders", ARN, id="parameter Name"),
+        pytest.param({"requestParameters": {"name": "orders"}}, "orders", ARN, id="parameter name"),
+        pytest.param(
+            {"resources": [{"type": "AWS::MWAA::Environment", "ARN": ARN}], "requestParameters": None},
+            "orders",
+            ARN,
+            id="resources",
+        ),
+        pytest.param(
+            {
+                "resources": [{"ARN": "arn:aws:s3:::x"}, None, {"ARN": 1}, {"ARN": OTHER}],
+                "requestParameters": {"Name": "bills"},
+            },
+            "bills",
+            OTHER,
+            id="resources of several kinds",
+        ),
+        pytest.param({"requestParameters": {"ResourceArn": ARN, "Tags": {}}}, "orders", ARN, id="TagResource"),
+        pytest.param({"requestParameters": {"resourceArn": ARN}}, "orders", ARN, id="UntagResource"),
+        pytest.param({"requestParameters": {}, "responseElements": {"Arn": ARN}}, "orders", ARN, id="response"),
+        pytest.param(
+            {
+                "requestParameters": None,
+                "errorMessage": f"User: arn:aws:iam::{ACCOUNT}:user/x is not authorized on resource: {ARN}",
+            },
+            "orders",
+            ARN,
+            id="error text",
+        ),
+        pytest.param(
+            {"requestParameters": None, "responseElements": {"message": f"not authorized on {ARN} (x)"}},
+            "orders",
+            ARN,
+            id="message of the response",
+        ),
+        pytest.param(
+            {
+                "requestParameters": None,
+                "errorMessage": f"denied on arn:aws:airflow:eu-west-1:{ACCOUNT}:role/orders/Viewer",
+            },
+            "orders",
+            ARN,
+            id="role of the environment in the error text",
+        ),
+        pytest.param(
+            {"awsRegion": "us-gov-west-1"},
+            "orders",
+            f"arn:aws-us-gov:airflow:us-gov-west-1:{ACCOUNT}:environment/orders",
+            id="GovCloud",
+        ),
+        pytest.param(
+            {"awsRegion": "cn-north-1"},
+            "orders",
+            f"arn:aws-cn:airflow:cn-north-1:{ACCOUNT}:environment/orders",
+            id="China",
+        ),
+        pytest.param({"awsRegion": ...}, "orders", None, id="no Region: no ARN is made up"),
+        pytest.param({"recipientAccountId": ...}, "orders", None, id="no account: no ARN is made up"),
+        pytest.param({"requestParameters": {"Name": "7 days"}}, "7 days", None, id="no name for an ARN"),
+        pytest.param({"requestParameters": ["orders"]}, None, None, id="parameters are a list"),
+        pytest.param({"requestParameters": "orders"}, None, None, id="parameters are text"),
+        pytest.param({"requestParameters": None}, None, None, id="nothing said"),
+        pytest.param(
+            {"eventSource": "s3.amazonaws.com", "requestParameters": {"Name": "orders", "ResourceArn": ARN}},
+            None,
+            None,
+            id="another service's Name is none",
+        ),
+        pytest.param(
+            {"eventSource": "tagging.amazonaws.com", "resources": [{"ARN": ARN}]},
+            "orders",
+            ARN,
+            id="another service's resource is one",
+        ),
+        pytest.param(
+            {"eventSource": SERVERLESS, "requestParameters": {"workflowArn": WORKFLOW}},
+            "bills",
+            WORKFLOW,
+            id="workflow",
+        ),
+        pytest.param(
+            {
+                "eventSource": SERVERLESS,
+                "requestParameters": {"name": "bills"},
+                "responseElements": {"workflowArn": WORKFLOW},
+            },
+            "bills",
+            WORKFLOW,
+            id="new workflow",
+        ),
+        pytest.param(
+            {"eventSource": SERVERLESS, "requestParameters": {"name": "bills"}}, "bills", None, id="denied workflow"
+        ),
+    ],
+)
+def test_environment_of(members: dict[str, Any], name: str | None, arn: str | None) -> None:
+    assert environment_of(event(**members)) == Environment(name, arn)
+
+
+def identity(session: str) -> dict[str, Any]:
+    return {"type": "AssumedRole", "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/orders-exec/{session}"}
+
+
+@pytest.mark.parametrize(
+    ("members", "activity"),
+    [
+        pytest.param({"userIdentity": identity("AmazonMWAA-airflow")}, True, id="session of the execution role"),
+        pytest.param({"userIdentity": identity("AmazonMWAA-airflow2")}, False, id="session called alike"),
+        pytest.param(
+            {"userIdentity": {"type": "AWSService", "invokedBy": "airflow.amazonaws.com"}}, True, id="invoked by MWAA"
+        ),
+        pytest.param(
+            {"userIdentity": {"type": "AWSService", "invokedBy": "airflow-env.amazonaws.com"}}, True, id="by its helper"
+        ),
+        pytest.param({"sourceIPAddress": "airflow.amazonaws.com"}, True, id="host name of the source"),
+        pytest.param({"userAgent": "airflow.amazonaws.com"}, True, id="user agent"),
+        pytest.param({"userAgent": "airflow.amazonaws.com.example"}, False, id="user agent called alike"),
+        pytest.param({"userIdentity": None}, False, id="no identity"),
+        pytest.param({}, False, id="a user"),
+    ],
+)
+def test_activity_of_an_environment(members: dict[str, Any], activity: bool) -> None:
+    assert is_environment_activity(event(eventSource="s3.amazonaws.com", **members)) is activity

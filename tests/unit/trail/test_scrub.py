@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudtrail.trail.scrub import may_need_scrubbing, scrub, scrub_text
+
+TOKEN = "gAAAA-a-token-that-was-written-down"
+
+
+@pytest.mark.parametrize(
+    ("record", "cleaned", "count"),
+    [
+        pytest.param({"a": {"CliToken": TOKEN}}, {"a": {"CliToken": "***"}}, 1, id="CliToken"),
+        pytest.param({"WebToken": TOKEN}, {"WebToken": "***"}, 1, id="WebToken"),
+        pytest.param({"webtoken": TOKEN}, {"webtoken": "***"}, 1, id="other case"),
+        pytest.param(
+            {"RestApiResponse": {"dags": [1]}, "x": [{"RestApiResponse": "text"}]},
+            {"RestApiResponse": "***", "x": [{"RestApiResponse": "***"}]},
+            2,
+            id="answers of the REST API",
+        ),
+        pytest.param({"CliToken": "***"}, {"CliToken": "***"}, 0, id="masked already"),
+        pytest.param({"CliToken": None, "WebToken": ""}, {"CliToken": None, "WebToken": ""}, 0, id="nothing there"),
+        pytest.param({"CliToken": 7, "x": False}, {"CliToken": "***", "x": False}, 1, id="a number"),
+        pytest.param(
+            {"CliToken": TOKEN, "m": f"got {TOKEN}, thanks", TOKEN: [TOKEN]},
+            {"CliToken": "***", "m": "got ***, thanks", "***": ["***"]},
+            1,
+            id="the same text elsewhere, also as a name",
+        ),
+        pytest.param({"CliToken": "dag", "m": "a dag"}, {"CliToken": "***", "m": "a dag"}, 1, id="short text stays"),
+        pytest.param(
+            {"eventName": "InvokeRestApi", "requestParameters": {"Body": {"conf": 1}, "Path": "/x"}},
+            {"eventName": "InvokeRestApi", "requestParameters": {"Body": "***", "Path": "/x"}},
+            1,
+            id="body of a REST call",
+        ),
+        pytest.param({"eventName": "SendEmail", "Body": "x"}, {"eventName": "SendEmail", "Body": "x"}, 0, id="other body"),  # noqa: E501
+        pytest.param({"a": "x\0y", "b\0": ["\0"]}, {"a": "xy", "b": [""]}, 0, id="NUL"),
+        pytest.param({"a": "x\ud83dy\udf0a"}, {"a": "x\ufffdy\ufffd"}, 0, id="halves of surrogate pairs"),
+        pytest.param({"a": 1, "a\0": 2}, {"a": 1, "a\ufffd": 2}, 0, id="names that become one"),
+        pytest.param({"a": 1, "a\0": 2, "\0a": 3}, {"a": 1, "a\ufffd": 2, "a\ufffd\ufffd": 3}, 0, id="three of them"),
+        pytest.param([1, "x", None], [1, "x", None], 0, id="a list"),
+        pytest.param("x\0", "x", 0, id="text"),
+        pytest.param(None, None, 0, id="null"),
+    ],
+)  # fmt: skip
+def test_scrub(record: Any, cleaned: Any, count: int) -> None:
+    before = json.dumps(record)
+    assert scrub(record) == (cleaned, count)
+    assert json.dumps(record) == before
+    if record != cleaned:
+        assert may_need_scrubbing(before.encode())
+
+
+@pytest.mark.parametrize(
+    ("raw", "may"),
+    [
+        pytest.param(b'{"a":"b"}', False, id="plain"),
+        pytest.param(b'{"a":"b\\n"}', False, id="other escape"),
+        pytest.param(b'{"Cli\\u0054oken":"b"}', True, id="name in escapes"),
+        pytest.param(b'{"a":"\\u0000"}', True, id="NUL"),
+        pytest.param(b'{"CLITOKEN":"b"}', True, id="upper case"),
+        pytest.param(b'{"Body":"b"}', True, id="body"),
+        pytest.param(b'{"m":"somebody"}', False, id="a word with body"),
+    ],
+)
+def test_records_that_are_scrubbed_at_all(raw: bytes, may: bool) -> None:
+    assert may_need_scrubbing(raw) is may
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        pytest.param(f'{{"CliToken":"{TOKEN}","x":\\xff', '{"CliToken":"***","x":\\xff', id="in broken JSON"),
+        pytest.param(f'{{"webtoken" : "{TOKEN[:9]}', '{"webtoken" : "***"', id="text without end"),
+        pytest.param(f'{{"WebToken":"a\\"{TOKEN}"}}', '{"WebToken":"***"}', id="quote in the text"),
+        pytest.param('{"RestApiResponse":17}', '{"RestApiResponse":"***"}', id="number"),
+        pytest.param("a\0b\ud800", "ab\ufffd", id="NUL and surrogates"),
+        pytest.param('{"x":"y"', '{"x":"y"', id="nothing to do"),
+    ],
+)
+def test_scrub_text(text: str, cleaned: str) -> None:
+    assert scrub_text(text) == cleaned

@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import os
+import pickle
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudtrail.trail.store import (
+    ATTEMPTS,
+    LocalStore,
+    ObjectError,
+    S3Store,
+    StoreError,
+    _fits_obstore,
+)
+from tests.support.engines import installed
+from tests.support.log_files import FolderTrail, key_of
+from tests.support.s3 import (
+    CUT_OFF,
+    RESET,
+    TRANSPORTS,
+    CountedS3,
+    ScriptedS3,
+    client_of,
+    error_body,
+    s3_store,
+    session,
+    transport_of,
+)
+
+needs_moto = pytest.mark.skipif(not installed("moto", "werkzeug"), reason="needs moto's server")
+needs_boto3 = pytest.mark.skipif(not installed("boto3"), reason="needs boto3")
+
+KEYS = [
+    "AWSLogs/1/CloudTrail/eu-west-1/2026/02/03/a.json.gz",
+    "AWSLogs/1/CloudTrail/eu-west-1/2026/02/03/b.json.gz",
+    "AWSLogs/1/CloudTrail/eu-west-1/2026/02/03.txt",
+    "AWSLogs/1/CloudTrail/eu-west-1/2026/02/03-x/a.json.gz",
+    "AWSLogs/1/CloudTrail/eu-west-1/2026/02/030/a.json.gz",
+    "AWSLogs/1/CloudTrail-Insight/eu-west-1/2026/02/03/a.json.gz",
+    "AWSLogs/1/CloudTrail-Digest/eu-west-1/2026/02/03/a.json.gz",
+    "AWSLogs/1/CloudTrail0/eu-west-1/x",
+    "AWSLogs/1/CloudTrail/us-east-1/2026/02/03/a.json.gz",
+    "AWSLogs/10/CloudTrail/eu-west-1/2026/02/03/a.json.gz",
+    "AWSLogs/o-abc/1/CloudTrail/eu-west-1/2026/02/03/a.json.gz",
+    "other/AWSLogs/1/CloudTrail/eu-west-1/2026/02/03/a.json.gz",
+    "notes.txt",
+]
+
+
+@pytest.fixture
+def folder(trail: FolderTrail) -> LocalStore:
+    for key in random.Random(3).sample(KEYS, len(KEYS)):
+        path = trail.folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(key.encode())
+    return trail.store
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        pytest.param("", id="all"),
+        pytest.param("AWSLogs/", id="AWSLogs"),
+        pytest.param("AWSLogs/1/", id="account"),
+        pytest.param("AWSLogs/1/CloudTrail/", id="logs"),
+        pytest.param("AWSLogs/2/", id="nothing there"),
+    ],
+)
+@pytest.mark.parametrize("start_after", ["", *KEYS, "AWSLogs/1/CloudTrail/eu-west-1/2026/02/03", "AWSLogs/1/CloudTrail/f", "zzz"])  # fmt: skip  # noqa: E501
+def test_folder_is_listed_in_the_order_of_s3(folder: LocalStore, prefix: str, start_after: str) -> None:
+    listed = [entry.key for entry in folder.objects(prefix, start_after)]
+    assert listed == sorted(key for key in KEYS if key.startswith(prefix) and key > start_after)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "names"),
+    [
+        pytest.param("", ["AWSLogs", "other"], id="root"),
+        pytest.param("AWSLogs/", ["1", "10", "o-abc"], id="accounts"),
+        pytest.param("AWSLogs/1/CloudTrail/", ["eu-west-1", "us-east-1"], id="Regions"),
+        pytest.param("AWSLogs/2/", [], id="nothing there"),
+    ],
+)
+def test_folders_of_a_folder(folder: LocalStore, prefix: str, names: list[str]) -> None:
+    assert folder.folders(prefix) == names
+
+
+def test_get_from_a_folder_gives_what_the_listing_said(folder: LocalStore) -> None:
+    for entry in folder.objects(""):
+        stored = folder.get(entry.key)
+        assert (stored.body, stored.etag, len(stored.body)) == (entry.key.encode(), entry.etag, entry.size_bytes)
+
+
+def test_etag_of_a_file_changes_with_the_file(trail: FolderTrail) -> None:
+    path = trail.folder / "x"
+    path.write_bytes(b"one")
+    os.utime(path, ns=(1, 1))
+    before = trail.store.get("x").etag
+    os.utime(path, ns=(2, 2))
+    assert trail.store.get("x").etag != before
+
+
+def test_missing_file(trail: FolderTrail) -> None:
+    with pytest.raises(ObjectError, match="AWSLogs/x: the file is not there") as caught:
+        trail.store.get("AWSLogs/x")
+    assert caught.value.code == "not_found"
+    assert pickle.loads(pickle.dumps(caught.value)).code == "not_found"
+
+
+def test_file_that_is_a_folder(trail: FolderTrail) -> None:
+    (trail.folder / "AWSLogs").mkdir()
+    with pytest.raises(StoreError, match="AWSLogs: Is a directory"):
+        trail.store.get("AWSLogs")
+
+
+def test_folder_with_a_space(tmp_path: Path) -> None:
+    (tmp_path / "a copy").mkdir()
+    (tmp_path / "a copy" / "x").write_bytes(b"1")
+    assert LocalStore(f"file://{tmp_path}/a%20copy").get("x").body == b"1"
+    assert LocalStore(f"file://{tmp_path}/a copy").get("x").body == b"1"
+
+
+def no_sleep(_: float) -> None:
+    pass
+
+
+class Bucket:
+    """A bucket of the S3 server with what puts into it."""
+
+    def __init__(self, server: CountedS3) -> None:
+        self.server = server
+        self.name = server.new_bucket()
+        self.client = client_of(server.endpoint)
+
+    def put(self, key: str, body: bytes = b"body", **arguments: Any) -> str:
+        etag: str = self.client.put_object(Bucket=self.name, Key=key, Body=body, **arguments)["ETag"]
+        return etag.strip('"')
+
+    def store(self, transport: str) -> S3Store:
+        return s3_store(self.server.endpoint, self.name, transport, sleep=no_sleep)
+
+
+@pytest.fixture
+def bucket(s3_server: CountedS3) -> Bucket:
+    return Bucket(s3_server)
+
+
+@needs_moto
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_get(bucket: Bucket, transport: str) -> None:
+    body = random.Random(1).randbytes(300_000)
+    etag = bucket.put(key_of(), body, Metadata={"signature": "0f1e2d"})
+    store = bucket.store(transport)
+    bucket.server.requests()
+    stored = store.get(key_of())
+    assert (stored.body, stored.etag) == (body, etag)
+    assert type(stored.body) is bytes
+    assert dict(stored.metadata) == {"signature": "0f1e2d"}
+    assert bucket.server.gets(bucket.name) == [key_of()]
+    assert transport_of(store) == transport
+
+
+@needs_moto
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_missing_object(bucket: Bucket, transport: str) -> None:
+    store = bucket.store(transport)
+    bucket.server.requests()
+    with pytest.raises(ObjectError, match=f"s3://{bucket.name}/a/b: the object is not there any more") as caught:
+        store.get("a/b")
+    assert caught.value.code == "not_found"
+    assert bucket.server.gets(bucket.name) == ["a/b"]
+
+
+@needs_moto
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param("a b/c+d&e=f.json.gz", id="space and plus"),
+        pytest.param("a%20b/c%2Fd", id="percent"),
+        pytest.param("prefix//AWSLogs/x", id="two slashes"),
+        pytest.param("a?b#c", id="query and fragment"),
+        pytest.param("été/\N{WATER WAVE}", id="not ASCII"),
+        pytest.param("a~b!c*d'(e),;:@$", id="punctuation"),
+    ],
+)
+def test_odd_keys(bucket: Bucket, transport: str, key: str) -> None:
+    bucket.put(key, key.encode())
+    store = bucket.store(transport)
+    assert store.get(key).body == key.encode()
+    assert [entry.key for entry in store.objects("")] == [key]
+
+
+@needs_moto
+def test_folders_and_objects_of_a_bucket_are_those_of_a_folder(bucket: Bucket, folder: LocalStore) -> None:
+    for key in KEYS:
+        bucket.put(key, key.encode())
+    store = bucket.store("boto3")
+    for prefix in ("", "AWSLogs/", "AWSLogs/1/", "AWSLogs/1/CloudTrail/", "AWSLogs/2/"):
+        assert store.folders(prefix) == folder.folders(prefix)
+        for start_after in ("", KEYS[0], "AWSLogs/1/CloudTrail/eu-west-1/2026/02/03"):
+            assert [(entry.key, entry.size_bytes) for entry in store.objects(prefix, start_after)] == [
+                (entry.key, entry.size_bytes) for entry in folder.objects(prefix, start_after)
+            ]
+    etags = {entry.key: entry.etag for entry in store.objects("")}
+    assert etags == {key: store.get(key).etag for key in KEYS}
+
+
+@needs_moto
+def test_listing_goes_on_behind_a_page_and_no_further_than_it_is_asked_for(bucket: Bucket) -> None:
+    keys = [f"AWSLogs/1/CloudTrail/eu-west-1/2026/02/03/{number:04}.json.gz" for number in range(1010)]
+    for key in keys:
+        bucket.put(key, b"")
+    store = bucket.store("boto3")
+    bucket.server.requests()
+    assert [entry.key for entry in store.objects("AWSLogs/")] == keys
+    assert len(bucket.server.requests()) == 2
+    assert [entry.key for entry in store.objects("AWSLogs/", keys[4])] == keys[5:]
+    bucket.server.requests()
+    listing = store.objects("AWSLogs/")
+    assert [next(listing).key for _ in range(1000)] == keys[:1000]
+    assert len(bucket.server.requests()) == 1
+
+
+@needs_moto
+def test_bucket_that_is_not_there(s3_server: CountedS3) -> None:
+    store = s3_store(s3_server.endpoint, "no-such-trail", "boto3", sleep=no_sleep)
+    with pytest.raises(StoreError, match=r"listing s3://no-such-trail/AWSLogs/: NoSuchBucket"):
+        list(store.objects("AWSLogs/"))
+    with pytest.raises(StoreError, match=r"listing s3://no-such-trail/AWSLogs/: NoSuchBucket"):
+        store.folders("AWSLogs/")
+
+
+OK = (200, b"the body")
+
+
+def scripted(script: ScriptedS3, transport: str, waits: list[float]) -> S3Store:
+    return s3_store(script.endpoint, "example-trail", transport, sleep=waits.append)
+
+
+@needs_boto3
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param((503, error_body("SlowDown")), id="throttled"),
+        pytest.param((500, error_body("InternalError")), id="server error"),
+        pytest.param(RESET, id="reset"),
+        pytest.param(CUT_OFF, id="cut off in the body"),
+    ],
+)
+@pytest.mark.parametrize("times", [1, 3])
+def test_get_is_tried_again(transport: str, fault: tuple[int, bytes] | str, times: int) -> None:
+    with ScriptedS3([*[fault] * times, OK]).running() as script:
+        stored = scripted(script, transport, []).get("a/b")
+    assert (stored.body, stored.etag) == (b"the body", "5d41402abc4b2a76b9719d911017c592")
+    assert len(script.paths) == times + 1
+
+
+@needs_boto3
+def test_store_that_never_answers() -> None:
+    waits: list[float] = []
+    with ScriptedS3([(503, error_body("SlowDown"))]).running() as script:
+        store = scripted(script, "boto3", waits)
+        with pytest.raises(StoreError, match=r"s3://example-trail/a/b: SlowDown") as caught:
+            store.get("a/b")
+    assert not isinstance(caught.value, ObjectError)
+    assert waits == [1.0, 2.0, 4.0]
+    assert len(script.paths) == ATTEMPTS * 2
+
+
+@needs_boto3
+@pytest.mark.skipif("obstore" not in TRANSPORTS, reason="needs obstore")
+def test_store_that_never_answers_through_obstore() -> None:
+    waits: list[float] = []
+    # An answer that the client below does not try again, so that its minutes of retries are not waited for.
+    with (
+        ScriptedS3([(400, error_body("RequestTimeout"))]).running() as script,
+        pytest.raises(StoreError, match=r"s3://example-trail/a/b: "),
+    ):
+        scripted(script, "obstore", waits).get("a/b")
+    assert waits == [1.0, 2.0, 4.0]
+    assert len(script.paths) == ATTEMPTS
+
+
+@needs_boto3
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_object_that_must_not_be_read(transport: str) -> None:
+    waits: list[float] = []
+    with (
+        ScriptedS3([(403, error_body("AccessDenied"))]).running() as script,
+        pytest.raises(ObjectError, match=r"s3://example-trail/a/b: AccessDenied; the role needs") as caught,
+    ):
+        scripted(script, transport, waits).get("a/b")
+    assert caught.value.code == "access_denied"
+    assert (waits, len(script.paths)) == ([], 1)
+
+
+@needs_boto3
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"])
+def test_credentials_that_are_not_accepted_are_no_fault_of_the_object(transport: str, code: str) -> None:
+    waits: list[float] = []
+    with (
+        ScriptedS3([(403, error_body(code))]).running() as script,
+        pytest.raises(StoreError, match="s3://example-trail/a/b: ") as caught,
+    ):
+        scripted(script, transport, waits).get("a/b")
+    assert not isinstance(caught.value, ObjectError)
+    assert waits == [1.0, 2.0, 4.0]
+
+
+@needs_boto3
+def test_listing_that_is_denied() -> None:
+    with ScriptedS3([(403, error_body("AccessDenied"))]).running() as script:
+        store = scripted(script, "boto3", [])
+        with pytest.raises(StoreError, match=r"listing s3://example-trail/AWSLogs/: AccessDenied"):
+            store.folders("AWSLogs/")
+
+
+@needs_boto3
+def test_server_that_is_not_there() -> None:
+    with ScriptedS3([OK]).running() as script:
+        endpoint = script.endpoint
+    waits: list[float] = []
+    store = s3_store(endpoint, "example-trail", "boto3", sleep=waits.append)
+    with pytest.raises(StoreError, match=r"listing s3://example-trail/AWSLogs/: Could not connect"):
+        list(store.objects("AWSLogs/"))
+    with pytest.raises(StoreError, match=r"s3://example-trail/a/b: Could not connect"):
+        store.get("a/b")
+    assert waits == [1.0, 2.0, 4.0]
+
+
+@needs_boto3
+@pytest.mark.parametrize(
+    ("config", "verify", "fits"),
+    [
+        pytest.param({}, None, True, id="plain"),
+        pytest.param({}, False, True, id="no verification"),
+        pytest.param({}, "/etc/example/ca.pem", False, id="CA bundle"),
+        pytest.param({"proxies": {"https": "http://proxy.example:3128"}}, None, False, id="proxy"),
+        pytest.param({"client_cert": "/etc/example/client.pem"}, None, False, id="client certificate"),
+        pytest.param({"signature_version": "s3"}, None, False, id="old signatures"),
+    ],
+)
+def test_settings_that_only_boto3_honours_keep_gets_there(config: dict[str, Any], verify: Any, fits: bool) -> None:
+    assert _fits_obstore(session().client("s3"), verify=None)
+    assert _fits_obstore(client_of("https://s3.example.org", **config), verify) is fits

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudtrail.warehouse.base import describe, sqlstate
+from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
+from tests.support.engines import SqliteHook
+
+
+class DriverError(Exception):
+    """An error of a driver, with whatever that driver adds to it."""
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args)
+        vars(self).update(attributes)
+
+
+DIAGNOSTICS = SimpleNamespace(
+    table_name="audit", column_name="user_agent", constraint_name=None, message_detail="Failing row contains (secret)"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "text"),
+    [
+        pytest.param(DriverError("secret"), None, "DriverError", id="text alone"),
+        pytest.param(DriverError(), None, "DriverError", id="nothing"),
+        pytest.param(DriverError("secret", sqlstate="22P02"), "22P02", "DriverError, SQLSTATE 22P02", id="psycopg"),
+        pytest.param(
+            DriverError("secret", pgcode="23502", diag=DIAGNOSTICS),
+            "23502",
+            "DriverError, SQLSTATE 23502, table audit, column user_agent",
+            id="psycopg2 with diagnostics",
+        ),
+        pytest.param(
+            DriverError({"C": "42P01", "M": "secret"}), "42P01", "DriverError, SQLSTATE 42P01", id="redshift_connector"
+        ),
+        pytest.param(DriverError(1062, "Duplicate entry 'secret'"), None, "DriverError, code 1062", id="MySQL"),
+        pytest.param(DriverError("secret", sqlstate=None, pgcode=None), None, "DriverError", id="no state"),
+    ],
+)
+def test_description_of_an_error(error: Exception, state: str | None, text: str) -> None:
+    assert sqlstate(error) == state
+    assert describe(error) == text
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "name"),
+    [
+        pytest.param("duckdb", "DuckDBWarehouse", id="duckdb"),
+        pytest.param("postgres", "PostgresWarehouse", id="postgres"),
+        pytest.param("sqlite", "SqlWarehouse", id="sqlite"),
+        pytest.param("redshift", "SqlWarehouse", id="redshift"),
+        pytest.param("exasol", "SqlWarehouse", id="one that is not listed"),
+    ],
+)
+def test_engine_of_a_connection(conn_type: str, name: str) -> None:
+    hook = SqliteHook("never opened")
+    hook.conn_type = conn_type
+    warehouse = open_warehouse(hook, "t", "s")
+    assert type(warehouse).__name__ == name
+    assert warehouse.engine == conn_type
+    assert (warehouse.events, warehouse.files, warehouse.quarantine) == (
+        '"s"."t"',
+        '"s"."t_files"',
+        '"s"."t_quarantine"',
+    )
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "name"),
+    [pytest.param("mysql", "`s`.`t`", id="mysql"), pytest.param("snowflake", "s.t", id="snowflake")],
+)
+def test_names_are_quoted_as_the_engine_wants_it(conn_type: str, name: str) -> None:
+    hook = SqliteHook("never opened")
+    hook.conn_type = conn_type
+    assert open_warehouse(hook, "t", "s").events == name
