@@ -349,8 +349,8 @@ class Warehouse(ABC):
 
 
 # SQLSTATEs of a transaction that lost against another: serialization failure, deadlock, lock not
-# available, and a key or table that somebody else has just made.
-_CONFLICTS = frozenset({"40001", "40P01", "55P03", "23505", "42P07"})
+# available, and a key that somebody else has just made. Not 42P07: a table that is there stays there.
+_CONFLICTS = frozenset({"40001", "40P01", "55P03", "23505"})
 
 
 def sqlstate(error: Exception) -> str | None:
