@@ -31,3 +31,23 @@ class CloudTrailQuarantineError(CloudTrailError, AirflowFailException):
 
     The task fails at once, without its retries: what is damaged stays so.
     """
+
+
+class CloudTrailCoverageError(CloudTrailError, AirflowFailException):
+    """
+    Raised because a trail is not fit for an audit; the message names each finding and its fix.
+
+    The task fails at once, without its retries: somebody has to change the trail.
+    """
+
+
+class CloudTrailIntegrityError(CloudTrailError, AirflowFailException):
+    """
+    Raised after everything is recorded, because the digests do not prove the window.
+
+    The task fails at once, without its retries: what was altered or deleted stays so.
+    """
+
+
+class CloudTrailDigestsPendingError(CloudTrailError):
+    """Raised when nothing is wrong with the digests of a window, but the last of them may still be delivered."""
