@@ -1,5 +1,5 @@
 """
-The audit table and its two companions: columns, types and what each means.
+The audit table and its companions: columns, types and what each means.
 
 This is the contract between the two wings of the house: ``trail`` produces these rows, ``warehouse``
 stores them, neither knows the other. Every table is defined once, by the named tuple of its row; the
@@ -132,7 +132,7 @@ class LedgerEntry(NamedTuple):
     loaded_at: Annotated[datetime, "when this entry was written"]
     loaded_by: Annotated[str | None, "DAG, task and run that wrote it"]
     digest_uri: Annotated[str | None, "signed digest that lists the file"]
-    digest_status: Annotated[str | None, "what the comparison with the digest gave"]
+    digest_status: Annotated[str | None, "verified, altered, deleted, unlisted or digest_invalid; null: not compared"]
     verified_at: Annotated[datetime | None, "when it was compared"]
 
 
@@ -144,6 +144,32 @@ class QuarantineEntry(NamedTuple):
     reason: Annotated[str, "what is wrong with it, without any value of the record"]
     raw: Annotated[str | None, "the record as text, secrets scrubbed; null for whole files, which stay in the bucket"]
     quarantined_at: Annotated[datetime, "when it was put here"]
+
+
+class DigestEntry(NamedTuple):
+    """One row of ``<table>_digests``: one signed digest, and what holding it and its files to account gave."""
+
+    digest_uri: Annotated[str, "S3 URI of the digest"]
+    account_id: Annotated[str, "account whose log files it lists"]
+    region: Annotated[str, "Region whose log files it lists, and that signs it"]
+    trail_name: Annotated[str, "trail that delivered it"]
+    home_region: Annotated[str, "Region that the trail was made in"]
+    backfill: Annotated[bool, "whether it lists what the ordinary digests missed"]
+    covered_from: Annotated[datetime, "begin of the time of delivery that it covers"]
+    covered_to: Annotated[datetime, "end of that time"]
+    status: Annotated[str, "valid, invalid or missing (the next digest names it, and it is not in the bucket)"]
+    reason: Annotated[str | None, "why it is not valid"]
+    proof: Annotated[str | None, "own_signature, or next_digest where its metadata are lost"]
+    sha256: Annotated[str | None, "SHA-256 (hex) of its uncompressed bytes"]
+    public_key_fingerprint: Annotated[str | None, "key that it names as the one it is signed with"]
+    previous_digest_uri: Annotated[str | None, "the digest before it; null in the first of a chain"]
+    files_listed: Annotated[int | None, "log files that it lists; null unless it is valid"]
+    files_verified: Annotated[int | None, "of these, what was read is what CloudTrail delivered"]
+    files_altered: Annotated[int | None, "of these, it is not"]
+    files_deleted: Annotated[int | None, "of these, not in the bucket any more"]
+    files_not_loaded: Annotated[int | None, "of these, never loaded nor downloaded, so not compared"]
+    verified_at: Annotated[datetime, "when this was found out"]
+    verified_by: Annotated[str | None, "DAG, task and run that did"]
 
 
 class KnownFile(NamedTuple):
@@ -184,7 +210,14 @@ LOADED = "loaded"
 NO_MATCH = "no_match"
 QUARANTINED = "quarantined"
 
-_KEYS = frozenset({"event_id", "log_file_uri"})
+# Values of ``digest_status`` in the ledger.
+VERIFIED = "verified"
+ALTERED = "altered"
+DELETED = "deleted"
+UNLISTED = "unlisted"
+DIGEST_INVALID = "digest_invalid"
+
+_KEYS = frozenset({"event_id", "log_file_uri", "digest_uri"})
 _KINDS: dict[object, ColumnKind] = {
     str: ColumnKind.TEXT,
     int: ColumnKind.INTEGER,
@@ -196,11 +229,13 @@ _KINDS: dict[object, ColumnKind] = {
 
 
 @cache
-def columns_of(row_type: type[AuditEvent] | type[LedgerEntry] | type[QuarantineEntry]) -> tuple[Column, ...]:
+def columns_of(
+    row_type: type[AuditEvent] | type[LedgerEntry] | type[QuarantineEntry] | type[DigestEntry],
+) -> tuple[Column, ...]:
     """
     Return the columns of a table, in the order of the fields of its row.
 
-    :param row_type: :class:`AuditEvent`, :class:`LedgerEntry` or :class:`QuarantineEntry`.
+    :param row_type: :class:`AuditEvent`, :class:`LedgerEntry`, :class:`QuarantineEntry` or :class:`DigestEntry`.
     """
     columns = []
     for name, annotation in typing.get_type_hints(row_type, include_extras=True).items():
@@ -208,6 +243,7 @@ def columns_of(row_type: type[AuditEvent] | type[LedgerEntry] | type[QuarantineE
         # ``NewType | None`` is a typing.Union, ``str | None`` a types.UnionType: both have arguments.
         alternatives = typing.get_args(hint) or (hint,)
         base = next(alternative for alternative in alternatives if alternative is not types.NoneType)
-        kind = ColumnKind.KEY if name in _KEYS else _KINDS[base]
-        columns.append(Column(name, kind, types.NoneType not in alternatives, meaning))
+        required = types.NoneType not in alternatives
+        kind = ColumnKind.KEY if name in _KEYS and required else _KINDS[base]
+        columns.append(Column(name, kind, required, meaning))
     return tuple(columns)

@@ -31,6 +31,9 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [
             {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_cloudtrail.sensors.cloudtrail"]}
         ],
+        "operators": [
+            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_cloudtrail.operators.cloudtrail"]}
+        ],
         "transfers": [
             {
                 "source-integration-name": _INTEGRATION,

@@ -13,8 +13,9 @@ EVENTS = """
     event_id, event_time, event_source, event_name, event_category, event_type, event_version, aws_region,
     recipient_account_id, environment_name, environment_arn, actor_kind, actor_arn, actor_account_id,
     actor_principal_id, actor_user_name, actor_session_name, session_issuer_arn, access_key_id, mfa_authenticated,
-    identity_center_user_id, invoked_by, source_ip_address, user_agent, outcome, error_code, error_message, read_only, management_event,
-    rest_method, rest_path, rest_status_code, request_id, shared_event_id, request_parameters, response_elements,
+    identity_center_user_id, invoked_by, source_ip_address, user_agent, outcome, error_code, error_message, read_only,
+    management_event, rest_method, rest_path, rest_status_code, request_id, shared_event_id, request_parameters,
+    response_elements,
     resources, raw_event, redacted, log_file_uri, log_file_index, delivered_at, loaded_at, loaded_by
 """
 FILES = """

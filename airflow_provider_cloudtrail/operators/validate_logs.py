@@ -1,0 +1,291 @@
+"""Prove that the log files of a trail, and what was loaded from them, are complete and unaltered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail._compat import AirflowException, AirflowNotFoundException, BaseHook
+from airflow_provider_cloudtrail.exceptions import (
+    CloudTrailBucketError,
+    CloudTrailDigestsPendingError,
+    CloudTrailError,
+    CloudTrailIntegrityError,
+    CloudTrailWarehouseError,
+)
+from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.trail.digest import KeyRing, PublicKey
+from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
+from airflow_provider_cloudtrail.trail.store import StoreError
+from airflow_provider_cloudtrail.validation import Validation, ValidationSummary, validate_trail
+from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
+from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
+from airflow_provider_cloudtrail.warehouse.evidence import Evidence
+
+if TYPE_CHECKING:
+    from airflow_provider_cloudtrail._compat import Context
+
+FINDINGS = ("invalid", "altered", "deleted", "gap", "unlisted", "not_loaded")
+"""What ``fail_on`` can name."""
+
+_NAMED = 10
+
+
+class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
+    """
+    Hold the log files of a trail, and what the audit table's ledger says of them, against the signed digests.
+
+    For all accounts and Regions: every digest is verified (name and place, signature, the digest before
+    it), every log file that it lists is compared with the SHA-256 in the ledger, without fetching it
+    again. Also found: log files that no digest lists, times without a digest, accounts and Regions that
+    fell silent, digests that are missing at the end or altogether. A log file is fetched only if its ETag
+    has changed since it was loaded, or with ``download_missing``.
+
+    Everything is recorded first: one row per digest in ``<table>_digests``; ``digest_uri``,
+    ``digest_status`` and ``verified_at`` in the ledger. Then the task fails for what ``fail_on`` names,
+    and always if the window has no digest.
+
+    A digest comes up to about an hour after the time that it covers. A window that is more recent than
+    ``settle`` and wrong in nothing else fails as well, but is tried again as the task's ``retries`` say.
+
+    .. seealso::
+        For more information on how to use this operator, take a look at the README.
+
+    :param bucket: S3 bucket that the trail delivers to, or ``file://`` URI of a folder with a copy of one. (templated)
+    :param prefix: log file prefix of the trail: what comes before ``AWSLogs/`` in the keys. (templated)
+    :param organization_id: ``o-...``: read only the layout of this organization. None: all layouts. (templated)
+    :param trail_name: name or ARN of the trail, instead of bucket, prefix and organization_id. (templated)
+    :param account_ids: accounts to validate; each must have digests. None: those that have a folder, or for
+        ``trail_name`` without an organization the trail's own. (templated)
+    :param regions: Regions to validate; each must have digests. None: those that have a folder. (templated)
+    :param delivered_from: begin of the window of delivery, as a ``datetime`` or in ISO 8601, UTC. (templated)
+    :param delivered_to: its end, not included. (templated)
+    :param lookback: how far before the window digests are looked for whose chain must go on in it.
+    :param settle: how long after a moment the digest that covers it may be delivered.
+    :param download_missing: fetch and hash log files that were never loaded, too.
+    :param fail_on: what fails the task: ``invalid`` digests; ``altered``, ``deleted``, ``unlisted`` log
+        files; ``gap``: times without a digest, and digests that others name and that are not there;
+        ``not_loaded``: log files that the ledger does not know. (templated)
+    :param conn_id: connection of the warehouse: DuckDB, PostgreSQL or any other ``DbApiHook``. (templated)
+    :param table: audit table; the digests are in ``<table>_digests``. (templated)
+    :param schema: schema of the tables, which must exist. None: the connection's default. (templated)
+    :param max_file_bytes: most bytes that a fetched log file may have when unpacked.
+    :param aws_conn_id: AWS connection that reads the bucket and asks for the public keys. (templated)
+    :param region_name: Region of the CloudTrail API for ``trail_name``; keys come from each signing Region. (templated)
+    :param verify: whether to verify TLS certificates, or the path of a CA bundle. (templated)
+    :param botocore_config: configuration of the botocore clients.
+    :return: summary of the run (XCom): see :class:`~airflow_provider_cloudtrail.validation.ValidationSummary`;
+        its ``not_loaded`` can be given to ``CloudTrailToSqlOperator`` as ``files``.
+    :raises ValueError: for wrong parameters, before any work.
+    :raises CloudTrailError: if bucket, API or warehouse fail; ``CloudTrailIntegrityError`` see above.
+    """
+
+    aws_hook_class = CloudTrailHook
+    template_fields: Sequence[str] = aws_template_fields(
+        "bucket",
+        "prefix",
+        "organization_id",
+        "trail_name",
+        "account_ids",
+        "regions",
+        "delivered_from",
+        "delivered_to",
+        "fail_on",
+        "conn_id",
+        "table",
+        "schema",
+    )
+    ui_color = "#b0084d"
+    ui_fgcolor = "#ffffff"
+
+    def __init__(
+        self,
+        *,
+        bucket: str | None = None,
+        prefix: str = "",
+        organization_id: str | None = None,
+        trail_name: str | None = None,
+        account_ids: Sequence[str] | str | None = None,
+        regions: Sequence[str] | str | None = None,
+        delivered_from: Any = "{{ data_interval_start }}",
+        delivered_to: Any = "{{ data_interval_end }}",
+        lookback: timedelta = timedelta(days=7),
+        settle: timedelta = timedelta(hours=2),
+        download_missing: bool = False,
+        fail_on: Sequence[str] | str = ("invalid", "altered", "deleted", "gap", "unlisted"),
+        conn_id: str = "cloudtrail_warehouse",
+        table: str = "mwaa_audit_events",
+        schema: str | None = None,
+        max_file_bytes: int = MAX_FILE_BYTES,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.bucket = bucket
+        self.prefix = prefix
+        self.organization_id = organization_id
+        self.trail_name = trail_name
+        self.account_ids = account_ids
+        self.regions = regions
+        self.delivered_from = delivered_from
+        self.delivered_to = delivered_to
+        self.lookback = lookback
+        self.settle = settle
+        self.download_missing = download_missing
+        self.fail_on = fail_on
+        self.conn_id = conn_id
+        self.table = table
+        self.schema = schema
+        self.max_file_bytes = max_file_bytes
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Validate the window."""
+        fail_on = self._fail_on()
+        window = parameters.window(self.delivered_from, self.delivered_to, self.lookback, self.settle)
+        location, account_ids = self.hook.locate(
+            self.bucket, self.prefix, self.organization_id, self.trail_name, self.account_ids
+        )
+        evidence = Evidence(self._warehouse())
+        try:
+            evidence.prepare()
+            summary = validate_trail(
+                Validation(
+                    location=location,
+                    window=window,
+                    store_of=self.hook.get_store,
+                    evidence=evidence,
+                    ring=KeyRing(self.public_keys, window.start, window.end),
+                    account_ids=account_ids,
+                    regions=parameters.names("regions", self.regions),
+                    download_missing=self.download_missing,
+                    max_file_bytes=self.max_file_bytes,
+                    verified_by=_run_of(context),
+                    log=self.log,  # type: ignore[arg-type]
+                )
+            )
+        except WarehouseError as error:
+            raise CloudTrailWarehouseError(str(error)) from None
+        except StoreError as error:
+            raise CloudTrailBucketError(str(error)) from None
+        self._conclude(summary, fail_on, evidence, context)
+        return summary.as_dict()
+
+    def public_keys(self, region: str, start: datetime, end: datetime) -> Iterable[PublicKey]:
+        """
+        Return the keys that a Region signed with between two times; to be overridden where the API is out of reach.
+
+        Calls :external+boto3:py:meth:`CloudTrail.Client.list_public_keys` in that Region, page by page.
+
+        :raises CloudTrailError: if the API refuses.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        hook = CloudTrailHook(
+            aws_conn_id=self.aws_conn_id, region_name=region, verify=self.verify, config=self.botocore_config
+        )
+        try:
+            pages = hook.conn.get_paginator("list_public_keys").paginate(StartTime=start, EndTime=end)
+            return [
+                PublicKey(key["Fingerprint"], key["Value"], key.get("ValidityEndTime"))
+                for page in pages
+                for key in page["PublicKeyList"]
+            ]
+        except (BotoCoreError, ClientError) as error:
+            raise CloudTrailError(
+                f"cloudtrail:ListPublicKeys in {region} failed, so no digest of this Region can be verified: {error}"
+            ) from None
+
+    # -- parameters --------------------------------------------------------------------------------
+
+    def _fail_on(self) -> list[str]:
+        # An empty list is a run that only records.
+        names = [] if self.fail_on in ((), [], "", "[]", "()") else parameters.names("fail_on", self.fail_on) or []
+        if unknown := sorted(set(names) - set(FINDINGS)):
+            raise ValueError(f"fail_on: there is no {', '.join(unknown)}; write some of {', '.join(FINDINGS)}")
+        return names
+
+    def _warehouse(self) -> Warehouse:
+        try:
+            connection = BaseHook.get_connection(self.conn_id)
+        except AirflowNotFoundException:
+            raise CloudTrailWarehouseError(
+                f"there is no connection conn_id={self.conn_id!r}; create it for the warehouse that "
+                "CloudTrailToSqlOperator loads into"
+            ) from None
+        try:
+            hook = connection.get_hook()  # type: ignore[no-untyped-call]
+        except AirflowException:
+            raise CloudTrailWarehouseError(
+                f"connection {self.conn_id!r} has the type {connection.conn_type!r}, for which no provider is "
+                "installed here; install it, for instance airflow-provider-cloudtrail[duckdb] or [postgres]"
+            ) from None
+        return open_warehouse(hook, self.table, self.schema)
+
+    # -- the run -----------------------------------------------------------------------------------
+
+    def _conclude(self, summary: ValidationSummary, fail_on: list[str], evidence: Evidence, context: Context) -> None:
+        self.log.info(
+            "%s accounts and Regions, %s digests: %s valid (%s proven by the next one), %s invalid, %s missing; "
+            "%s times without a digest. %s log files listed: %s verified, %s altered, %s deleted, %s never loaded. "
+            "%s log files that no digest lists. %s log files fetched. Recorded in %s in %.1f seconds.",
+            summary.accounts_and_regions,
+            summary.digests,
+            summary.digests_valid,
+            summary.digests_vouched,
+            summary.digests_invalid,
+            summary.digests_missing,
+            summary.gaps,
+            summary.files_listed,
+            summary.files_verified,
+            summary.files_altered,
+            summary.files_deleted,
+            summary.files_not_loaded,
+            summary.files_unlisted,
+            summary.files_downloaded,
+            evidence.digests,
+            summary.seconds,
+        )
+        for begin in summary.began:
+            self.log.info("New: %s", begin)
+        problems = _problems(summary, fail_on)
+        if not problems and not summary.pending:
+            return
+        # Pushed by hand: the return value of a task that fails is lost.
+        if "ti" in context and self.do_xcom_push:
+            context["ti"].xcom_push(key="summary", value=summary.as_dict())
+        if problems:
+            raise CloudTrailIntegrityError(f"{problems}\nEverything is recorded; see {evidence.digests}.")
+        raise CloudTrailDigestsPendingError(
+            "nothing is wrong, but these do not cover the end of the window yet, and their digests may still come: "
+            f"{'; '.join(summary.pending[:_NAMED])}"
+        )
+
+
+def _problems(summary: ValidationSummary, fail_on: list[str]) -> str:
+    """Return what must fail the task, or nothing."""
+    lines = []
+    if not summary.digests_valid + summary.digests_invalid:
+        lines.append("no digest at all: is log file validation switched on, or were the digests deleted?")
+    for kind, number in summary.findings().items():
+        if number and kind in fail_on:
+            lines.append(f"{kind}: {number}")
+            lines += [f"  {found}" for found in summary.found.get(kind, ())[:_NAMED]]
+            if kind == "gap":
+                lines += [f"  {found}" for found in summary.found.get("missing", ())[:_NAMED]]
+            if kind == "not_loaded":
+                lines += [f"  {uri}" for uri in summary.not_loaded[:_NAMED]]
+    return "\n".join(lines)
+
+
+def _run_of(context: Context) -> str | None:
+    """Return DAG, task and run, for the column ``verified_by``."""
+    instance = context.get("ti")
+    if instance is None:
+        return None
+    index = getattr(instance, "map_index", -1)
+    mapped = f"[{index}]" if isinstance(index, int) and index >= 0 else ""
+    return f"{instance.dag_id}.{instance.task_id}{mapped} {instance.run_id}"

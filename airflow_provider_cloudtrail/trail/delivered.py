@@ -1,0 +1,188 @@
+"""
+What lies in the bucket, beside what the digests list: digests and log files of one account and Region.
+
+Both are listed in the order of their stamps and held against each other in one pass, so that the memory
+that this takes does not grow with the window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from airflow_provider_cloudtrail.trail.digest import DigestKey, ListedFile, digest_key
+from airflow_provider_cloudtrail.trail.listing import _layouts
+from airflow_provider_cloudtrail.trail.log_file import (
+    Folder,
+    LogFile,
+    TrailLocation,
+    day_folder,
+    first_key,
+    is_behind,
+    log_file,
+)
+from airflow_provider_cloudtrail.trail.store import Store
+
+SLACK = timedelta(hours=3)
+"""How far the stamp of a log file may lie from the time that its digest covers without costing a request."""
+
+MOST_UNLISTED = 20_000
+"""Unlisted log files of one account and Region that are kept by name; of more, only the number is known."""
+
+
+@dataclass(frozen=True)
+class AccountRegion:
+    """
+    The folders of one account and Region.
+
+    :param digests: key prefix of its digests, ``.../ACCOUNT/CloudTrail-Digest/REGION/``.
+    :param logs: key prefix of its log files.
+    """
+
+    account_id: str
+    region: str
+    digests: str
+    logs: str
+
+
+def account_regions(
+    store: Store,
+    location: TrailLocation,
+    account_ids: Collection[str] | None = None,
+    regions: Collection[str] | None = None,
+) -> Iterator[AccountRegion]:
+    """
+    Yield where digests or log files lie, account by account.
+
+    :param account_ids: accounts; None: all that have a folder.
+    :param regions: Regions; None: all that have a folder of digests or of log files.
+    """
+    for layout in _layouts(store, location):
+        accounts = account_ids if account_ids is not None else store.folders(layout)
+        for account_id in sorted(accounts):
+            if account_ids is None and account_id == location.organization_id:
+                continue
+            digests, logs = (f"{layout}{account_id}/{folder.value}/" for folder in (Folder.DIGEST, Folder.LOG))
+            present = set(store.folders(digests)) | set(store.folders(logs))
+            for region in sorted(present if regions is None else present.intersection(regions)):
+                yield AccountRegion(account_id, region, f"{digests}{region}/", f"{logs}{region}/")
+
+
+def list_digests(store: Store, folder: str, start: datetime, end: datetime) -> list[DigestKey]:
+    """
+    Return the digests whose end lies between two times, both included, in the order of their ends.
+
+    A list: there are 24 for each day and trail.
+
+    :param folder: key prefix of an account's digests of one Region.
+    """
+    found = []
+    for listed in store.objects(folder, f"{folder}{day_folder(start)}/"):
+        if is_behind(listed.key, folder, end):
+            break
+        key = digest_key(listed.key)
+        if key is not None and start <= key.end <= end:
+            found.append(key)
+    # Names begin with the trail: within a day, those of several trails are not in the order of time.
+    return sorted(found, key=lambda key: (key.end, key.key))
+
+
+def list_logs(store: Store, bucket: str, place: AccountRegion, start: datetime, end: datetime) -> Iterator[LogFile]:
+    """Yield the log files of one account and Region with a stamp between two times, the end not included."""
+    floor = start.replace(second=0, microsecond=0)
+    for listed in store.objects(place.logs, first_key(place.logs, place.account_id, place.region, floor)):
+        if is_behind(listed.key, place.logs, end):
+            return
+        file = log_file(bucket, listed.key, listed.size_bytes, listed.etag)
+        if file is not None and floor <= file.delivered_at < end:
+            yield file
+
+
+def probe(store: Store, bucket: str, key: str) -> LogFile | None:
+    """Return one log file as a listing of its key gives it, or None if it is not there."""
+    for listed in store.objects(key):
+        if listed.key == key:
+            return log_file(bucket, listed.key, listed.size_bytes, listed.etag)
+        break
+    return None
+
+
+class DeliveredFiles:
+    """
+    The log files of one account and Region, taken from a listing while digests claim them.
+
+    :param listed: all with a stamp from ``floor`` on to ``ceiling``, as they are listed.
+    :param store: the bucket, for what a digest lists outside of that.
+    :param bucket: its name, or ``file://`` URI.
+    :param logs: key prefix of the log files.
+    """
+
+    def __init__(
+        self, listed: Iterator[LogFile], store: Store, bucket: str, logs: str, floor: datetime, ceiling: datetime
+    ) -> None:
+        self._listed = listed
+        self._store = store
+        self._bucket = bucket
+        self._logs = logs
+        self._ceiling = ceiling
+        self._next = next(listed, None)
+        self._taken = self._oldest = floor
+        self._present: dict[str, LogFile] = {}
+        self._claimed: dict[str, LogFile] = {}
+        self.unlisted: dict[str, LogFile] = {}
+        """Log files that no digest has listed so far."""
+        self.unlisted_beyond = 0
+        """More of them, whose names are not kept."""
+
+    def move_to(self, end: datetime) -> None:
+        """Read on for digests that end at a time; files too old for them are unlisted."""
+        self._take(min(end + SLACK, self._ceiling))
+        self._oldest = max(self._oldest, end - 2 * SLACK)
+        for key, file in list(self._present.items()):
+            # In the order of stamps: the first that is young enough ends it.
+            if file.delivered_at >= self._oldest:
+                break
+            del self._present[key]
+            self._drop(key, file)
+        for key, file in list(self._claimed.items()):
+            if file.delivered_at >= self._oldest:
+                break
+            del self._claimed[key]
+
+    def claim(self, file: ListedFile) -> LogFile | None:
+        """Return the log file that a digest lists, or None if it is not in the bucket."""
+        found = self._present.pop(file.key, None) or self._claimed.get(file.key) or self.unlisted.pop(file.key, None)
+        if found is None and not self._would_have_seen(file):
+            found = probe(self._store, self._bucket, file.key)
+        if found is not None:
+            self._claimed[file.key] = found
+        return found
+
+    def finish(self) -> None:
+        """Read to the end; what nobody has claimed is unlisted."""
+        while self._present or self._next is not None:
+            for key, file in self._present.items():
+                self._drop(key, file)
+            self._present = {}
+            if self._next is not None:
+                self._take(self._next.delivered_at + SLACK)
+
+    def _take(self, before: datetime) -> None:
+        while self._next is not None and self._next.delivered_at < before:
+            if self._next.key not in self._claimed:
+                self._present[self._next.key] = self._next
+            self._next = next(self._listed, None)
+        self._taken = max(self._taken, before)
+
+    def _drop(self, key: str, file: LogFile) -> None:
+        if len(self.unlisted) < MOST_UNLISTED:
+            self.unlisted[key] = file
+        else:
+            self.unlisted_beyond += 1
+
+    def _would_have_seen(self, file: ListedFile) -> bool:
+        """Tell whether the listing has passed the place of a file and its name was kept."""
+        parsed = log_file(self._bucket, file.key) if file.key.startswith(self._logs) else None
+        # An older file may have been claimed by another digest, and been forgotten since.
+        return parsed is not None and self._oldest <= parsed.delivered_at < min(self._taken, self._ceiling)

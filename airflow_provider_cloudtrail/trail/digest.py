@@ -1,0 +1,339 @@
+"""
+One signed digest: its key, what it lists, and whether CloudTrail signed it.
+
+Source: AWS CloudTrail user guide, "CloudTrail digest file structure". A digest lists the log files that
+were delivered in about an hour to one account and Region, with their SHA-256, and names the digest before
+it. Its signature lies in the S3 metadata of the object, and once more in the next digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, StandardCodec
+from airflow_provider_cloudtrail.trail.log_file import Folder, object_uri, parse_key
+from airflow_provider_cloudtrail.trail.store import ObjectError, Store
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+MAX_DIGEST_BYTES = 256 * 1024 * 1024
+"""Most bytes that a digest may have when unpacked; one listed file takes about 500."""
+
+KEY_MARGIN = timedelta(hours=2)
+"""How far outside of its validity a key may sign, and how far around a window keys are asked for."""
+
+HOUR = timedelta(hours=1)
+"""What a digest covers."""
+
+
+@dataclass(frozen=True, order=True)
+class Chain:
+    """
+    Digests that follow on one another.
+
+    :param account_id: account whose log files they list.
+    :param region: Region of these log files; it signs the digests.
+    :param trail_name: trail that delivers; trails can share a bucket.
+    :param home_region: Region that the trail was made in.
+    :param backfill: whether these list what the ordinary digests missed.
+    """
+
+    account_id: str
+    region: str
+    trail_name: str
+    home_region: str
+    backfill: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.account_id} {self.region} (trail {self.trail_name}{', backfill' if self.backfill else ''})"
+
+
+@dataclass(frozen=True)
+class DigestKey:
+    """
+    What the key of a digest says.
+
+    :param end: end of the time that it covers, UTC.
+    """
+
+    key: str
+    chain: Chain
+    end: datetime
+
+
+@dataclass(frozen=True)
+class ListedFile:
+    """A log file as a digest lists it: where it was delivered to, and the SHA-256 (hex) of what is in it."""
+
+    bucket: str
+    key: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Digest:
+    """
+    The contents of a digest; the names are those of the document.
+
+    :param sha256: SHA-256 (hex) of its uncompressed bytes.
+    """
+
+    start: datetime
+    end: datetime
+    end_text: str
+    bucket: str
+    key: str
+    fingerprint: str
+    previous_bucket: str | None
+    previous_key: str | None
+    previous_sha256: str | None
+    previous_signature: str | None
+    files: tuple[ListedFile, ...]
+    sha256: str
+
+    @property
+    def signed_text(self) -> bytes:
+        """What the signature covers; a starting digest has the word null in place of the signature before it."""
+        return "\n".join((
+            self.end_text,
+            f"{self.bucket}/{self.key}",
+            self.sha256,
+            "null" if self.previous_signature is None else self.previous_signature,
+        )).encode()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """
+    What is wrong with a digest.
+
+    :param code: one word for it.
+    :param message: what was found, for people.
+    """
+
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+@dataclass(frozen=True)
+class FetchedDigest:
+    """
+    A digest as it lies in the bucket, before anything is proven.
+
+    :param digest: its contents; None if they cannot be read.
+    :param signature: its signature (hex) in the metadata; None if these were lost.
+    :param generated_at: when a backfill digest was made; it is signed with a key of that time.
+    :param fault: what is wrong with it whatever its signature says.
+    """
+
+    key: DigestKey
+    digest: Digest | None
+    signature: str | None = None
+    generated_at: datetime | None = None
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """
+    A key that CloudTrail signs with, as ``ListPublicKeys`` gives it.
+
+    :param der: the key, DER of PKCS#1 or of SubjectPublicKeyInfo.
+    :param valid_to: end of its validity, UTC; None: not told.
+    """
+
+    fingerprint: str
+    der: bytes
+    valid_to: datetime | None = None
+
+    @cached_property
+    def rsa(self) -> RSAPublicKey | None:
+        """The key, or None if these bytes are none."""
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+        from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+        try:
+            key = load_der_public_key(self.der)
+        except (ValueError, UnsupportedAlgorithm):
+            return None
+        return key if isinstance(key, RSAPublicKey) else None
+
+
+class KeyRing:
+    """
+    The public keys of a window, asked for once in each Region.
+
+    :param fetch: returns the keys of a Region that are valid at some time between two.
+    :param start: begin of the window, UTC.
+    :param end: its end.
+    """
+
+    def __init__(
+        self, fetch: Callable[[str, datetime, datetime], Iterable[PublicKey]], start: datetime, end: datetime
+    ) -> None:
+        self._fetch = fetch
+        self._start = start
+        self._end = end
+        self._keys: dict[str, dict[str, PublicKey]] = {}
+        self._asked: set[tuple[str, datetime]] = set()
+
+    def find(self, region: str, fingerprint: str, generated_at: datetime | None = None) -> PublicKey | None:
+        """
+        Return a key by its fingerprint; None: the Region does not know it.
+
+        :param generated_at: for backfill digests, which are signed long after the hour they cover.
+        """
+        if region not in self._keys:
+            self._keys[region] = self._keys_of(region, self._start, self._end)
+        keys = self._keys[region]
+        if fingerprint not in keys and generated_at is not None:
+            hour = generated_at.replace(minute=0, second=0, microsecond=0)
+            if (region, hour) not in self._asked:
+                self._asked.add((region, hour))
+                keys |= self._keys_of(region, hour, hour + HOUR)
+        return keys.get(fingerprint)
+
+    def _keys_of(self, region: str, start: datetime, end: datetime) -> dict[str, PublicKey]:
+        return {key.fingerprint: key for key in self._fetch(region, start - KEY_MARGIN, end + KEY_MARGIN)}
+
+
+def digest_key(key: str) -> DigestKey | None:
+    """Return what the key of a digest says, or None if it is not one of a digest."""
+    parsed = parse_key(key)
+    if parsed is None or parsed.folder is not Folder.DIGEST or parsed.stamp is None:
+        return None
+    stem = key.rpartition("/")[2].removesuffix(".json.gz")
+    backfill = stem.endswith("_backfill")
+    # Trail names may contain underscores, Regions and account ids do not.
+    names, home_region, _ = stem.removesuffix("_backfill").rsplit("_", 2)
+    trail_name = names.removeprefix(f"{parsed.account_id}_CloudTrail-Digest_{parsed.region}_")
+    return DigestKey(key, Chain(parsed.account_id, parsed.region, trail_name, home_region, backfill), parsed.stamp)
+
+
+def fetch_digest(store: Store, bucket: str, key: DigestKey, codec: StandardCodec = CODEC) -> FetchedDigest | None:
+    """
+    Read a digest and check its form, its name and its place.
+
+    :param bucket: bucket that it lies in, or ``file://`` URI of a copy, whose own name is not known then.
+    :return: None if it is not there.
+    :raises StoreError: if the bucket does not answer.
+    """
+    try:
+        stored = store.get(key.key)
+    except ObjectError as error:
+        return None if error.code == "not_found" else FetchedDigest(key, None, fault=Fault(error.code, str(error)))
+    signature = stored.metadata.get("signature")
+    generated_at = _time_or_none(stored.metadata.get("backfill-generation-timestamp"))
+    try:
+        digest = parse_digest(codec.gunzip(stored.body, MAX_DIGEST_BYTES), codec)
+    except MalformedError as error:
+        return FetchedDigest(key, None, signature, generated_at, Fault("invalid_format", str(error)))
+    fault = None
+    if digest.key != key.key or (digest.bucket != bucket and not bucket.startswith("file://")):
+        fault = Fault("moved", f"it was delivered as {object_uri(digest.bucket, digest.key)}")
+    elif key.chain.backfill and signature is not None and generated_at is None:
+        fault = Fault("invalid_format", "a backfill digest without the metadata backfill-generation-timestamp")
+    return FetchedDigest(key, digest, signature, generated_at, fault)
+
+
+def parse_digest(content: bytes, codec: StandardCodec = CODEC) -> Digest:
+    """
+    Read the document of a digest.
+
+    :param content: its uncompressed bytes.
+    :raises MalformedError: ``invalid_format``, or what decoding it gave.
+    """
+    document = codec.decode(content)
+    try:
+        return Digest(
+            start=_time(document["digestStartTime"]),
+            end=_time(document["digestEndTime"]),
+            end_text=_text(document["digestEndTime"]),
+            bucket=_text(document["digestS3Bucket"]),
+            key=_text(document["digestS3Object"]),
+            fingerprint=_text(document["digestPublicKeyFingerprint"]),
+            previous_bucket=_text_or_none(document.get("previousDigestS3Bucket")),
+            previous_key=_text_or_none(document.get("previousDigestS3Object")),
+            previous_sha256=_text_or_none(document.get("previousDigestHashValue")),
+            previous_signature=_text_or_none(document["previousDigestSignature"]),
+            files=tuple(_listed_file(file) for file in document["logFiles"] or ()),
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+    except KeyError as error:
+        raise MalformedError("invalid_format", f"the document lacks {error.args[0]}") from None
+    except (TypeError, ValueError, AttributeError):
+        raise MalformedError("invalid_format", "the document is not one of a digest") from None
+
+
+def signature_fault(found: FetchedDigest, signature: str, ring: KeyRing) -> Fault | None:
+    """
+    Verify a signature of a digest: RSA PKCS#1 v1.5 with SHA-256.
+
+    :param signature: in hex, from its metadata or from the next digest.
+    :return: what is wrong, or None if CloudTrail signed exactly this digest.
+    """
+    digest = found.digest
+    if digest is None:
+        return Fault("invalid_format", "its contents cannot be read")
+    region = found.key.chain.region
+    key = ring.find(region, digest.fingerprint, found.generated_at)
+    if key is None:
+        return Fault("unknown_key", f"Region {region} has no public key with the fingerprint {digest.fingerprint}")
+    if key.rsa is None:
+        return Fault("unusable_key", f"the public key {digest.fingerprint} of Region {region} is no RSA key")
+    # Only backwards: what was delivered late is signed with a later key.
+    if key.valid_to is not None and key.valid_to + KEY_MARGIN < digest.end:
+        return Fault("expired_key", f"signed with a key whose validity ended {key.valid_to.isoformat()}")
+    if not _verifies(key.rsa, signature, digest.signed_text):
+        return Fault("wrong_signature", "the signature is not one of this digest")
+    return None
+
+
+def _verifies(key: RSAPublicKey, signature: str, text: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    try:
+        key.verify(bytes.fromhex(signature), text, PKCS1v15(), SHA256())
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _listed_file(file: Any) -> ListedFile:
+    if file["hashAlgorithm"] != "SHA-256":
+        raise ValueError
+    return ListedFile(_text(file["s3Bucket"]), _text(file["s3Object"]), _text(file["hashValue"]).lower())
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _time(value: Any) -> datetime:
+    found = datetime.fromisoformat(_text(value))
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
+def _time_or_none(value: str | None) -> datetime | None:
+    try:
+        return None if value is None else _time(value)
+    except ValueError:
+        return None

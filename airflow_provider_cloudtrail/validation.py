@@ -1,0 +1,495 @@
+"""
+The way of the proof: digests to log files to the ledger, hour by hour of one account and Region after the other.
+
+Reads digests and listings only. A log file is fetched where its ETag has changed since it was loaded, or
+where it was never loaded and downloading was asked for. Needs no Airflow: a plain function can call it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_provider_cloudtrail.audit_event import ALTERED, DELETED, DIGEST_INVALID, UNLISTED, VERIFIED, DigestEntry
+from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
+from airflow_provider_cloudtrail.trail.delivered import (
+    SLACK,
+    AccountRegion,
+    DeliveredFiles,
+    account_regions,
+    list_digests,
+    list_logs,
+    probe,
+)
+from airflow_provider_cloudtrail.trail.digest import Chain, DigestKey, FetchedDigest, KeyRing, ListedFile, fetch_digest
+from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest, Coverage, DigestStatus, Gap
+from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation, log_file, object_uri
+from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
+from airflow_provider_cloudtrail.trail.store import ObjectError, Store
+from airflow_provider_cloudtrail.warehouse.evidence import Evidence, FileVerdict, LoadedFile
+
+log = logging.getLogger(__name__)
+
+_MARGIN = timedelta(hours=2)
+_THREADS = 8
+_BATCH_FILES = 5_000
+_BATCH_DIGESTS = 500
+_NAMED = 100
+_HANDED_ON = 1_000
+# What the reader found in a file that it could not unpack: it is not what CloudTrail wrote.
+_DAMAGED = ("bytes_behind_gzip:", "truncated_gzip:", "not_gzip:")
+
+
+@dataclass
+class ValidationSummary:
+    """
+    What a run found out about its window.
+
+    :param accounts_and_regions: pairs that have a folder of digests or log files.
+    :param digests: digests that cover a part of the window, missing ones included.
+    :param digests_valid: of these, signed by CloudTrail, unmoved and in their chain.
+    :param digests_vouched: of the valid ones, proven by the next digest because their metadata are lost.
+    :param digests_invalid: of these, not.
+    :param digests_missing: of these, named by the next digest and not in the bucket.
+    :param digests_backfill: of these, backfill digests.
+    :param files_listed: log files that valid digests list.
+    :param files_verified: of these, what was loaded (or downloaded) is what CloudTrail delivered.
+    :param files_altered: of these, it is not.
+    :param files_deleted: of these, not in the bucket any more.
+    :param files_not_loaded: of these, without a hash in the ledger, and not downloaded.
+    :param files_downloaded: fetched by this run.
+    :param files_unlisted: log files in the bucket, delivered in the window, that no digest lists.
+    :param gaps: times without a digest.
+    :param pending: chains whose newest digests may still be delivered.
+    :param began: chains of which the first digest ever lies in the window.
+    :param seconds: how long it took.
+    :param not_loaded: URIs of the first 1,000 that were not loaded, for ``files`` of CloudTrailToSqlOperator.
+    :param found: for each kind of finding, the first 100 as text.
+    """
+
+    accounts_and_regions: int = 0
+    digests: int = 0
+    digests_valid: int = 0
+    digests_vouched: int = 0
+    digests_invalid: int = 0
+    digests_missing: int = 0
+    digests_backfill: int = 0
+    files_listed: int = 0
+    files_verified: int = 0
+    files_altered: int = 0
+    files_deleted: int = 0
+    files_not_loaded: int = 0
+    files_downloaded: int = 0
+    files_unlisted: int = 0
+    gaps: int = 0
+    pending: list[str] = field(default_factory=list)
+    began: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    not_loaded: list[str] = field(default_factory=list)
+    found: dict[str, list[str]] = field(default_factory=dict)
+
+    def findings(self) -> dict[str, int]:
+        """Return how much was found of each kind that can fail a run."""
+        return {
+            "invalid": self.digests_invalid,
+            "altered": self.files_altered,
+            "deleted": self.files_deleted,
+            "gap": self.gaps + self.digests_missing,
+            "unlisted": self.files_unlisted,
+            "not_loaded": self.files_not_loaded,
+        }
+
+    def name(self, kind: str, finding: object) -> None:
+        """Keep the text of a finding, as long as there are few."""
+        named = self.found.setdefault(kind, [])
+        if len(named) < _NAMED:
+            named.append(str(finding))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary as JSON types."""
+        return asdict(self) | {"seconds": round(self.seconds, 3)}
+
+
+@dataclass(frozen=True)
+class Validation:
+    """
+    What a run needs.
+
+    :param location: where the trail delivers to.
+    :param window: which deliveries; how far its ``lookback`` reaches back, chains of digests are looked
+        for that must go on; what is younger than its ``settle`` need not have a digest yet.
+    :param store_of: returns the store of a bucket.
+    :param evidence: prepared, see :meth:`Evidence.prepare`.
+    :param ring: the public keys.
+    :param account_ids: accounts; None: all.
+    :param regions: Regions; None: all.
+    :param download_missing: whether to fetch and hash files that the ledger has no hash of.
+    :param max_file_bytes: most bytes that a fetched file may have when unpacked.
+    :param verified_by: who does it, for the column of that name.
+    :param now: time of the run, UTC.
+    :param log: receives a line for each account and Region, and for each finding.
+    """
+
+    location: TrailLocation
+    window: DeliveryWindow
+    store_of: Callable[[str], Store]
+    evidence: Evidence
+    ring: KeyRing
+    account_ids: Collection[str] | None = None
+    regions: Collection[str] | None = None
+    download_missing: bool = False
+    max_file_bytes: int = MAX_FILE_BYTES
+    verified_by: str | None = None
+    now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    log: logging.Logger = log
+
+    @property
+    def due(self) -> datetime:
+        """Up to where digests must be there."""
+        return min(self.window.end, self.now - self.window.settle)
+
+
+def validate_trail(run: Validation) -> ValidationSummary:
+    """
+    Hold the log files of a window against the digests, and record what that gives.
+
+    :raises StoreError: if the bucket does not answer; what was found out before is recorded.
+    :raises WarehouseError: if the warehouse refuses.
+    """
+    started = time.monotonic()
+    summary = ValidationSummary()
+    expected = {Chain(*chain) for chain in run.evidence.chains_since(run.window.start - run.window.lookback)}
+    expected = {chain for chain in expected if _wanted(run, chain)}
+    with_digests: set[tuple[str, str]] = set()
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="cloudtrail") as pool:
+        places = account_regions(run.store_of(run.location.bucket), run.location, run.account_ids, run.regions)
+        for place in places:
+            part = _AccountRegion(run, place, summary, pool)
+            part.validate(expected)
+            expected -= part.chains
+            if part.chains:
+                with_digests.add((place.account_id, place.region))
+            summary.accounts_and_regions += 1
+    for chain in sorted(expected):
+        _count_gap(run, summary, Coverage(chain, run.window.start, run.window.end, run.due, expected=True).rest())
+        with_digests.add((chain.account_id, chain.region))
+    for wanted in _without_digests(run, with_digests):
+        summary.gaps += 1
+        _find(run, summary, "gap", f"{wanted}: no digest at all")
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def _without_digests(run: Validation, found: set[tuple[str, str]]) -> list[str]:
+    """Return what was asked for by name and has no digest."""
+    if run.account_ids is not None and run.regions is not None:
+        pairs = {(account_id, region) for account_id in run.account_ids for region in run.regions}
+        return [" ".join(pair) for pair in sorted(pairs - found)]
+    accounts = set(run.account_ids or ()) - {account_id for account_id, _ in found}
+    return sorted(accounts | (set(run.regions or ()) - {region for _, region in found}))
+
+
+def _wanted(run: Validation, chain: Chain) -> bool:
+    return (run.account_ids is None or chain.account_id in run.account_ids) and (
+        run.regions is None or chain.region in run.regions
+    )
+
+
+def _find(run: Validation, summary: ValidationSummary, kind: str, finding: object) -> None:
+    summary.name(kind, finding)
+    if len(summary.found[kind]) < _NAMED:
+        run.log.warning("%s: %s", kind, finding)
+
+
+def _count_gap(run: Validation, summary: ValidationSummary, gap: Gap | None) -> None:
+    if gap is not None:
+        summary.gaps += 1
+        _find(run, summary, "gap", gap)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A log file that a digest lists, and as it lies in the bucket: None if it does not."""
+
+    uri: str
+    listed: ListedFile
+    present: LogFile | None
+
+
+class _AccountRegion:
+    """One account and Region of a run."""
+
+    def __init__(
+        self, run: Validation, place: AccountRegion, summary: ValidationSummary, pool: ThreadPoolExecutor
+    ) -> None:
+        self._run = run
+        self._place = place
+        self._summary = summary
+        self._pool = pool
+        self._bucket = run.location.bucket
+        self._store = run.store_of(self._bucket)
+        self._batch: list[tuple[CheckedDigest, list[_File]]] = []
+        self._batch_files = 0
+        self.chains: set[Chain] = set()
+        """Chains, those of backfill digests left out, of which a digest was listed."""
+
+    def validate(self, expected: Collection[Chain]) -> None:
+        run, window = self._run, self._run.window
+        keys = list_digests(
+            self._store,
+            self._place.digests,
+            min(window.start - window.lookback, window.start - _MARGIN),
+            window.end + _MARGIN,
+        )
+        before = {key.chain for key in keys if key.end <= window.start} | set(expected)
+        self.chains = {key.chain for key in keys if not key.chain.backfill}
+        by_chain: dict[Chain, list[DigestKey]] = {chain: [] for chain in self.chains}
+        for key in keys:
+            if key.end > window.start - _MARGIN:
+                by_chain.setdefault(key.chain, []).append(key)
+        coverage = {
+            chain: Coverage(chain, window.start, window.end, run.due, expected=chain in before) for chain in self.chains
+        }
+        floor, ceiling = window.start - SLACK, window.end + SLACK
+        logs = list_logs(self._store, self._bucket, self._place, floor, ceiling)
+        files = DeliveredFiles(logs, self._store, self._bucket, self._place.logs, floor, ceiling)
+        counted = Counter[str]()
+        for checked in heapq.merge(*map(self._checked, by_chain.values()), key=lambda checked: checked.end):
+            self._add(checked, files, coverage, counted)
+        self._flush()
+        for chain in sorted(coverage):
+            self._conclude(coverage[chain])
+        unlisted = self._unlisted(files)
+        run.log.info(
+            "%s %s: %s digests (%s), %s unlisted log files",
+            self._place.account_id,
+            self._place.region,
+            counted.total(),
+            ", ".join(f"{number} {status}" for status, number in sorted(counted.items())) or "none",
+            unlisted,
+        )
+
+    # -- digests -----------------------------------------------------------------------------------
+
+    def _checked(self, keys: list[DigestKey]) -> Iterator[CheckedDigest]:
+        verifier = ChainVerifier(self._run.ring, self._fetch, self._run.window.start)
+        return verifier.check(self._fetched(keys))
+
+    def _fetch(self, key: DigestKey) -> FetchedDigest | None:
+        return fetch_digest(self._store, self._bucket, key)
+
+    def _fetched(self, keys: Iterable[DigestKey]) -> Iterator[FetchedDigest]:
+        """Yield digests in the order of their keys, while threads fetch the next ones."""
+        pending: deque[Future[FetchedDigest | None]] = deque()
+        try:
+            for key in keys:
+                pending.append(self._pool.submit(self._fetch, key))
+                if len(pending) > _THREADS and (found := pending.popleft().result()) is not None:
+                    yield found
+            while pending:
+                if (found := pending.popleft().result()) is not None:
+                    yield found
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def _add(
+        self, checked: CheckedDigest, files: DeliveredFiles, coverage: dict[Chain, Coverage], counted: Counter[str]
+    ) -> None:
+        window, summary = self._run.window, self._summary
+        in_window = checked.end > window.start and checked.start < window.end
+        chain = checked.key.chain
+        files.move_to(checked.end)
+        listed = []
+        for file in checked.digest.files if checked.digest is not None else ():
+            if in_window and checked.valid:
+                listed.append(_File(self._uri(file, checked), file, self._present(file, checked, files)))
+            else:
+                # Not believed, but not unlisted either: the digest itself is what is reported.
+                present = self._present(file, checked, files)
+                if in_window and present is not None:
+                    listed.append(_File(present.uri, file, present))
+        if not in_window:
+            return
+        summary.digests += 1
+        summary.digests_backfill += chain.backfill
+        counted[checked.status.value] += 1
+        if checked.valid:
+            summary.digests_valid += 1
+            summary.digests_vouched += checked.proof is not None and checked.proof.value == "next_digest"
+        else:
+            missing = checked.status is DigestStatus.MISSING
+            summary.digests_missing += missing
+            summary.digests_invalid += not missing
+            kind = "missing" if missing else "invalid"
+            _find(self._run, summary, kind, f"{object_uri(self._bucket, checked.key.key)}: {checked.fault}")
+        if chain in coverage:
+            _count_gap(self._run, summary, coverage[chain].add(checked))
+        self._batch.append((checked, listed))
+        self._batch_files += len(listed)
+        if self._batch_files >= _BATCH_FILES or len(self._batch) >= _BATCH_DIGESTS:
+            self._flush()
+
+    def _conclude(self, coverage: Coverage) -> None:
+        gap = coverage.rest()
+        _count_gap(self._run, self._summary, gap)
+        if gap is None and coverage.begun_or_expected and not coverage.covers_all:
+            self._summary.pending.append(str(coverage.chain))
+        if coverage.began_at is not None:
+            self._summary.began.append(f"{coverage.chain}: first digest from {coverage.began_at.isoformat()}")
+
+    # -- log files ---------------------------------------------------------------------------------
+
+    def _uri(self, file: ListedFile, checked: CheckedDigest) -> str:
+        return object_uri(self._lies_in(file, checked), file.key)
+
+    def _lies_in(self, file: ListedFile, checked: CheckedDigest) -> str:
+        """Return the bucket of a listed file; a copy of a bucket does not know the name of its original."""
+        if checked.digest is not None and file.bucket == checked.digest.bucket:
+            return self._bucket
+        return file.bucket
+
+    def _present(self, file: ListedFile, checked: CheckedDigest, files: DeliveredFiles) -> LogFile | None:
+        bucket = self._lies_in(file, checked)
+        if bucket == self._bucket:
+            return files.claim(file)
+        return probe(self._run.store_of(bucket), bucket, file.key) if checked.valid else None
+
+    def _unlisted(self, files: DeliveredFiles) -> int:
+        run, summary = self._run, self._summary
+        files.finish()
+        window = run.window
+        unlisted = [
+            file for file in files.unlisted.values() if window.covers(file.delivered_at) and file.delivered_at < run.due
+        ]
+        for file in unlisted:
+            _find(run, summary, "unlisted", file.uri)
+        number = len(unlisted) + files.unlisted_beyond
+        summary.files_unlisted += number
+        if unlisted and not self.chains:
+            summary.gaps += 1
+            _find(
+                run, summary, "gap", f"{self._place.account_id} {self._place.region}: log files, but no digest at all"
+            )
+        run.evidence.write([], [FileVerdict(file.uri, None, UNLISTED, run.now) for file in unlisted])
+        return number
+
+    def _flush(self) -> None:
+        """Hold the files of some digests against the ledger, and store what that gives."""
+        batch, self._batch, self._batch_files = self._batch, [], 0
+        if not batch:
+            return
+        uris = [file.uri for _, files in batch for file in files]
+        loaded = self._run.evidence.loaded_files(list(dict.fromkeys(uris)))
+        fetched = self._fetch_files(batch, loaded)
+        verdicts, entries = [], []
+        for checked, files in batch:
+            counts = Counter[str]()
+            uri = object_uri(self._bucket, checked.key.key)
+            for file in files:
+                status = _status(file, loaded.get(file.uri), fetched.get(file.uri)) if checked.valid else DIGEST_INVALID
+                counts[status or "not_loaded"] += 1
+                self._report(file, status, uri)
+                if status is not None and file.uri in loaded:
+                    verdicts.append(FileVerdict(file.uri, uri, status, self._run.now))
+            entries.append(self._entry(checked, uri, counts))
+        self._run.evidence.write(list({entry.digest_uri: entry for entry in entries}.values()), verdicts)
+
+    def _fetch_files(
+        self, batch: list[tuple[CheckedDigest, list[_File]]], loaded: dict[str, LoadedFile]
+    ) -> dict[str, str]:
+        """Return the hash of what had to be fetched; of what cannot be unpacked, the name of the fault."""
+        wanted = {
+            file.uri: file.present
+            for checked, files in batch
+            for file in files
+            if checked.valid and file.present is not None and self._must_fetch(file.present, loaded.get(file.uri))
+        }
+        self._summary.files_downloaded += len(wanted)
+        return dict(zip(wanted, self._pool.map(self._hash, wanted.values()), strict=True))
+
+    def _must_fetch(self, present: LogFile, known: LoadedFile | None) -> bool:
+        if known is None or (known.sha256 is None and not (known.reason or "").startswith(_DAMAGED)):
+            return self._run.download_missing
+        return known.etag is not None and present.etag is not None and known.etag != present.etag
+
+    def _hash(self, file: LogFile) -> str:
+        try:
+            stored = self._run.store_of(file.bucket).get(file.key)
+            return hashlib.sha256(CODEC.gunzip(stored.body, self._run.max_file_bytes)).hexdigest()
+        except (MalformedError, ObjectError) as error:
+            return f"{error.code}:"
+
+    def _report(self, file: _File, status: str | None, digest_uri: str) -> None:
+        run, summary = self._run, self._summary
+        if status == DIGEST_INVALID:
+            return
+        summary.files_listed += 1
+        if status == VERIFIED:
+            summary.files_verified += 1
+        elif status == ALTERED:
+            summary.files_altered += 1
+            _find(run, summary, "altered", f"{file.uri}: is not what {digest_uri} lists")
+        elif status == DELETED:
+            summary.files_deleted += 1
+            _find(run, summary, "deleted", f"{file.uri}: listed by {digest_uri}")
+        else:
+            parsed = log_file(self._bucket, file.listed.key)
+            # Digests at the border of the window list files of the next one, which is not loaded yet.
+            if parsed is None or run.window.covers(parsed.delivered_at):
+                summary.files_not_loaded += 1
+                if len(summary.not_loaded) < _HANDED_ON:
+                    summary.not_loaded.append(file.uri)
+
+    def _entry(self, checked: CheckedDigest, uri: str, counts: Counter[str]) -> DigestEntry:
+        chain, digest = checked.key.chain, checked.digest
+        previous = digest is not None and digest.previous_key is not None
+        return DigestEntry(
+            digest_uri=uri,
+            account_id=chain.account_id,
+            region=chain.region,
+            trail_name=chain.trail_name,
+            home_region=chain.home_region,
+            backfill=chain.backfill,
+            covered_from=checked.start,
+            covered_to=checked.end,
+            status=checked.status.value,
+            reason=str(checked.fault) if checked.fault is not None else None,
+            proof=checked.proof.value if checked.proof is not None else None,
+            sha256=digest.sha256 if digest is not None else None,
+            public_key_fingerprint=digest.fingerprint if digest is not None else None,
+            previous_digest_uri=object_uri(self._bucket, str(digest.previous_key)) if digest and previous else None,
+            files_listed=counts.total() if checked.valid else None,
+            files_verified=counts[VERIFIED] if checked.valid else None,
+            files_altered=counts[ALTERED] if checked.valid else None,
+            files_deleted=counts[DELETED] if checked.valid else None,
+            files_not_loaded=counts["not_loaded"] if checked.valid else None,
+            verified_at=self._run.now,
+            verified_by=self._run.verified_by,
+        )
+
+
+def _status(file: _File, known: LoadedFile | None, fetched: str | None) -> str | None:
+    """Return the verdict on a log file that a valid digest lists; None: there is nothing to compare."""
+    hashes = {known.sha256} if known is not None and known.sha256 is not None else set()
+    damaged = known is not None and (known.reason or "").startswith(_DAMAGED)
+    if fetched is not None:
+        if fetched.startswith("not_found:"):
+            return DELETED
+        if fetched.startswith(("access_denied:", "too_large:")):
+            return None
+        hashes.add(fetched)
+        damaged = False
+    if damaged or hashes - {file.listed.sha256}:
+        return ALTERED
+    if file.present is None:
+        return DELETED
+    return VERIFIED if hashes else None

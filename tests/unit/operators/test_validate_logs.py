@@ -1,0 +1,510 @@
+from __future__ import annotations
+
+import gzip
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_cloudtrail import validation
+from airflow_provider_cloudtrail._compat import AirflowFailException, BaseHook
+from airflow_provider_cloudtrail.exceptions import (
+    CloudTrailDigestsPendingError,
+    CloudTrailError,
+    CloudTrailIntegrityError,
+)
+from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateLogsOperator
+from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
+from tests.support.signed_trail import (
+    ACCOUNT,
+    BUCKET,
+    EMPTY,
+    FIRST,
+    HOUR,
+    LAST,
+    REGION,
+    WINDOW,
+    Hour,
+    MemoryStore,
+    SignedTrail,
+    signing_key,
+)
+from tests.unit.face import SqliteHook, connection_of
+
+MIDDLE = 6
+DIGESTS = LAST - FIRST + 1
+VALID = "SELECT count(*) FROM mwaa_audit_events_digests WHERE status = 'valid'"
+
+
+class World:
+    """A trail in memory, a warehouse, and the operators between them."""
+
+    def __init__(self, hook: SqliteHook, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.hook = hook
+        self.store = MemoryStore()
+        self.trails: list[SignedTrail] = []
+        self.pushed = {}
+        monkeypatch.setattr(CloudTrailHook, "get_store", lambda _, bucket: self.store)
+        monkeypatch.setattr(CloudTrailToSqlOperator, "_persist_links", lambda *_: None)
+        monkeypatch.setattr(CloudTrailValidateLogsOperator, "public_keys", self.public_keys)
+
+    def public_keys(self, region, start, end):
+        return [key for trail in self.trails if trail.region == region for key in trail.public_keys()]
+
+    def use(self, *trails: SignedTrail) -> None:
+        self.trails = list(trails)
+        self.store = MemoryStore(*trails)
+
+    def load(self, **arguments):
+        window = {"delivered_from": WINDOW[0] - 4 * HOUR, "delivered_to": WINDOW[1] + 4 * HOUR}
+        CloudTrailToSqlOperator(task_id="load", **{"bucket": BUCKET, **window, **arguments}).execute({})
+        self.store.gets.clear()
+
+    def validate(self, **arguments):
+        window = {"delivered_from": WINDOW[0], "delivered_to": WINDOW[1]}
+        operator = CloudTrailValidateLogsOperator(task_id="validate", **{"bucket": BUCKET, **window, **arguments})
+        instance = SimpleNamespace(
+            dag_id="d", task_id="t", run_id="r", xcom_push=lambda key, value: self.pushed.update({key: value})
+        )
+        return operator.execute({"ti": instance})
+
+    def fails(self, **arguments):
+        """Validate, expect it to fail, and return the text and the summary."""
+        with pytest.raises(CloudTrailIntegrityError) as raised:
+            self.validate(**arguments)
+        return str(raised.value), self.pushed["summary"]
+
+    def statuses(self) -> dict[str, str]:
+        rows = self.hook.rows("SELECT log_file_uri, digest_status FROM mwaa_audit_events_files")
+        return {uri.partition(f"{BUCKET}/")[2]: status for uri, status in rows if status is not None}
+
+    def digests(self) -> dict[str, tuple[str, str | None]]:
+        rows = self.hook.rows("SELECT digest_uri, status, reason FROM mwaa_audit_events_digests")
+        return {
+            uri.partition(f"{BUCKET}/")[2]: (status, reason and reason.partition(":")[0])
+            for uri, status, reason in rows
+        }
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    hook = SqliteHook(tmp_path / "audit.sqlite")
+    monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: connection_of(hook)))
+    return World(hook, monkeypatch)
+
+
+@pytest.fixture
+def trail(world):
+    trail = SignedTrail().build()
+    world.use(trail)
+    return trail
+
+
+def damaged(trail, *keys):
+    """Return what the digests that are in the window shall have as status, beside the damaged ones."""
+    return {key: ("valid", None) for key in trail.digests[FIRST : LAST + 1] if key not in keys}
+
+
+def test_a_loaded_window_is_proven_without_reading_a_log_file(world, trail):
+    world.load()
+    summary = world.validate()
+
+    assert [key for key in world.store.gets if "/CloudTrail/" in key] == []
+    assert (summary["digests"], summary["digests_valid"], summary["gaps"]) == (DIGESTS, DIGESTS, 0)
+    files = trail.in_window()
+    assert (summary["files_listed"], summary["files_verified"]) == (len(files), len(files))
+    assert world.statuses() == dict.fromkeys(files, "verified")
+    assert world.digests() == damaged(trail)
+    rows = world.hook.rows(
+        "SELECT digest_uri, verified_at IS NOT NULL FROM mwaa_audit_events_files "
+        f"WHERE log_file_uri LIKE '%{trail.logs(MIDDLE)[0]}'"
+    )
+    assert rows == [(f"s3://{BUCKET}/{trail.digests[MIDDLE]}", 1)]
+    counts = world.hook.rows(
+        "SELECT files_listed, files_verified, verified_by, previous_digest_uri FROM mwaa_audit_events_digests "
+        f"WHERE digest_uri LIKE '%{trail.digests[MIDDLE]}'"
+    )
+    assert counts == [(2, 2, "d.t r", f"s3://{BUCKET}/{trail.digests[MIDDLE - 1]}")]
+
+
+def test_again_gives_the_same(world, trail):
+    world.load()
+    first, again = world.validate(), world.validate()
+    assert {**first, "seconds": 0} == {**again, "seconds": 0}
+    assert world.hook.rows(VALID) == [(DIGESTS,)]
+
+
+def test_one_batch_per_digest_gives_the_same(world, trail, monkeypatch):
+    monkeypatch.setattr(validation, "_BATCH_FILES", 1)
+    world.load()
+    assert world.validate()["files_verified"] == len(trail.in_window())
+
+
+def test_what_was_never_loaded_is_handed_on(world, trail):
+    summary = world.validate()
+    inside = [key for key in trail.in_window() if WINDOW[0] <= stamp(key) < WINDOW[1]]
+    assert summary["not_loaded"] == [f"s3://{BUCKET}/{key}" for key in inside]
+    assert (summary["files_verified"], summary["files_not_loaded"]) == (0, len(inside))
+    text, _ = world.fails(fail_on="not_loaded")
+    assert f"not_loaded: {len(inside)}" in text
+
+    world.load(files=summary["not_loaded"])
+    assert world.validate()["not_loaded"] == []
+
+
+def stamp(key: str) -> datetime:
+    return datetime.strptime(key.split("_")[3], "%Y%m%dT%H%MZ").replace(tzinfo=timezone.utc)
+
+
+def test_what_was_never_loaded_is_downloaded_on_request(world, trail):
+    altered, behind, gone, *_ = trail.in_window()[2:]
+    trail.flip(altered)
+    trail.append(behind, gzip.compress(b'{"Records":[]}'))
+    world.use(trail)
+    world.store.contents.pop(gone)
+    text, summary = world.fails(download_missing=True)
+    listed = len(trail.in_window())
+    assert (summary["files_downloaded"], summary["files_verified"]) == (listed - 1, listed - 3)
+    assert (summary["files_altered"], summary["files_deleted"], summary["files_not_loaded"]) == (2, 1, 0)
+    assert altered in text
+    assert behind in text
+
+
+@pytest.mark.parametrize("when", ["before-loading", "after-loading"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        SignedTrail.flip,
+        SignedTrail.flip_raw,
+        lambda trail, key: trail.append(key, gzip.compress(b'{"Records":[]}')),
+        lambda trail, key: trail.append(key, b"\0padding"),
+        lambda trail, key: trail.replace(key, b'{"Records":[]}'),
+        lambda trail, key: trail.replace(key, b""),
+    ],
+    ids=["flipped", "flipped-raw", "second-member", "leftover-bytes", "not-gzip", "empty"],
+)
+def test_an_altered_log_file(world, trail, damage, when):
+    key = trail.logs(MIDDLE)[1]
+    if when == "after-loading":
+        world.load()
+    damage(trail, key)
+    world.use(trail)
+    if when == "before-loading":
+        world.load(fail_on_quarantine=False)
+
+    text, summary = world.fails()
+
+    assert (summary["files_altered"], summary["digests_invalid"]) == (1, 0)
+    assert summary["found"] == {"altered": [f"s3://{BUCKET}/{key}: is not what s3://{BUCKET}/{digest(trail)} lists"]}
+    assert key in text
+    assert world.statuses() == dict.fromkeys(trail.in_window(), "verified") | {key: "altered"}
+    # Only what has changed since it was loaded is read.
+    read = [name for name in world.store.gets if "/CloudTrail/" in name]
+    assert read == ([key] if when == "after-loading" else [])
+
+
+def digest(trail):
+    return trail.digests[MIDDLE]
+
+
+def test_an_object_written_again_with_the_same_content_is_no_alarm(world, trail):
+    world.load()
+    key = trail.logs(MIDDLE)[0]
+    trail.replace(key, gzip.compress(gzip.decompress(trail.objects[key].body), 1, mtime=5))
+    world.use(trail)
+    summary = world.validate()
+    assert (summary["files_altered"], summary["files_downloaded"]) == (0, 1)
+
+
+def test_a_deleted_log_file(world, trail):
+    world.load()
+    key = trail.logs(MIDDLE)[0]
+    trail.delete(key)
+    world.use(trail)
+    text, summary = world.fails()
+    assert summary["files_deleted"] == 1
+    assert key in text
+    assert world.statuses()[key] == "deleted"
+
+
+def test_a_log_file_that_no_digest_lists(world, trail):
+    forged = trail.log_key(trail.hours[MIDDLE].start + timedelta(minutes=10), "A" * 16)
+    trail.objects[forged] = trail.objects[trail.logs(MIDDLE)[0]]
+    world.use(trail)
+    world.load()
+    text, summary = world.fails()
+    assert summary["files_unlisted"] == 1
+    assert forged in text
+    assert world.statuses() == dict.fromkeys(trail.in_window(), "verified") | {forged: "unlisted"}
+
+
+def test_a_file_listed_by_the_digest_of_another_hour_is_listed(world):
+    trail = SignedTrail()
+    trail.add_file(trail.hours[MIDDLE], trail.hours[MIDDLE].end + timedelta(minutes=5))
+    trail.add_file(trail.hours[LAST], trail.hours[MIDDLE - 2].start + timedelta(minutes=5))
+    trail.add_file(trail.hours[FIRST], trail.hours[LAST - 1].start + timedelta(minutes=5))
+    world.use(trail.build())
+    world.load()
+    assert world.validate()["files_verified"] == len(trail.in_window())
+
+
+@pytest.mark.parametrize("missing", [(MIDDLE,), (MIDDLE, MIDDLE + 1), (FIRST,), (LAST,), range(LAST - 2, 17)])
+def test_deleted_digests_fail_the_task(world, trail, missing):
+    world.load()
+    trail.delete(*(trail.digests[number] for number in missing))
+    world.use(trail)
+    text, summary = world.fails()
+    assert summary["gaps"] == 1
+    assert "no digest from" in text
+    lost = sum(len(trail.logs(number)) for number in missing if number <= LAST)
+    assert summary["files_unlisted"] in range(lost - 2, lost + 1)
+
+
+def test_all_digests_deleted_fails_the_task(world, trail):
+    world.load()
+    trail.delete(*trail.digests)
+    world.use(trail)
+    text, _ = world.fails()
+    assert "no digest at all" in text
+    # Whatever else is asked for.
+    assert "no digest at all" in world.fails(fail_on=[])[0]
+
+
+def test_all_digests_and_log_files_deleted_is_known_from_the_table(world, trail):
+    other = SignedTrail(region="us-east-1").build()
+    world.use(trail, other)
+    world.load()
+    world.validate()
+    world.use(other)
+    world.trails.append(trail)
+    text, summary = world.fails()
+    assert f"{ACCOUNT} {REGION} (trail audit_trail): no digest" in text
+    assert summary["gaps"] == 1
+
+
+def test_an_empty_bucket_fails_the_task(world):
+    assert "no digest at all" in world.fails()[0]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"account_ids": "111122223333,999999999999"}, {"regions": "eu-west-1,us-east-1"}]
+)
+def test_accounts_and_regions_given_must_have_digests(world, trail, arguments):
+    text, summary = world.fails(**arguments)
+    assert "no digest at all" in text
+    assert summary["gaps"] == 1
+
+
+def test_a_region_that_fell_silent(world, trail):
+    other = SignedTrail(region="us-east-1")
+    del other.hours[FIRST - 1 :]
+    world.use(trail, other.build())
+    world.load()
+    text, summary = world.fails()
+    assert "us-east-1 (trail audit_trail): no digest from 2026-02-03T00:00:00+00:00" in text
+    assert "unlike in the days before" in text
+    assert summary["gaps"] == 1
+
+
+def test_an_account_that_is_new(world, trail):
+    other = SignedTrail(account="444455556666")
+    del other.hours[:MIDDLE]
+    world.use(trail, other.build())
+    world.load()
+    summary = world.validate()
+    assert summary["gaps"] == 0
+    assert summary["began"][0].startswith("444455556666 eu-west-1")
+
+
+def test_an_invalid_digest_does_not_prove_its_files(world, trail):
+    world.load()
+    trail.sign(trail.digests[MIDDLE], "00" * 256)
+    world.use(trail)
+    text, summary = world.fails()
+    assert (summary["digests_invalid"], summary["files_unlisted"], summary["gaps"]) == (1, 0, 0)
+    assert "wrong_signature" in text
+    expected = dict.fromkeys(trail.in_window(), "verified") | dict.fromkeys(trail.logs(MIDDLE), "digest_invalid")
+    assert world.statuses() == expected
+    assert world.digests()[trail.digests[MIDDLE]] == ("invalid", "wrong_signature")
+
+
+def test_only_what_fail_on_names_fails(world, trail):
+    world.load()
+    trail.sign(trail.digests[MIDDLE], "00" * 256)
+    world.use(trail)
+    summary = world.validate(fail_on="altered, deleted")
+    assert summary["digests_invalid"] == 1
+    with pytest.raises(ValueError, match="there is no wrong; write some of invalid"):
+        world.validate(fail_on="wrong")
+
+
+def test_backfill_is_a_chain_of_its_own(world):
+    trail = SignedTrail()
+    for number in (MIDDLE, MIDDLE + 2):
+        hour = Hour(trail.hours[number].start, backfill=True, signed_by=1)
+        trail.add_file(hour, hour.start + timedelta(minutes=30))
+        trail.hours.append(hour)
+    world.use(trail.build())
+    world.load()
+    summary = world.validate()
+    assert (summary["digests_backfill"], summary["digests"], summary["gaps"]) == (2, DIGESTS + 2, 0)
+    assert summary["files_unlisted"] == 0
+
+    trail.delete(trail.backfills[0])
+    world.use(trail)
+    text, summary = world.fails()
+    assert (summary["digests_missing"], summary["files_unlisted"]) == (1, 1)
+    assert trail.backfills[0] in text
+
+
+def test_the_key_of_a_backfill_digest_is_of_the_time_when_it_was_made(world, monkeypatch):
+    trail = SignedTrail()
+    hour = Hour(trail.hours[MIDDLE].start, backfill=True, signed_by=1)
+    trail.hours.append(hour)
+    world.use(trail.build())
+    asked = []
+
+    def public_keys(region, start, end):
+        asked.append((start, end))
+        wanted = signing_key(0 if len(asked) == 1 else 1).fingerprint
+        return [key for key in trail.public_keys() if key.fingerprint == wanted]
+
+    monkeypatch.setattr(CloudTrailValidateLogsOperator, "public_keys", lambda _, *question: public_keys(*question))
+    assert world.validate()["digests_invalid"] == 0
+    made = datetime(2026, 2, 3, 23, tzinfo=timezone.utc)
+    assert asked[1] == (made - timedelta(hours=2), made + timedelta(hours=3))
+
+
+def test_two_trails_in_one_bucket(world, trail):
+    other = SignedTrail(trail_name="second_one")
+    for hour in other.hours:
+        hour.files.clear()
+    world.use(trail, other.build())
+    world.load()
+    assert world.validate()["digests_valid"] == 2 * DIGESTS
+
+    other.delete(*other.digests[LAST - 2 :])
+    world.use(trail, other)
+    text, _ = world.fails()
+    assert "(trail second_one): no digest" in text
+
+
+def test_organization_layout_with_a_prefix(world):
+    trails = [
+        SignedTrail(account=account, region=region, root="audit/x/AWSLogs/o-exampleorgid/").build()
+        for account in (ACCOUNT, "444455556666")
+        for region in (REGION, "us-east-1")
+    ]
+    world.use(*trails)
+    world.load(prefix="audit/x")
+    for organization_id in ("o-exampleorgid", None):
+        summary = world.validate(prefix="audit/x", organization_id=organization_id)
+        assert (summary["accounts_and_regions"], summary["digests_valid"]) == (4, 4 * DIGESTS)
+        assert summary["files_verified"] == 4 * len(trails[0].in_window())
+    assert [key for key in world.store.gets if "/CloudTrail/" in key] == []
+
+
+def test_a_changed_prefix_is_followed_back(world, trail):
+    changed = SignedTrail(hours=SignedTrail().hours)
+    changed.build()
+    # The older half lies below another prefix, and is named by the newer half.
+    old = SignedTrail(root="old/AWSLogs/")
+    before, after = [], []
+    for hour in SignedTrail().hours:
+        (before if hour.start < trail.hours[MIDDLE].start else after).append(hour.start)
+    old.hours = [hour for hour in old.hours if hour.start in before]
+    old.build()
+    last = old.objects[old.digests[-1]]
+    from tests.support.signed_trail import sha256
+
+    new = SignedTrail()
+    new.hours = [hour for hour in new.hours if hour.start in after]
+    new.hours[0].document = {
+        "previousDigestS3Bucket": BUCKET,
+        "previousDigestS3Object": old.digests[-1],
+        "previousDigestHashValue": sha256(gzip.decompress(last.body)),
+        "previousDigestSignature": last.metadata["signature"],
+    }
+    new.build()
+    world.use(new, old)
+    world.load()
+    world.load(prefix="old")
+    summary = world.validate()
+    assert (summary["gaps"], summary["digests_valid"], summary["files_unlisted"]) == (0, DIGESTS, 0)
+    assert summary["files_verified"] == summary["files_listed"] == len(trail.in_window())
+
+
+def test_the_newest_digests_may_still_come(world, trail, monkeypatch):
+    world.load()
+    trail.delete(*trail.digests[LAST:])
+    world.use(trail)
+    now = WINDOW[1] + timedelta(minutes=10)
+    monkeypatch.setattr(validation, "datetime", SimpleNamespace(now=lambda zone: now))
+    with pytest.raises(CloudTrailDigestsPendingError) as raised:
+        world.validate()
+    assert not isinstance(raised.value, AirflowFailException)
+    assert isinstance(raised.value, CloudTrailError)
+    assert "audit_trail" in str(raised.value)
+    monkeypatch.setattr(validation, "datetime", SimpleNamespace(now=lambda zone: now + timedelta(hours=2)))
+    assert "the newest are missing" in world.fails()[0]
+
+
+def test_a_copy_of_a_bucket_in_a_folder(tmp_path, monkeypatch):
+    hook = SqliteHook(tmp_path / "audit.sqlite")
+    monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: connection_of(hook)))
+    trail = SignedTrail().build()
+    trail.write(tmp_path / "copy")
+    monkeypatch.setattr(CloudTrailValidateLogsOperator, "public_keys", lambda *_: trail.public_keys())
+    arguments = {"bucket": f"file://{tmp_path}/copy", "delivered_from": WINDOW[0], "delivered_to": WINDOW[1]}
+    CloudTrailToSqlOperator(task_id="load", **arguments).execute({})
+
+    summary = CloudTrailValidateLogsOperator(task_id="validate", **arguments).execute({})
+
+    assert (summary["digests_valid"], summary["digests_vouched"]) == (DIGESTS, DIGESTS)
+    assert summary["files_verified"] == len(trail.in_window())
+    trail.flip(trail.digests[MIDDLE])
+    trail.write(tmp_path / "copy")
+    with pytest.raises(CloudTrailIntegrityError, match="wrong_signature"):
+        CloudTrailValidateLogsOperator(task_id="validate", **arguments).execute({})
+
+
+def test_public_keys_come_from_the_signing_region_page_by_page(monkeypatch):
+    from botocore.stub import Stubber
+
+    operator = CloudTrailValidateLogsOperator(task_id="validate", bucket=BUCKET, aws_conn_id=None)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "example")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+    regions = []
+    real = CloudTrailHook.conn.func
+
+    def conn(hook):
+        client = real(hook)
+        regions.append(client.meta.region_name)
+        stub = Stubber(client)
+        window = {"StartTime": WINDOW[0], "EndTime": WINDOW[1]}
+        stub.add_response(
+            "list_public_keys", {"PublicKeyList": [{"Fingerprint": "a", "Value": b"1"}], "NextToken": "n"}, window
+        )
+        stub.add_response(
+            "list_public_keys",
+            {"PublicKeyList": [{"Fingerprint": "b", "Value": b"2", "ValidityEndTime": WINDOW[1]}]},
+            {**window, "NextToken": "n"},
+        )
+        stub.activate()
+        return client
+
+    monkeypatch.setattr(CloudTrailHook, "conn", property(conn))
+    keys = list(operator.public_keys("ap-southeast-2", *WINDOW))
+    assert regions == ["ap-southeast-2"]
+    assert [(key.fingerprint, key.der, key.valid_to) for key in keys] == [("a", b"1", None), ("b", b"2", WINDOW[1])]
+
+
+def test_the_hour_without_log_files_is_covered(world, trail):
+    assert trail.logs(EMPTY) == []
+    world.load()
+    world.validate()
+    rows = world.hook.rows(
+        f"SELECT status, files_listed FROM mwaa_audit_events_digests WHERE digest_uri LIKE '%{trail.digests[EMPTY]}'"
+    )
+    assert rows == [("valid", 0)]

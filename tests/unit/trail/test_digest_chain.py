@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import gzip
+from datetime import timedelta
+
+import pytest
+
+from airflow_provider_cloudtrail.trail.digest import KeyRing, PublicKey, digest_key, fetch_digest
+from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest, Coverage, DigestStatus, Proof
+from tests.support.signed_trail import (
+    BUCKET,
+    EMPTY,
+    FIRST,
+    HOUR,
+    HOURS,
+    LAST,
+    REGION,
+    WINDOW,
+    Hour,
+    MemoryStore,
+    SignedTrail,
+    signing_key,
+)
+
+MIDDLE = 6
+
+
+@pytest.fixture
+def trail() -> SignedTrail:
+    return SignedTrail().build()
+
+
+def check(
+    trail: SignedTrail, keys: list[PublicKey] | None = None, bucket: str = BUCKET, listed: set[str] | None = None
+) -> dict[str, CheckedDigest]:
+    """Verify the ordinary digests of a trail as the window sees them."""
+    store = MemoryStore(trail)
+    ring = KeyRing(lambda region, start, end: trail.public_keys() if keys is None else keys, *WINDOW)
+    found = [
+        key
+        for key in map(digest_key, trail.objects)
+        if key is not None and not key.chain.backfill and (listed is None or key.key in listed)
+    ]
+    verifier = ChainVerifier(ring, lambda key: fetch_digest(store, bucket, key), WINDOW[0])
+    fetched = (fetch_digest(store, bucket, key) for key in sorted(found, key=lambda key: key.end))
+    checked = list(verifier.check(digest for digest in fetched if digest is not None))
+    assert len({one.key.key for one in checked}) == len(checked)
+    return {one.key.key: one for one in checked}
+
+
+def faults(checked: dict[str, CheckedDigest]) -> dict[str, str]:
+    return {key: one.fault.code for key, one in checked.items() if one.fault is not None}
+
+
+def gaps(checked: dict[str, CheckedDigest], *, expected: bool = True) -> list[tuple[float, float]]:
+    """Return begin and end of the gaps, in hours of the window."""
+    ordered = sorted(checked.values(), key=lambda one: one.end)
+    coverage = Coverage(ordered[0].key.chain, *WINDOW, WINDOW[1], expected=expected)
+    found = [coverage.add(one) for one in ordered if one.end > WINDOW[0] and one.start < WINDOW[1]]
+    return [((gap.start - WINDOW[0]) / HOUR, (gap.end - WINDOW[0]) / HOUR) for gap in (*found, coverage.rest()) if gap]
+
+
+def at(number: int) -> float:
+    """Return the begin of an hour of the trail, in hours of the window."""
+    return pytest.approx((SignedTrail().hours[number].start - WINDOW[0]) / HOUR)
+
+
+def test_an_untouched_chain_is_valid(trail):
+    checked = check(trail)
+    assert list(checked) == trail.digests
+    assert faults(checked) == {}
+    assert {one.proof for one in checked.values()} == {Proof.OWN_SIGNATURE}
+    assert gaps(checked) == []
+    assert checked[trail.digests[EMPTY]].digest.files == ()
+
+
+def test_keys_are_read_from_the_right(trail):
+    key = digest_key(trail.digests[0])
+    assert (key.chain.trail_name, key.chain.home_region, key.chain.backfill) == ("audit_trail", "eu-central-1", False)
+    assert digest_key(trail.digests[0].replace(".json.gz", "_backfill.json.gz")).chain.backfill
+    assert digest_key(trail.logs(0)[0]) is None
+
+
+@pytest.mark.parametrize("number", [FIRST, MIDDLE, LAST, HOURS - 1])
+@pytest.mark.parametrize("damage", [SignedTrail.flip, SignedTrail.flip_raw])
+def test_a_byte_flipped_in_a_digest(trail, number, damage):
+    damage(trail, trail.digests[number])
+    assert list(faults(check(trail))) == [trail.digests[number]]
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [gzip.compress(b"{}"), b"\0padding", b"\x1f\x8b"],
+    ids=["second-member", "leftover-bytes", "half-a-member"],
+)
+def test_bytes_behind_a_digest(trail, behind):
+    trail.append(trail.digests[MIDDLE], behind)
+    assert faults(check(trail)) == {trail.digests[MIDDLE]: "invalid_format"}
+
+
+def test_a_document_that_is_no_digest(trail):
+    for number, content in enumerate((b"[]", b"{", b'{"logFiles": 7}', b"null", b"[" * 100_000)):
+        trail.replace(trail.digests[FIRST + number], gzip.compress(content))
+    checked = check(trail)
+    assert set(faults(checked).values()) == {"invalid_format"}
+    assert len(faults(checked)) == 5
+    assert gaps(checked) == []
+
+
+@pytest.mark.parametrize("missing", [(MIDDLE,), (MIDDLE, MIDDLE + 1), (FIRST,), (LAST,)])
+def test_deleted_digests(trail, missing):
+    keys = [trail.digests[number] for number in missing]
+    trail.delete(*keys)
+    checked = check(trail)
+    assert faults(checked) == {keys[-1]: "not_found"}
+    assert checked[keys[-1]].status is DigestStatus.MISSING
+    start = max(0.0, (SignedTrail().hours[missing[0]].start - WINDOW[0]) / HOUR)
+    end = min(10.0, (SignedTrail().hours[missing[-1]].end - WINDOW[0]) / HOUR)
+    assert gaps(checked) == [pytest.approx((start, end))]
+
+
+def test_the_newest_three_deleted(trail):
+    trail.delete(*trail.digests[LAST - 2 :])
+    checked = check(trail)
+    assert faults(checked) == {}
+    assert gaps(checked) == [(at(LAST - 2), 10.0)]
+
+
+def test_a_moved_digest_is_invalid_where_it_is_and_missing_where_it_was(trail):
+    other = SignedTrail().digest_key(Hour(trail.hours[MIDDLE].start + timedelta(minutes=20)))
+    trail.move(trail.digests[MIDDLE], other)
+    assert faults(check(trail)) == {other: "moved", trail.digests[MIDDLE]: "not_found"}
+
+
+def test_a_digest_of_another_bucket(trail):
+    assert set(faults(check(trail, bucket="another-bucket")).values()) == {"moved"}
+    assert faults(check(trail, bucket="file:///copy")) == {}
+
+
+@pytest.mark.parametrize("signature", ["00" * 256, "", "no hex", "abc"])
+def test_wrong_signature(trail, signature):
+    trail.sign(trail.digests[MIDDLE], signature)
+    assert faults(check(trail)) == {trail.digests[MIDDLE]: "wrong_signature"}
+
+
+def test_the_signature_of_another_digest(trail):
+    trail.sign(trail.digests[MIDDLE], trail.objects[trail.digests[MIDDLE - 1]].metadata["signature"])
+    assert faults(check(trail)) == {trail.digests[MIDDLE]: "wrong_signature"}
+
+
+@pytest.mark.parametrize("name", ["previousDigestSignature", "previousDigestHashValue"])
+def test_a_signed_digest_that_contradicts_the_one_before(trail, name):
+    trail.hours[MIDDLE].document[name] = "ab" * 32
+    trail.build()
+    assert faults(check(trail)) == {trail.digests[MIDDLE]: "broken_chain"}
+
+
+def test_a_changed_previous_signature_is_not_signed(trail):
+    key = trail.digests[MIDDLE]
+    content = gzip.decompress(trail.objects[key].body)
+    before = trail.objects[trail.digests[MIDDLE - 1]].metadata["signature"].encode()
+    trail.replace(key, gzip.compress(content.replace(before, b"ab" * 256)))
+    assert faults(check(trail)) == {key: "wrong_signature"}
+
+
+def test_unknown_key(trail):
+    trail.hours[MIDDLE].signed_by = 1
+    trail.build()
+    keys = [key for key in trail.public_keys() if key.fingerprint == signing_key(0).fingerprint]
+    assert faults(check(trail, keys)) == {trail.digests[MIDDLE]: "unknown_key"}
+
+
+def test_rotated_key(trail):
+    for hour in trail.hours[MIDDLE:]:
+        hour.signed_by = 1
+    assert faults(check(trail.build())) == {}
+
+
+def test_expired_key(trail):
+    end = trail.hours[MIDDLE].end - timedelta(hours=2, seconds=1)
+    keys = [PublicKey(signing_key(0).fingerprint, signing_key(0).public_key, end)]
+    found = faults(check(trail, keys))
+    assert list(found) == trail.digests[MIDDLE:]
+    assert set(found.values()) == {"expired_key"}
+
+
+def test_unusable_key(trail):
+    keys = [PublicKey(signing_key(0).fingerprint, b"no key")]
+    assert set(faults(check(trail, keys)).values()) == {"unusable_key"}
+
+
+def test_key_as_subject_public_key_info(trail):
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+
+    info = load_der_public_key(signing_key(0).public_key).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert info != signing_key(0).public_key
+    assert faults(check(trail, [PublicKey(signing_key(0).fingerprint, info)])) == {}
+
+
+def test_keys_are_asked_for_once_with_a_margin():
+    asked = []
+    ring = KeyRing(lambda *question: asked.append(question) or (), *WINDOW)
+    for _ in range(3):
+        assert ring.find(REGION, "unknown") is None
+    assert asked == [(REGION, WINDOW[0] - timedelta(hours=2), WINDOW[1] + timedelta(hours=2))]
+
+
+def test_a_starting_digest_in_the_middle(trail):
+    trail.hours[MIDDLE].starting = True
+    checked = check(trail.build())
+    assert faults(checked) == {}
+    assert gaps(checked) == []
+
+
+def test_logging_was_off_for_two_hours(trail):
+    trail.hours[MIDDLE].starting = True
+    del trail.hours[MIDDLE - 2 : MIDDLE]
+    checked = check(trail.build())
+    assert faults(checked) == {}
+    assert gaps(checked) == [(at(MIDDLE - 2), at(MIDDLE))]
+
+
+def test_a_chain_that_begins_in_the_window(trail):
+    del trail.hours[:MIDDLE]
+    checked = check(trail.build())
+    assert faults(checked) == {}
+    assert gaps(checked, expected=False) == []
+    assert gaps(checked, expected=True) == [(0.0, at(MIDDLE))]
+
+
+def test_metadata_of_a_digest_lost(trail):
+    trail.lose_metadata(trail.digests[MIDDLE])
+    checked = check(trail)
+    assert faults(checked) == {}
+    assert checked[trail.digests[MIDDLE]].proof is Proof.NEXT_DIGEST
+
+
+def test_all_metadata_lost_leaves_only_the_newest_unproven(trail):
+    trail.lose_metadata()
+    assert faults(check(trail)) == {trail.digests[-1]: "no_signature"}
+    trail.flip(trail.digests[MIDDLE])
+    found = faults(check(trail))
+    assert found == {trail.digests[-1]: "no_signature", trail.digests[MIDDLE]: "wrong_signature"}
+
+
+def test_the_hash_in_the_next_digest_vouches_where_the_key_is_gone(trail):
+    trail.hours[MIDDLE].signed_by = 1
+    trail.build()
+    trail.lose_metadata(trail.digests[MIDDLE])
+    keys = [key for key in trail.public_keys() if key.fingerprint == signing_key(0).fingerprint]
+    assert faults(check(trail, keys)) == {}
+
+
+def test_digests_that_were_not_listed_are_followed_back(trail):
+    # As after a change of the prefix: the older ones lie elsewhere.
+    checked = check(trail, listed=set(trail.digests[MIDDLE:]))
+    assert faults(checked) == {}
+    assert next(iter(checked)) == trail.digests[FIRST]
+    assert gaps(checked) == []
+
+
+def test_a_forged_digest_does_not_lead_elsewhere(trail):
+    trail.hours[MIDDLE].document["previousDigestS3Object"] = trail.digests[MIDDLE].replace("T01", "T23")
+    trail.build()
+    trail.sign(trail.digests[MIDDLE], "00" * 256)
+    assert faults(check(trail)) == {trail.digests[MIDDLE]: "wrong_signature"}
