@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,7 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailTrailNotFoundError,
 )
 from airflow_provider_cloudtrail.trail.codec import MalformedError
+from airflow_provider_cloudtrail.trail.digest import PublicKey
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files, region_folders
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation, log_file_of_uri
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_records
@@ -195,6 +197,34 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
             raise CloudTrailLogFileError(f"{uri}: {error}") from None
         except StoreError as error:
             raise CloudTrailBucketError(str(error)) from error
+
+    def list_public_keys(self, region: str, start: datetime, end: datetime) -> list[PublicKey]:
+        """
+        Return the keys that a Region signed digests with between two times.
+
+        Calls :external+boto3:py:meth:`CloudTrail.Client.list_public_keys` in that Region, page by page.
+
+        :param region: Region of the log files; it signs their digests, not the home Region of the trail.
+        :param start: begin, UTC.
+        :param end: end, UTC.
+        :raises CloudTrailError: if the API refuses.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        hook = CloudTrailHook(
+            aws_conn_id=self.aws_conn_id, region_name=region, verify=self._verify, config=self._config
+        )
+        try:
+            pages = hook.conn.get_paginator("list_public_keys").paginate(StartTime=start, EndTime=end)
+            return [
+                PublicKey(key["Fingerprint"], key["Value"], key.get("ValidityEndTime"))
+                for page in pages
+                for key in page["PublicKeyList"]
+            ]
+        except (BotoCoreError, ClientError) as error:
+            raise CloudTrailError(
+                f"cloudtrail:ListPublicKeys in {region} failed, so no digest of this Region can be verified: {error}"
+            ) from None
 
     # -- the bucket --------------------------------------------------------------------------------
 

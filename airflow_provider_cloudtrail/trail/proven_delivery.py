@@ -1,0 +1,102 @@
+"""
+Up to where delivery is proven: what digests still have to arrive before a day is complete.
+
+CloudTrail writes a digest an hour for each account and Region, also when nothing was delivered. When a
+valid one covers a moment, every log file that was delivered before it is listed, and none can be added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
+
+from airflow_provider_cloudtrail.trail.delivered import AccountRegion, account_regions, list_digests
+from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey, KeyRing, fetch_digest
+from airflow_provider_cloudtrail.trail.digest_chain import TOLERANCE, ChainVerifier, CheckedDigest
+from airflow_provider_cloudtrail.trail.log_file import TrailLocation
+from airflow_provider_cloudtrail.trail.store import Store
+
+# The digest that covers a moment ends within the hour behind it, the one that may have to vouch for it
+# an hour later; both with room to spare.
+_BEHIND = 3 * HOUR
+
+
+def waiting_for(
+    store: Store,
+    location: TrailLocation,
+    until: datetime,
+    ring: KeyRing,
+    *,
+    seen_within: timedelta = timedelta(days=1),
+    account_ids: Collection[str] | None = None,
+    regions: Collection[str] | None = None,
+) -> list[str]:
+    """
+    Return what has no valid digest up to a moment yet, as text; nothing if delivery is proven complete.
+
+    Costs a listing for each account and Region, and one or two GETs for each whose digest has arrived.
+
+    :param store: the trail's bucket.
+    :param location: where the trail delivers to.
+    :param until: the moment, UTC.
+    :param ring: the public keys.
+    :param seen_within: accounts, Regions and trails that have had a digest so long before the moment are
+        waited for; those that were silent for longer are not.
+    :param account_ids: accounts to wait for, seen or not. None: those seen.
+    :param regions: Regions to wait for. None: those seen.
+    :raises StoreError: if the bucket does not answer.
+    """
+    waiting: list[str] = []
+    seen: set[tuple[str, str]] = set()
+    for place in account_regions(store, location, account_ids, regions):
+        chains = _chains(store, place, until - seen_within, until + _BEHIND)
+        if chains:
+            seen.add((place.account_id, place.region))
+        for chain, keys in sorted(chains.items()):
+            if (reason := _not_proven(store, location.bucket, keys, until, ring)) is not None:
+                waiting.append(f"{chain}: {reason}")
+    waiting += _never_seen(seen, account_ids, regions)
+    return waiting or ([] if seen else ["no digest at all: is log file validation switched on for the trail?"])
+
+
+def _chains(store: Store, place: AccountRegion, start: datetime, end: datetime) -> dict[Chain, list[DigestKey]]:
+    chains: dict[Chain, list[DigestKey]] = {}
+    for key in list_digests(store, place.digests, start, end):
+        if not key.chain.backfill:
+            chains.setdefault(key.chain, []).append(key)
+    return chains
+
+
+def _not_proven(store: Store, bucket: str, keys: list[DigestKey], until: datetime, ring: KeyRing) -> str | None:
+    """Return why the digests of a chain do not prove delivery up to a moment, or None if they do."""
+    # Two: a copy of a digest that has lost its signature is vouched for by the next one.
+    covering = [key for key in keys if key.end + TOLERANCE >= until][:2]
+    if not covering:
+        return f"the newest digest ends at {keys[-1].end.isoformat()}"
+    checked = next(_checked(store, bucket, covering, until, ring), None)
+    if checked is None:
+        return f"{covering[0].key} has just been deleted"
+    if not checked.valid:
+        return f"{checked.key.key} is not valid ({checked.fault})"
+    if checked.start > until + TOLERANCE:
+        return f"the digest behind it covers only what is later than {checked.start.isoformat()}"
+    return None
+
+
+def _checked(
+    store: Store, bucket: str, keys: list[DigestKey], until: datetime, ring: KeyRing
+) -> Iterator[CheckedDigest]:
+    verifier = ChainVerifier(ring, lambda key: fetch_digest(store, bucket, key), until)
+    return verifier.check(found for key in keys if (found := fetch_digest(store, bucket, key)) is not None)
+
+
+def _never_seen(
+    seen: set[tuple[str, str]], account_ids: Collection[str] | None, regions: Collection[str] | None
+) -> list[str]:
+    """Return what was asked for by name and has no digest."""
+    if account_ids is not None and regions is not None:
+        wanted = {(account_id, region) for account_id in account_ids for region in regions}
+        return [f"{' '.join(pair)}: no digest yet" for pair in sorted(wanted - seen)]
+    accounts = set(account_ids or ()) - {account_id for account_id, _ in seen}
+    missing = sorted(accounts | (set(regions or ()) - {region for _, region in seen}))
+    return [f"{name}: no digest yet" for name in missing]

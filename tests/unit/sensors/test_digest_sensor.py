@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailDigestSensor
+from airflow_provider_cloudtrail.trail.digest import KeyRing
+from airflow_provider_cloudtrail.trail.log_file import TrailLocation
+from airflow_provider_cloudtrail.trail.proven_delivery import waiting_for
+from tests.support.signed_trail import ACCOUNT, BUCKET, HOUR, REGION, WINDOW, MemoryStore, SignedTrail
+
+UNTIL = WINDOW[1]
+
+
+def covering(trail: SignedTrail) -> int:
+    """Return the number of the digest that covers the moment."""
+    return next(number for number, hour in enumerate(trail.hours) if hour.start < UNTIL <= hour.end)
+
+
+def ask(*trails: SignedTrail, until: datetime = UNTIL, **arguments):
+    def keys(region, start, end):
+        return [key for trail in trails if trail.region == region for key in trail.public_keys()]
+
+    return waiting_for(MemoryStore(*trails), TrailLocation(BUCKET), until, KeyRing(keys, until, until), **arguments)
+
+
+@pytest.fixture
+def trail():
+    return SignedTrail().build()
+
+
+def test_a_valid_digest_proves_delivery(trail):
+    assert ask(trail) == []
+
+
+def test_waits_for_the_digest_that_covers_the_moment(trail):
+    trail.delete(*trail.digests[covering(trail) :])
+    (reason,) = ask(trail)
+    assert reason.startswith(f"{ACCOUNT} {REGION} (trail audit_trail): the newest digest ends at 2026-02-03T")
+
+
+def test_an_invalid_digest_proves_nothing(trail):
+    trail.flip(trail.digests[covering(trail)])
+    (reason,) = ask(trail)
+    assert "is not valid (wrong_signature" in reason
+
+
+def test_a_digest_behind_a_hole_proves_nothing(trail):
+    number = covering(trail)
+    trail.delete(trail.digests[number])
+    (reason,) = ask(trail)
+    assert "is not valid (not_found" in reason
+
+
+def test_the_next_digest_vouches_for_a_copy_without_metadata(trail):
+    trail.lose_metadata(trail.digests[covering(trail)])
+    assert ask(trail) == []
+
+
+def test_every_account_and_region_seen_is_waited_for(trail):
+    other = SignedTrail(region="us-east-1").build()
+    assert ask(trail, other) == []
+    other.delete(*other.digests[covering(other) :])
+    (reason,) = ask(trail, other)
+    assert reason.startswith(f"{ACCOUNT} us-east-1")
+    assert ask(trail, other, regions=[REGION]) == []
+
+
+def test_what_has_been_silent_for_longer_is_not_waited_for(trail):
+    other = SignedTrail(region="us-east-1").build()
+    other.delete(*other.digests[5:])
+    assert len(ask(trail, other)) == 1
+    assert ask(trail, other, seen_within=timedelta(hours=3)) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        pytest.param({"account_ids": [ACCOUNT, "444455556666"]}, "444455556666: no digest yet", id="account"),
+        pytest.param({"regions": [REGION, "us-east-1"]}, "us-east-1: no digest yet", id="region"),
+        pytest.param(
+            {"account_ids": [ACCOUNT], "regions": [REGION, "us-east-1"]},
+            f"{ACCOUNT} us-east-1: no digest yet",
+            id="both",
+        ),
+    ],
+)
+def test_what_was_asked_for_by_name_is_waited_for(trail, arguments, reason):
+    assert ask(trail, **arguments) == [reason]
+
+
+def test_no_digest_at_all(trail):
+    trail.delete(*trail.digests)
+    assert ask(trail) == ["no digest at all: is log file validation switched on for the trail?"]
+
+
+@pytest.fixture
+def sensor(trail, monkeypatch):
+    monkeypatch.setattr(CloudTrailHook, "get_store", lambda *_: MemoryStore(trail))
+    monkeypatch.setattr(CloudTrailHook, "list_public_keys", lambda *_: trail.public_keys())
+    return lambda **arguments: CloudTrailDigestSensor(task_id="wait", bucket=BUCKET, **arguments)
+
+
+def test_sensor(trail, sensor, caplog, capsys):
+    assert sensor(until=UNTIL).poke({})
+    trail.delete(*trail.digests[covering(trail) :])
+    task = sensor(until=UNTIL.isoformat())
+    if isinstance(task.log, logging.Logger):  # Airflow 2; Airflow 3 logs to the standard output
+        task.log.propagate = True
+    with caplog.at_level(logging.INFO):
+        assert not task.poke({})
+    assert f"{ACCOUNT} {REGION}" in caplog.text + capsys.readouterr().out
+
+
+def test_before_the_moment_no_request_is_made(sensor, monkeypatch):
+    def refused(*_):
+        raise AssertionError("no request is needed")
+
+    monkeypatch.setattr(CloudTrailHook, "get_store", refused)
+    assert not sensor(until=datetime.now(timezone.utc) + HOUR).poke({})
+
+
+def test_wrong_parameters(sensor):
+    with pytest.raises(ValueError, match="until is not set"):
+        sensor(until="None").poke({})
+
+
+def test_template_fields_are_attributes(sensor):
+    task = sensor()
+    assert all(hasattr(task, name) for name in task.template_fields)
+
+
+def test_a_chain_that_starts_behind_the_moment_proves_nothing():
+    trail = SignedTrail()
+    trail.hours = [hour for hour in trail.hours if hour.start > UNTIL]
+    trail.hours[0].starting = True
+    (reason,) = ask(trail.build())
+    assert "covers only what is later" in reason
