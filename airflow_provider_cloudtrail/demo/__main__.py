@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from pathlib import Path
 from airflow_provider_cloudtrail.demo.airflow_home import AirflowHome, DemoError
 from airflow_provider_cloudtrail.demo.digests import SigningKey
 from airflow_provider_cloudtrail.demo.expected import Expected, expected
+from airflow_provider_cloudtrail.demo.integrity import damage, described, prove
 from airflow_provider_cloudtrail.demo.layout import layout
 from airflow_provider_cloudtrail.demo.plan import TrailPlan
 from airflow_provider_cloudtrail.demo.report import Balance, answers, balance, count_rows, open_database
@@ -42,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     database = options.folder / "audit.duckdb"
     try:
         before = _rows_before(database)
-        _load(plan, options.folder, options.dags, database)
+        proof = _load(plan, options.folder, options.dags, database)
         with open_database(database) as connection:
             found = balance(connection)
             for answer in answers(connection):
@@ -50,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     except DemoError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
+    print(f"\n{proof}")
     problems = _print_balance(found, expected(plan))
     print(f"\n{_added(before, found.rows)}\n\n{_how_to_open(database)}")
     for problem in problems:
@@ -57,7 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if problems else 0
 
 
-def _load(plan: TrailPlan, folder: Path, dags: Path, database: Path) -> None:
+def _load(plan: TrailPlan, folder: Path, dags: Path, database: Path) -> str:
+    """Serve the trail, run the DAG, and return what the digests prove."""
     if not (dags / f"{_DAG}.py").is_file():
         raise DemoError(f"there is no {_DAG}.py in {dags}: run this in the repository, or say where with --dags")
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,13 +85,21 @@ def _load(plan: TrailPlan, folder: Path, dags: Path, database: Path) -> None:
             f"A trail of {len(plan.accounts)} accounts, {len(plan.regions)} Regions, {plan.days} days: {len(files):,} "
             f"log files, {sum(file.records for file in files):,} records, signed digests"
         ):
-            upload(plan, server.client(), SigningKey.generate())
+            key = SigningKey.generate()
+            upload(plan, server.client(), key)
         with _step("Airflow's own database"):
             airflow.prepare()
         for number in range(plan.days):
             day = plan.first_day + timedelta(days=number)
             with _step(f"DAG {_DAG}, run of {day}"):
                 airflow.run_day(_DAG, day)
+        with _step("The log files against the signed digests, before and after some damage"):
+            intact = prove(plan, server.client(), key, database)
+            # In a copy: what the demo does to its trail is not to be kept.
+            with tempfile.TemporaryDirectory() as scratch:
+                copy = Path(shutil.copy(database, scratch))
+                damage(plan, server.client(), expected(plan))
+                return described(intact, prove(plan, server.client(), key, copy))
 
 
 @contextmanager
