@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_provider_cloudtrail import parameters
-from airflow_provider_cloudtrail._compat import AirflowException, AirflowNotFoundException, BaseHook
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
     CloudTrailDigestsPendingError,
-    CloudTrailError,
     CloudTrailIntegrityError,
     CloudTrailWarehouseError,
 )
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
-from airflow_provider_cloudtrail.trail.digest import KeyRing, PublicKey
+from airflow_provider_cloudtrail.task import run_of, warehouse_of
+from airflow_provider_cloudtrail.trail.digest import KeyRing
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.validation import Validation, ValidationSummary, validate_trail
-from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
-from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
+from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -149,7 +147,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
         location, account_ids = self.hook.locate(
             self.bucket, self.prefix, self.organization_id, self.trail_name, self.account_ids
         )
-        evidence = Evidence(self._warehouse())
+        evidence = Evidence(warehouse_of(self.conn_id, self.table, self.schema))
         try:
             evidence.prepare()
             summary = validate_trail(
@@ -158,12 +156,12 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
                     window=window,
                     store_of=self.hook.get_store,
                     evidence=evidence,
-                    ring=KeyRing(self.public_keys, window.start, window.end),
+                    ring=KeyRing(self.hook.list_public_keys, window.start, window.end),
                     account_ids=account_ids,
                     regions=parameters.names("regions", self.regions),
                     download_missing=self.download_missing,
                     max_file_bytes=self.max_file_bytes,
-                    verified_by=_run_of(context),
+                    verified_by=run_of(context),
                     log=self.log,  # type: ignore[arg-type]
                 )
             )
@@ -174,31 +172,6 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
         self._conclude(summary, fail_on, evidence, context)
         return summary.as_dict()
 
-    def public_keys(self, region: str, start: datetime, end: datetime) -> Iterable[PublicKey]:
-        """
-        Return the keys that a Region signed with between two times; to be overridden where the API is out of reach.
-
-        Calls :external+boto3:py:meth:`CloudTrail.Client.list_public_keys` in that Region, page by page.
-
-        :raises CloudTrailError: if the API refuses.
-        """
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        hook = CloudTrailHook(
-            aws_conn_id=self.aws_conn_id, region_name=region, verify=self.verify, config=self.botocore_config
-        )
-        try:
-            pages = hook.conn.get_paginator("list_public_keys").paginate(StartTime=start, EndTime=end)
-            return [
-                PublicKey(key["Fingerprint"], key["Value"], key.get("ValidityEndTime"))
-                for page in pages
-                for key in page["PublicKeyList"]
-            ]
-        except (BotoCoreError, ClientError) as error:
-            raise CloudTrailError(
-                f"cloudtrail:ListPublicKeys in {region} failed, so no digest of this Region can be verified: {error}"
-            ) from None
-
     # -- parameters --------------------------------------------------------------------------------
 
     def _fail_on(self) -> list[str]:
@@ -207,23 +180,6 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
         if unknown := sorted(set(names) - set(FINDINGS)):
             raise ValueError(f"fail_on: there is no {', '.join(unknown)}; write some of {', '.join(FINDINGS)}")
         return names
-
-    def _warehouse(self) -> Warehouse:
-        try:
-            connection = BaseHook.get_connection(self.conn_id)
-        except AirflowNotFoundException:
-            raise CloudTrailWarehouseError(
-                f"there is no connection conn_id={self.conn_id!r}; create it for the warehouse that "
-                "CloudTrailToSqlOperator loads into"
-            ) from None
-        try:
-            hook = connection.get_hook()  # type: ignore[no-untyped-call]
-        except AirflowException:
-            raise CloudTrailWarehouseError(
-                f"connection {self.conn_id!r} has the type {connection.conn_type!r}, for which no provider is "
-                "installed here; install it, for instance airflow-provider-cloudtrail[duckdb] or [postgres]"
-            ) from None
-        return open_warehouse(hook, self.table, self.schema)
 
     # -- the run -----------------------------------------------------------------------------------
 
@@ -279,13 +235,3 @@ def _problems(summary: ValidationSummary, fail_on: list[str]) -> str:
             if kind == "not_loaded":
                 lines += [f"  {uri}" for uri in summary.not_loaded[:_NAMED]]
     return "\n".join(lines)
-
-
-def _run_of(context: Context) -> str | None:
-    """Return DAG, task and run, for the column ``verified_by``."""
-    instance = context.get("ti")
-    if instance is None:
-        return None
-    index = getattr(instance, "map_index", -1)
-    mapped = f"[{index}]" if isinstance(index, int) and index >= 0 else ""
-    return f"{instance.dag_id}.{instance.task_id}{mapped} {instance.run_id}"

@@ -12,7 +12,6 @@ from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_provider_cloudtrail import parameters
-from airflow_provider_cloudtrail._compat import AirflowException, AirflowNotFoundException, BaseHook
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
     CloudTrailError,
@@ -22,12 +21,12 @@ from airflow_provider_cloudtrail.exceptions import (
 from airflow_provider_cloudtrail.export import ExportSummary, export_log_files
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailBucketLink, CloudTrailEventHistoryLink
+from airflow_provider_cloudtrail.task import run_of, warehouse_of
 from airflow_provider_cloudtrail.trail.log_file import KeyGrammarError, log_file_of_uri
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.selection import MWAA_EVENT_SOURCES, Selection
 from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
-from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -164,7 +163,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             raise ValueError(f"max_file_bytes={self.max_file_bytes} is no size; write a number of bytes above 0")
         given = self._given_files()
         window = None if given is not None else self._window()
-        warehouse = self._warehouse()
+        warehouse = warehouse_of(self.conn_id, self.table, self.schema)
         log_files: Iterable[LogFile]
         in_window: Callable[[LogFile], bool]
         if given is not None or window is None:
@@ -178,7 +177,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
                 store_of=self.hook.get_store,
                 warehouse=warehouse,
                 selection=selection,
-                loaded_by=_run_of(context),
+                loaded_by=run_of(context),
                 max_file_bytes=self.max_file_bytes,
                 in_window=in_window,
                 log=self.log,  # type: ignore[arg-type]
@@ -222,25 +221,6 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
 
     def _trail(self) -> tuple[TrailLocation, list[str] | None]:
         return self.hook.locate(self.bucket, self.prefix, self.organization_id, self.trail_name, self.account_ids)
-
-    def _warehouse(self) -> Warehouse:
-        try:
-            connection = BaseHook.get_connection(self.conn_id)
-        except AirflowNotFoundException:
-            variable = f"AIRFLOW_CONN_{self.conn_id.upper()}"
-            raise CloudTrailWarehouseError(
-                f"there is no connection conn_id={self.conn_id!r}; create it for your warehouse, for instance with "
-                f'{variable}=\'{{"conn_type": "duckdb", "host": "/path/audit.duckdb"}}\' or '
-                f"{variable}=postgresql://user:password@host/database"
-            ) from None
-        try:
-            hook = connection.get_hook()  # type: ignore[no-untyped-call]
-        except AirflowException:
-            raise CloudTrailWarehouseError(
-                f"connection {self.conn_id!r} has the type {connection.conn_type!r}, for which no provider is "
-                "installed here; install it, for instance airflow-provider-cloudtrail[duckdb] or [postgres]"
-            ) from None
-        return open_warehouse(hook, self.table, self.schema)
 
     # -- the run -----------------------------------------------------------------------------------
 
@@ -317,16 +297,6 @@ def _where(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
     return f"unexpected {type(error).__name__} in {places}; what was stored before is complete, please report this"
-
-
-def _run_of(context: Context) -> str | None:
-    """Return DAG, task and run, for the column ``loaded_by``."""
-    instance = context.get("ti")
-    if instance is None:
-        return None
-    index = getattr(instance, "map_index", -1)
-    mapped = f"[{index}]" if isinstance(index, int) and index >= 0 else ""
-    return f"{instance.dag_id}.{instance.task_id}{mapped} {instance.run_id}"
 
 
 def _quarantine_message(summary: ExportSummary, warehouse: Warehouse) -> str | None:

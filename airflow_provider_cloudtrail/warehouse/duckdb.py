@@ -62,6 +62,9 @@ class DuckDBWarehouse(Warehouse):
         name = type(error).__name__
         if name == "IOException":
             return "lock" in str(error).lower()
+        if "Unique file handle conflict" in str(error):
+            # Another thread of this process is just closing the file; DuckDB 1 and 2 name it differently.
+            return True
         return name in ("TransactionException", "ConstraintException") or super()._is_conflict(error)
 
     def _describe(self, error: Exception) -> str:

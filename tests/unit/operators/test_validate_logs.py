@@ -47,7 +47,7 @@ class World:
         self.pushed = {}
         monkeypatch.setattr(CloudTrailHook, "get_store", lambda _, bucket: self.store)
         monkeypatch.setattr(CloudTrailToSqlOperator, "_persist_links", lambda *_: None)
-        monkeypatch.setattr(CloudTrailValidateLogsOperator, "public_keys", self.public_keys)
+        monkeypatch.setattr(CloudTrailHook, "list_public_keys", lambda _, *question: self.public_keys(*question))
 
     def public_keys(self, region, start, end):
         return [key for trail in self.trails if trail.region == region for key in trail.public_keys()]
@@ -370,7 +370,7 @@ def test_the_key_of_a_backfill_digest_is_of_the_time_when_it_was_made(world, mon
         wanted = signing_key(0 if len(asked) == 1 else 1).fingerprint
         return [key for key in trail.public_keys() if key.fingerprint == wanted]
 
-    monkeypatch.setattr(CloudTrailValidateLogsOperator, "public_keys", lambda _, *question: public_keys(*question))
+    monkeypatch.setattr(CloudTrailHook, "list_public_keys", lambda _, *question: public_keys(*question))
     assert world.validate()["digests_invalid"] == 0
     made = datetime(2026, 2, 3, 23, tzinfo=timezone.utc)
     assert asked[1] == (made - timedelta(hours=2), made + timedelta(hours=3))
@@ -455,7 +455,7 @@ def test_a_copy_of_a_bucket_in_a_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: connection_of(hook)))
     trail = SignedTrail().build()
     trail.write(tmp_path / "copy")
-    monkeypatch.setattr(CloudTrailValidateLogsOperator, "public_keys", lambda *_: trail.public_keys())
+    monkeypatch.setattr(CloudTrailHook, "list_public_keys", lambda *_: trail.public_keys())
     arguments = {"bucket": f"file://{tmp_path}/copy", "delivered_from": WINDOW[0], "delivered_to": WINDOW[1]}
     CloudTrailToSqlOperator(task_id="load", **arguments).execute({})
 
@@ -472,7 +472,7 @@ def test_a_copy_of_a_bucket_in_a_folder(tmp_path, monkeypatch):
 def test_public_keys_come_from_the_signing_region_page_by_page(monkeypatch):
     from botocore.stub import Stubber
 
-    operator = CloudTrailValidateLogsOperator(task_id="validate", bucket=BUCKET, aws_conn_id=None)
+    hook = CloudTrailHook(aws_conn_id=None)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "example")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
     regions = []
@@ -495,7 +495,7 @@ def test_public_keys_come_from_the_signing_region_page_by_page(monkeypatch):
         return client
 
     monkeypatch.setattr(CloudTrailHook, "conn", property(conn))
-    keys = list(operator.public_keys("ap-southeast-2", *WINDOW))
+    keys = list(hook.list_public_keys("ap-southeast-2", *WINDOW))
     assert regions == ["ap-southeast-2"]
     assert [(key.fingerprint, key.der, key.valid_to) for key in keys] == [("a", b"1", None), ("b", b"2", WINDOW[1])]
 

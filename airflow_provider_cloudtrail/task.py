@@ -1,0 +1,52 @@
+"""What the operators share of their task: its name for the tables, and the warehouse of a connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_cloudtrail._compat import AirflowException, AirflowNotFoundException, BaseHook
+from airflow_provider_cloudtrail.exceptions import CloudTrailWarehouseError
+from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
+
+if TYPE_CHECKING:
+    from airflow_provider_cloudtrail._compat import Context
+    from airflow_provider_cloudtrail.warehouse.base import Warehouse
+
+
+def run_of(context: Context) -> str | None:
+    """Return DAG, task and run, for the columns that say who loaded or verified; None outside of a task."""
+    instance = context.get("ti")
+    if instance is None:
+        return None
+    index = getattr(instance, "map_index", -1)
+    mapped = f"[{index}]" if isinstance(index, int) and index >= 0 else ""
+    return f"{instance.dag_id}.{instance.task_id}{mapped} {instance.run_id}"
+
+
+def warehouse_of(conn_id: str, table: str, schema: str | None) -> Warehouse:
+    """
+    Return the warehouse of a connection; nothing is connected yet.
+
+    :param conn_id: its connection.
+    :param table: name of the audit table.
+    :param schema: its schema, or None for the connection's default.
+    :raises ValueError: if a name is not a plain identifier, or the connection is not one of a database.
+    :raises CloudTrailWarehouseError: if there is no such connection, or no provider for its type.
+    """
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+        raise CloudTrailWarehouseError(
+            f"there is no connection conn_id={conn_id!r}; create it for your warehouse, for instance with "
+            f'{variable}=\'{{"conn_type": "duckdb", "host": "/path/audit.duckdb"}}\' or '
+            f"{variable}=postgresql://user:password@host/database"
+        ) from None
+    try:
+        hook = connection.get_hook()  # type: ignore[no-untyped-call]
+    except AirflowException:
+        raise CloudTrailWarehouseError(
+            f"connection {conn_id!r} has the type {connection.conn_type!r}, for which no provider is installed here; "
+            "install it, for instance airflow-provider-cloudtrail[duckdb] or [postgres]"
+        ) from None
+    return open_warehouse(hook, table, schema)
