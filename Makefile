@@ -16,6 +16,8 @@ AMAZON := 9.39.0
 # It is set on some machines, and makes every start of Airflow take three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# uv trusts whom the machine trusts, as pip does: behind a company's proxy its own list is not enough.
+export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check test-matrix constraints clean

@@ -24,7 +24,7 @@ from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_log_file, unreadable_file
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoreError
-from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 
 log = logging.getLogger(__name__)
 
@@ -184,22 +184,24 @@ class _Export:
         self._started = time.monotonic()
         self._batches = 0
         self._overtaken: list[LogFile] = []
+        self._unwritten: set[str] = set()
 
     def run(self, log_files: Iterable[LogFile]) -> ExportSummary:
-        self._load(self._count(log_files))
+        self._load(iter(log_files))
         for _ in range(_ROUNDS):
             if not self._overtaken:
                 break
             # Another run has read these files in the meantime: the ledger is asked anew.
             files, self._overtaken = self._overtaken, []
             self._load(iter(files))
+        if self._overtaken:
+            raise WarehouseError(
+                f"{len(self._overtaken)} log files were not stored, because the ledger said something else each time "
+                f"it was asked, for instance of {self._overtaken[0].uri}; run this again when no other task writes "
+                "the same table"
+            )
         self._summary.seconds = time.monotonic() - self._started
         return self._summary
-
-    def _count(self, log_files: Iterable[LogFile]) -> Iterator[LogFile]:
-        for log_file in log_files:
-            self._summary.files += 1
-            yield log_file
 
     def _load(self, log_files: Iterator[LogFile]) -> None:
         batch: dict[str, tuple[LogFile, FileRows]] = {}
@@ -233,12 +235,16 @@ class _Export:
     def _tasks(self, log_files: Iterator[LogFile]) -> Iterator[_Task]:
         """Yield the files that the ledger does not know, or not for this selection."""
         while portion := {log_file.uri: log_file for log_file in islice(log_files, self._limits.files_asked)}:
-            known = self._warehouse.known_files(list(portion))
-            for uri, log_file in portion.items():
+            # Files that are being read are not in the ledger yet: given again, they count once.
+            new = {uri: log_file for uri, log_file in portion.items() if uri not in self._unwritten}
+            self._summary.files += len(new)
+            known = self._warehouse.known_files(list(new))
+            for uri, log_file in new.items():
                 task = self._task(log_file, known.get(uri))
                 if task is None:
                     self._summary.files_known += 1
                 else:
+                    self._unwritten.add(uri)
                     yield task
 
     def _task(self, log_file: LogFile, known: KnownFile | None) -> _Task | None:
@@ -275,7 +281,15 @@ class _Export:
         """Yield the files and what they give, in the order of the tasks, while threads read the next ones."""
         pending: deque[tuple[_Task, int, Future[FileRows]]] = deque()
         ahead = 0
-        for task in tasks:
+        failure: StoreError | None = None
+        while True:
+            try:
+                task = next(tasks, None)
+            except StoreError as error:
+                # The listing goes no further: what it gave before is still read and stored.
+                failure, task = error, None
+            if task is None:
+                break
             weight = (task.log_file.size_bytes or _SIZE_IF_UNKNOWN) * _EXPANSION
             while pending and (len(pending) >= 2 * self._limits.threads or ahead + weight > self._limits.bytes_ahead):
                 done, freed, future = pending.popleft()
@@ -286,6 +300,8 @@ class _Export:
         while pending:
             done, _, future = pending.popleft()
             yield from self._result(done, future)
+        if failure is not None:
+            raise failure
 
     def _read(self, task: _Task) -> FileRows:
         log_file = task.log_file
@@ -310,6 +326,7 @@ class _Export:
         if rows.entry.status == QUARANTINED and task.previous is not None and task.previous.status != QUARANTINED:
             # Its rows are in the table and its counts a balance: the ledger keeps what it said.
             self._summary.files_not_read_again += 1
+            self._unwritten.discard(task.log_file.uri)
             self._name(f"wanted for a wider selection, but not readable any more: {rows.entry.reason}")
             return
         yield task.log_file, rows
@@ -328,6 +345,8 @@ class _Export:
                 self._add(rows, entries[uri])
             else:
                 self._overtaken.append(log_file)
+                self._summary.files -= 1
+        self._unwritten.difference_update(batch)
         self._batches += 1
         total = self._summary
         self._log.info(

@@ -134,8 +134,6 @@ class ChainVerifier:
         """Yield the digests that lie before this one and were not given, the oldest first."""
         back: list[FetchedDigest | CheckedDigest] = []
         while len(back) < _FARTHEST_BACK and (name := self._previous_in_window(found)) is not None:
-            if name.key in self._arrived:
-                break
             previous = self._fetch(name)
             if previous is None:
                 fault = Fault("not_found", f"{found.key.key} names it as the digest before itself")
@@ -148,16 +146,18 @@ class ChainVerifier:
             yield earlier if isinstance(earlier, CheckedDigest) else self._arrive(earlier)
 
     def _previous_in_window(self, found: FetchedDigest) -> DigestKey | None:
-        """Return the digest that this one names, if it can matter, and if this one can be believed."""
+        """Return the digest that this one names, if it can matter, has not come, and this one can be believed."""
         digest = found.digest
         if digest is None or digest.previous_key is None or found.fault is not None or digest.start <= self._floor:
             return None
-        if digest.previous_bucket != digest.bucket:
+        name = digest_key(digest.previous_key)
+        if name is None or name.key in self._arrived or digest.previous_bucket != digest.bucket:
+            return None
+        if name.chain != found.key.chain or name.end >= found.key.end:
             return None
         if found.signature is not None and signature_fault(found, found.signature, self._ring) is not None:
             return None
-        name = digest_key(digest.previous_key)
-        return name if name is not None and name.chain == found.key.chain and name.end < found.key.end else None
+        return name
 
     def _arrive(self, found: FetchedDigest) -> FetchedDigest:
         self._remember(self._arrived, found.key.key, None)

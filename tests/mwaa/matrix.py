@@ -170,7 +170,11 @@ def main(wanted: list[str]) -> int:
     if unknown := set(wanted) - known:
         print(f"No list for {', '.join(sorted(unknown))}; there is {', '.join(sorted(known))}.", file=sys.stderr)
         return 2
-    wheel = prepare()
+    try:
+        wheel = prepare()
+    except CommandError as error:
+        print(f"The wheel could not be built: {error}", file=sys.stderr)
+        return 1
     results = [show(image, wheel) for image in IMAGES if not wanted or image.airflow in wanted]
     passed, failed, skipped = (sum(column) for column in zip(*results, strict=True))
     print(f"matrix: {passed} passed, {failed} failed, {skipped} skipped")

@@ -3,12 +3,14 @@ Run as a program: load the log files of a folder into a warehouse, in batches so
 
 Takes one JSON object: ``engine``, ``address``, ``table``, ``folder``, optionally ``keys`` (which files, in this
 order), ``lock_timeout`` in seconds and the limits of the export. Says ``ready`` on its standard output when all is
-imported, and waits for a line on its standard input where ``wait`` is set.
+imported, waits for a line on its standard input where ``wait`` is set, says ``batch`` after each batch where
+``batches`` is set, and in the end the summary.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +21,12 @@ from tests.support.log_files import FolderTrail
 from tests.support.rows import ALL, MWAA
 
 
+class SayBatch(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg.startswith("Batch"):
+            print("batch", flush=True)
+
+
 def main() -> None:
     task = json.loads(sys.argv[1])
     warehouse = warehouse_of(task["engine"], task["address"], task["table"])
@@ -27,6 +35,10 @@ def main() -> None:
     files = [trail.listed(key) for key in task["keys"]] if "keys" in task else trail.files()
     if task["engine"] == "duckdb":
         import pyarrow  # noqa: F401
+    if task.get("batches"):
+        logger = logging.getLogger("airflow_provider_cloudtrail.export")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(SayBatch())
     print("ready", flush=True)
     if task.get("wait"):
         sys.stdin.readline()

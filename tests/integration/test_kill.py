@@ -1,0 +1,135 @@
+"""Kill -9 at random moments of a load, run it again, compare with a load that nobody disturbed."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from tests.support.engines import DUCKDB, POSTGRES, REPOSITORY
+from tests.support.log_files import FolderTrail, event, foreign
+from tests.support.tables import Tables, assert_balanced, read_table
+
+FILES = 300
+KILLS = 30
+BATCH_FILES = 6
+RUNS = 6
+"""Loads that the kills are spread over: each is killed several times in a row before it may end."""
+
+NewWarehouse = Callable[[str], Warehouse]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a trail of files of every kind, with events repeated in files that lie far apart."""
+    trail = FolderTrail(tmp_path_factory.mktemp("kill"))
+    for number in range(FILES):
+        stamp = f"20260203T{10 + number // 60}{number % 60:02}Z"
+        if number % 29 == 3:
+            trail.put(trail.deliver(stamp).key, b"no gzip")
+        elif number % 7 == 1:
+            trail.deliver(stamp, foreign(f"f{number}"))
+        else:
+            own = [event(f"{number}-{index}") for index in range(5)]
+            others = [event(f"{other}-0") for other in (number // 2, (number + 40) % FILES)]
+            bad = [event(eventTime=None)] if number % 11 == 2 else []
+            trail.deliver(stamp, *own, *others, own[0], foreign(f"f{number}"), *bad)
+    return trail.folder
+
+
+class Load:
+    """A load in a process of its own."""
+
+    def __init__(self, warehouse: Warehouse, engine: str, folder: Path) -> None:
+        task = {
+            "engine": engine,
+            "address": getattr(warehouse.hook, "uri", None) or warehouse.hook.path,
+            "table": warehouse.table,
+            "folder": str(folder),
+            "wait": True,
+            "batches": True,
+            "limits": {"batch_files": BATCH_FILES},
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.load", json.dumps(task)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=REPOSITORY,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout.readline() == "ready\n"
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+    def finish(self) -> dict[str, Any]:
+        output, _ = self.process.communicate(timeout=120)
+        assert self.process.returncode == 0
+        summary: dict[str, Any] = json.loads(output.splitlines()[-1])
+        return summary
+
+    def kill_after(self, batches: int, seconds: float) -> bool:
+        """Kill -9 the load some time after a number of its batches; return whether it was still at work."""
+        assert self.process.stdout is not None
+        for _ in range(batches):
+            assert self.process.stdout.readline() == "batch\n"
+        time.sleep(seconds)
+        self.process.kill()
+        output, _ = self.process.communicate(timeout=30)
+        return "{" not in output
+
+
+@pytest.mark.parametrize("engine", [*DUCKDB, *POSTGRES[:1]])
+def test_killed_and_run_again(engine: str, new_warehouse: NewWarehouse, folder: Path) -> None:
+    undisturbed = new_warehouse(engine)
+    load = Load(undisturbed, engine, folder)
+    started = time.monotonic()
+    load.finish()
+    of_a_batch = (time.monotonic() - started) / (FILES / BATCH_FILES)
+    expected = read_table(undisturbed)
+    assert_balanced(expected)
+    assert len(expected.files) == FILES
+    assert {row["status"] for row in expected.files} == {"loaded", "no_match", "quarantined"}
+    assert sum(row["duplicate"] or 0 for row in expected.files) > FILES
+
+    moments = random.Random(20260203)
+    incomplete = during = 0
+    for _ in range(RUNS):
+        warehouse = new_warehouse(engine)
+        for _ in range(KILLS // RUNS):
+            # Each kill lets the load come a little further: one after the other they hit all of its way.
+            load = Load(warehouse, engine, folder)
+            incomplete += load.kill_after(moments.randint(0, 8), moments.uniform(0, 2 * of_a_batch))
+            found = _tables(warehouse)
+            if found is not None:
+                assert_balanced(found)
+                during += 0 < len(found.files) < FILES
+        Load(warehouse, engine, folder).finish()
+        tables = read_table(warehouse)
+        assert tables.files == expected.files
+        assert tables.events == expected.events
+        assert tables.quarantine == expected.quarantine
+        assert Load(warehouse, engine, folder).finish()["files_read"] == 0
+    # The kills did hit loads, most of them between the first batch and the last.
+    assert incomplete >= KILLS - 5
+    assert during >= KILLS * 2 // 3
+
+
+def _tables(warehouse: Warehouse) -> Tables | None:
+    """Return what a killed load left behind; None if it did not come as far as to create the tables."""
+    try:
+        return read_table(warehouse)
+    except Exception as error:
+        if type(error).__name__ not in {"CatalogException", "UndefinedTable"}:
+            raise
+        return None

@@ -1,0 +1,585 @@
+from __future__ import annotations
+
+import logging
+import threading
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile, LedgerEntry
+from airflow_provider_cloudtrail.export import ExportSummary, Limits, export_log_files
+from airflow_provider_cloudtrail.trail.log_file import LogFile
+from airflow_provider_cloudtrail.trail.selection import Selection
+from airflow_provider_cloudtrail.trail.store import ListedObject, ObjectError, StoredObject, StoreError
+from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
+from tests.support.engines import ONE_OF_EACH
+from tests.support.log_files import FolderTrail, event, foreign, listed, log_bytes
+from tests.support.rows import ALL, MWAA, file_rows, reread
+from tests.support.tables import assert_balanced, execute, read_table
+
+NewWarehouse = Callable[[str], Warehouse]
+
+
+class WatchedStore:
+    """A store that counts its GETs and can be told to fail."""
+
+    def __init__(self, trail: FolderTrail) -> None:
+        self._store = trail.store
+        self._lock = threading.Lock()
+        self.gets: Counter[str] = Counter()
+        self.faults: dict[str, Exception] = {}
+        self.running = self.most_running = 0
+
+    def folders(self, prefix: str) -> list[str]:
+        return self._store.folders(prefix)
+
+    def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        return self._store.objects(prefix, start_after)
+
+    def get(self, key: str) -> StoredObject:
+        with self._lock:
+            self.gets[key] += 1
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+        try:
+            if key in self.faults:
+                raise self.faults[key]
+            return self._store.get(key)
+        finally:
+            with self._lock:
+                self.running -= 1
+
+    def taken(self) -> Counter[str]:
+        """Return the GETs since the last call."""
+        gets, self.gets = self.gets, Counter()
+        return gets
+
+
+class WatchedWarehouse:
+    """A warehouse that remembers its batches."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+        self.batches: list[list[str]] = []
+        self.asked: list[int] = []
+        self.before_write: Callable[[list[FileRows]], None] = lambda _: None
+
+    def known_files(self, uris: list[str]) -> dict[str, KnownFile]:
+        self.asked.append(len(uris))
+        return self._warehouse.known_files(uris)
+
+    def write(self, files: list[FileRows]) -> list[LedgerEntry]:
+        self.before_write(files)
+        self.batches.append([file.entry.log_file_uri for file in files])
+        return self._warehouse.write(files)
+
+
+@pytest.fixture
+def store(trail: FolderTrail) -> WatchedStore:
+    return WatchedStore(trail)
+
+
+@pytest.fixture
+def warehouse(new_warehouse: NewWarehouse) -> Warehouse:
+    prepared = new_warehouse("sqlite")
+    prepared.prepare()
+    return prepared
+
+
+def export(
+    files: Iterable[LogFile], store: WatchedStore, warehouse: Any, selection: Selection = MWAA, **arguments: Any
+) -> ExportSummary:
+    return export_log_files(
+        files,
+        store_of=lambda _: store,
+        warehouse=warehouse,
+        selection=selection,
+        **arguments,  # type: ignore[arg-type,return-value]
+    )
+
+
+def fill(trail: FolderTrail, number: int, events: int = 2) -> list[LogFile]:
+    return [
+        trail.deliver(
+            f"20260203T{minute // 60:02}{minute % 60:02}Z", *[event(f"{minute}-{i}") for i in range(events)], foreign()
+        )
+        for minute in range(number)
+    ]
+
+
+def counts(summary: ExportSummary) -> tuple[int, ...]:
+    return (summary.records, summary.loaded, summary.duplicate, summary.filtered, summary.quarantined)
+
+
+def test_summary(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse) -> None:
+    files = [
+        trail.deliver("20260203T1000Z", event("a", eventTime="2026-02-03T08:00:00Z"), event("a"), foreign(), 7),
+        trail.deliver("20260203T1001Z", event("a"), event("b", responseElements={"CliToken": "x" * 20})),
+        trail.deliver("20260203T1002Z", foreign()),
+        trail.put(trail.deliver("20260203T1003Z").key, b"no gzip"),
+    ]
+    summary = export(files, store, warehouse, loaded_by="me")
+    assert counts(summary) == (6, 2, 2, 1, 1)
+    assert (summary.files, summary.files_read, summary.files_known) == (4, 4, 0)
+    assert (summary.files_without_match, summary.files_quarantined, summary.redacted) == (1, 1, 1)
+    assert summary.bytes == sum(file.size_bytes or 0 for file in files)
+    assert str(summary.first_event_time) == "2026-02-03 08:00:00+00:00"
+    assert str(summary.last_event_time) == "2026-02-03 09:58:00+00:00"
+    assert [reason.partition(":")[0] for reason in summary.quarantine] == ["not_an_object", "not_gzip"]
+    assert summary.as_dict()["first_event_time"] == "2026-02-03T08:00:00+00:00"
+    assert_balanced(read_table(warehouse))
+
+    again = export(files, store, warehouse)
+    assert counts(again) == (0, 0, 0, 0, 0)
+    assert (again.files, again.files_read, again.files_known) == (4, 0, 4)
+    assert [reason.partition(":")[0] for reason in again.known_quarantined] == ["not_gzip"]
+    assert again.as_dict()["first_event_time"] is None
+
+
+def test_no_files(store: WatchedStore, warehouse: Warehouse) -> None:
+    summary = export([], store, warehouse)
+    assert (summary.files, counts(summary)) == (0, (0, 0, 0, 0, 0))
+
+
+def test_files_are_stored_in_the_order_of_the_listing(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
+) -> None:
+    files = fill(trail, 50)[::-1]
+    watched = WatchedWarehouse(warehouse)
+    export(iter(files), store, watched, limits=Limits(threads=8, batch_files=7))
+    assert [uri for batch in watched.batches for uri in batch] == [file.uri for file in files]
+
+
+@pytest.mark.parametrize(
+    ("limits", "sizes"),
+    [
+        pytest.param(Limits(), [20], id="all in one"),
+        pytest.param(Limits(batch_files=8), [8, 8, 4], id="files"),
+        pytest.param(Limits(batch_files=1), [1] * 20, id="one file each"),
+        pytest.param(Limits(batch_events=10), [5, 5, 5, 5], id="events"),
+        pytest.param(Limits(batch_events=1), [1] * 20, id="fewer events than a file has"),
+        pytest.param(Limits(batch_bytes=1), [1] * 20, id="bytes"),
+    ],
+)
+def test_limits_of_a_batch(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, limits: Limits, sizes: list[int]
+) -> None:
+    watched = WatchedWarehouse(warehouse)
+    summary = export(fill(trail, 20), store, watched, limits=limits)
+    assert [len(batch) for batch in watched.batches] == sizes
+    assert counts(summary) == (60, 40, 0, 20, 0)
+    assert_balanced(read_table(warehouse))
+
+
+def test_ledger_is_asked_in_portions(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse) -> None:
+    watched = WatchedWarehouse(warehouse)
+    export(fill(trail, 20), store, watched, limits=Limits(files_asked=8))
+    assert watched.asked == [8, 8, 4]
+
+
+def test_known_files_are_not_read(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse) -> None:
+    files = fill(trail, 5)
+    export(files, store, warehouse)
+    assert store.taken() == Counter(file.key for file in files)
+    new = trail.deliver("20260203T2300Z", event("new"))
+    summary = export([*files, new], store, warehouse)
+    assert store.taken() == Counter([new.key])
+    assert (summary.files, summary.files_known, summary.files_read, summary.loaded) == (6, 5, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        pytest.param(Limits(), id="in one portion"),
+        pytest.param(Limits(files_asked=2), id="in several portions"),
+        pytest.param(Limits(files_asked=1, batch_files=100), id="before the ledger knows of it"),
+    ],
+)
+def test_files_that_are_given_twice_count_once(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, limits: Limits
+) -> None:
+    files = fill(trail, 3)
+    summary = export([*files, *files[::-1], files[0]], store, warehouse, limits=limits)
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert len(tables.files) == 3
+    assert (summary.files_read, summary.loaded) == (3, 6)
+    assert summary.files == summary.files_read + summary.files_known
+    assert store.taken() == Counter(file.key for file in files)
+
+
+# -- what is read again ------------------------------------------------------------------------------
+
+
+def test_quarantined_file_is_not_read_again(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse) -> None:
+    file = trail.put(trail.deliver("20260203T1000Z").key, b"no gzip")
+    export([file], store, warehouse)
+    store.taken()
+    summary = export([file], store, warehouse)
+    assert store.taken() == Counter()
+    assert len(summary.known_quarantined) == 1
+    outside = export([file], store, warehouse, in_window=lambda _: False)
+    assert outside.known_quarantined == []
+    assert export([file], store, warehouse, ALL).files_read == 0
+
+
+def test_quarantined_file_is_read_again_when_it_has_changed(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
+) -> None:
+    file = trail.put(trail.deliver("20260203T1000Z").key, b"no gzip")
+    export([file], store, warehouse)
+    changed = trail.put(file.key, log_bytes(event("a")))
+    assert changed.etag != file.etag
+    assert export([changed], store, warehouse).loaded == 1
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert tables.quarantine == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "loaded"),
+    [
+        pytest.param(100, 0, id="lowered"),
+        pytest.param(300, 0, id="the same"),
+        pytest.param(301, 0, id="raised, but not enough"),
+        pytest.param(100_000, 1, id="raised"),
+    ],
+)
+def test_large_file_is_read_again_when_the_limit_is_raised(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, limit: int, loaded: int
+) -> None:
+    file = trail.deliver("20260203T1000Z", event("a"))
+    assert export([file], store, warehouse, max_file_bytes=300).files_quarantined == 1
+    store.taken()
+    summary = export([file], store, warehouse, max_file_bytes=limit)
+    assert summary.loaded == loaded
+    assert sum(store.taken().values()) == (limit > 300)
+    assert_balanced(read_table(warehouse))
+
+
+@pytest.mark.parametrize("code", ["access_denied", "not_found"])
+def test_file_that_could_not_be_fetched_is_tried_again(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, code: str
+) -> None:
+    files = fill(trail, 3)
+    store.faults[files[1].key] = ObjectError(code, f"{files[1].uri}: made up")
+    first = export(files, store, warehouse)
+    assert (first.loaded, first.files_quarantined) == (4, 1)
+    assert first.quarantine == [f"{code}: {files[1].uri}: made up"]
+    store.taken()
+    assert export(files, store, warehouse).files_quarantined == 1
+    assert store.taken() == Counter([files[1].key])
+    assert len(read_table(warehouse).quarantine) == 1
+    store.faults.clear()
+    assert export(files, store, warehouse).loaded == 2
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert tables.quarantine == []
+
+
+def test_loaded_file_that_changes_is_left_alone_and_named(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = trail.deliver("20260203T1000Z", event("a"))
+    export([file], store, warehouse)
+    store.taken()
+    before = read_table(warehouse)
+    changed = trail.put(file.key, log_bytes(event("b"), event("c")))
+    for selection in (MWAA, ALL):
+        assert export([changed], store, warehouse, selection).files_changed == 1
+    assert store.taken() == Counter()
+    assert read_table(warehouse) == before
+    assert f"{file.uri} was loaded with ETag" in caplog.text
+
+
+def test_wider_selection_of_a_file_that_is_gone_keeps_what_there_was(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
+) -> None:
+    files = fill(trail, 3)
+    export(files, store, warehouse)
+    before = read_table(warehouse)
+    store.faults[files[1].key] = ObjectError("not_found", f"{files[1].uri}: gone")
+    summary = export(files, store, warehouse, ALL)
+    assert (summary.files_not_read_again, summary.files_quarantined, summary.files_read) == (1, 0, 2)
+    assert any("not readable any more: not_found" in reason for reason in summary.quarantine)
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert tables.file(files[1].uri) == before.file(files[1].uri)
+
+
+def test_selection_of_a_later_version_is_read_again(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
+) -> None:
+    (file,) = fill(trail, 1)
+    export([file], store, warehouse)
+    execute(warehouse, f"UPDATE {warehouse.files} SET selection = '{{\"version\":2}}'")
+    summary = export([file], store, warehouse)
+    assert (summary.files_read, summary.loaded, summary.duplicate) == (1, 0, 2)
+    assert_balanced(read_table(warehouse))
+
+
+# -- others at work ----------------------------------------------------------------------------------
+
+
+def test_file_that_another_run_reads_in_between(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse) -> None:
+    files = fill(trail, 4)
+    watched = WatchedWarehouse(warehouse)
+
+    def somebody_else(batch: list[FileRows]) -> None:
+        watched.before_write = lambda _: None
+        export(files[:2], store, warehouse)
+
+    watched.before_write = somebody_else
+    summary = export(files, store, watched)
+    assert (summary.files, summary.files_read, summary.files_known, summary.loaded) == (4, 2, 2, 4)
+    assert_balanced(read_table(warehouse))
+
+
+def test_other_run_with_another_selection_in_between(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
+) -> None:
+    files = fill(trail, 2)
+    watched = WatchedWarehouse(warehouse)
+
+    def somebody_else(batch: list[FileRows]) -> None:
+        watched.before_write = lambda _: None
+        export(files, store, warehouse, Selection.of(["ec2.amazonaws.com"]))
+
+    watched.before_write = somebody_else
+    summary = export(files, store, watched)
+    assert (summary.files_read, summary.loaded, summary.duplicate) == (2, 4, 1 + 1)
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert len(tables.events) == 5
+
+
+def test_ledger_that_changes_each_time_it_is_asked(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
+) -> None:
+    files = fill(trail, 2)
+    watched = WatchedWarehouse(warehouse)
+    versions = iter(range(100))
+
+    def somebody_else(batch: list[FileRows]) -> None:
+        if batch[0].previous is None:
+            export(files[:1], store, warehouse)
+        execute(warehouse, f"UPDATE {warehouse.files} SET selection = '{next(versions)}'")
+
+    watched.before_write = somebody_else
+    with pytest.raises(WarehouseError, match=r"1 log files were not stored.*run this again") as caught:
+        export(files, store, watched)
+    assert files[0].uri in str(caught.value)
+    assert_balanced(read_table(warehouse))
+
+
+# -- faults ------------------------------------------------------------------------------------------
+
+
+def test_bucket_that_stops_answering(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse) -> None:
+    files = fill(trail, 30)
+    store.faults[files[20].key] = StoreError("s3://example-trail: SlowDown")
+    with pytest.raises(StoreError, match="SlowDown"):
+        export(files, store, warehouse, limits=Limits(threads=2, batch_files=8))
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert [row["log_file_uri"] for row in tables.files] == [file.uri for file in files[:20]]
+    store.faults.clear()
+    store.taken()
+    summary = export(files, store, warehouse)
+    assert store.taken() == Counter(file.key for file in files[20:])
+    assert summary.loaded == 20
+
+
+def test_listing_that_fails_in_the_middle(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse) -> None:
+    files = fill(trail, 10)
+
+    def listing() -> Iterator[LogFile]:
+        yield from files[:6]
+        raise StoreError("listing: SlowDown")
+
+    with pytest.raises(StoreError, match="listing: SlowDown"):
+        export(listing(), store, warehouse, limits=Limits(files_asked=2))
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert [row["log_file_uri"] for row in tables.files] == [file.uri for file in files[:6]]
+
+
+def test_batch_that_cannot_be_written(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse) -> None:
+    files = fill(trail, 12)
+    watched = WatchedWarehouse(warehouse)
+
+    def refuse(batch: list[FileRows]) -> None:
+        if len(watched.batches) == 2:
+            raise WarehouseError("made up")
+
+    watched.before_write = refuse
+    with pytest.raises(WarehouseError, match="made up"):
+        export(files, store, watched, limits=Limits(batch_files=4))
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert [row["log_file_uri"] for row in tables.files] == [file.uri for file in files[:8]]
+    assert export(files, store, warehouse).loaded == 8
+
+
+def test_one_line_for_each_batch(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "airflow_provider_cloudtrail.export"):
+        export(fill(trail, 10), store, warehouse, limits=Limits(batch_files=5))
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert (
+        "Batch 2: 5 files (0 without match, 0 quarantined), 15 records = 10 loaded + 0 duplicate + 5 filtered"
+        in lines[1]
+    )
+    assert "So far 10 of 10 listed files" in lines[1]
+
+
+# -- bounds ------------------------------------------------------------------------------------------
+
+
+class EndlessTrail(WatchedStore):
+    """A store of files that differ in nothing but their events, and that waits until many are asked for."""
+
+    def __init__(self, body_of: Callable[[int], bytes]) -> None:
+        self._body_of = body_of
+        self._lock = threading.Lock()
+        self.gets = Counter()
+        self.faults = {}
+        self.running = self.most_running = 0
+        self.started = self.most_ahead = 0
+        self.taken_from_listing = 0
+        self.stored = 0
+
+    def files(self, number: int, size_bytes: int) -> Iterator[LogFile]:
+        for index in range(number):
+            self.taken_from_listing += 1
+            self.most_ahead = max(self.most_ahead, self.taken_from_listing - self.stored)
+            stamp = f"202602{1 + index // 1440:02}T{index // 60 % 24:02}{index % 60:02}Z"
+            file = listed(bucket="example-trail", size_bytes=size_bytes, etag="e", key=self.key(index, stamp))
+            yield file
+
+    @staticmethod
+    def key(index: int, stamp: str) -> str:
+        from tests.support.log_files import key_of
+
+        return key_of(stamp, unique=f"{index:016}")
+
+    def get(self, key: str) -> StoredObject:
+        index = int(key[-24:-8])
+        with self._lock:
+            self.started += 1
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+        try:
+            return StoredObject(self._body_of(index), "e")
+        finally:
+            with self._lock:
+                self.running -= 1
+
+
+@pytest.mark.parametrize("threads", [1, 3, 8])
+def test_no_more_gets_at_once_than_threads(warehouse: Warehouse, threads: int) -> None:
+    store = EndlessTrail(lambda index: log_bytes(event(str(index))))
+    export(store.files(200, 1000), store, warehouse, limits=Limits(threads=threads, files_asked=50))
+    assert store.started == 200
+    assert 1 <= store.most_running <= threads
+
+
+@pytest.mark.parametrize(
+    ("limits", "size_bytes", "most"),
+    [
+        pytest.param(Limits(threads=2, batch_files=1), 1000, 2 * 2 + 2, id="files"),
+        pytest.param(Limits(threads=8, batch_files=1, bytes_ahead=50_000), 1000, 4 + 2, id="bytes"),
+        pytest.param(Limits(threads=8, batch_files=1, bytes_ahead=1), 1000, 1 + 2, id="a file larger than the bound"),
+    ],
+)
+def test_read_ahead_is_bounded(warehouse: Warehouse, limits: Limits, size_bytes: int, most: int) -> None:
+    store = EndlessTrail(lambda index: log_bytes(event(str(index))))
+    watched = WatchedWarehouse(warehouse)
+    ahead = []
+
+    def written(batch: list[FileRows]) -> None:
+        store.stored += len(batch)
+        ahead.append(store.started - store.stored)
+
+    watched.before_write = written
+    export(store.files(100, size_bytes), store, watched, limits=limits)
+    assert store.stored == 100
+    assert 0 <= max(ahead) <= most
+
+
+def test_listing_is_not_taken_further_than_the_ledger_is_asked(warehouse: Warehouse) -> None:
+    store = EndlessTrail(lambda index: log_bytes(event(str(index))))
+    watched = WatchedWarehouse(warehouse)
+
+    def written(batch: list[FileRows]) -> None:
+        store.stored += len(batch)
+
+    watched.before_write = written
+    export(store.files(300, 1000), store, watched, limits=Limits(threads=2, files_asked=10, batch_files=1))
+    assert store.most_ahead <= 10 + 2 * 2 + 3
+
+
+class NoWarehouse:
+    """A warehouse that takes everything and keeps nothing, so that the memory of the export alone is measured."""
+
+    def __init__(self) -> None:
+        self.loaded = 0
+
+    def known_files(self, uris: list[str]) -> dict[str, KnownFile]:
+        return {}
+
+    def write(self, files: list[FileRows]) -> list[LedgerEntry]:
+        self.loaded += sum(len(file.events) for file in files)
+        return [file.entry._replace(loaded=len(file.events), duplicate=0) for file in files]
+
+
+def test_memory_does_not_grow_with_the_number_of_files() -> None:
+    limits = Limits(threads=2, files_asked=20, batch_files=10)
+    padding = "x" * 2_000
+
+    def peak(files: int) -> int:
+        store = EndlessTrail(lambda index: log_bytes(*[event(f"{index}-{number}", x=padding) for number in range(5)]))
+        warehouse = NoWarehouse()
+        tracemalloc.start()
+        try:
+            export(store.files(files, 1000), store, warehouse, limits=limits)
+            _, highest = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert warehouse.loaded == files * 5
+        return highest
+
+    peak(20)
+    # Ten times the files hold six megabytes of text more; what is allowed is a fraction of that.
+    assert peak(600) < peak(60) + 1_000_000
+
+
+@pytest.mark.parametrize("engine", ONE_OF_EACH)
+def test_tables_do_not_depend_on_the_limits(
+    engine: str, trail: FolderTrail, store: WatchedStore, new_warehouse: NewWarehouse
+) -> None:
+    for minute in range(40):
+        records = [event(f"{(minute * 7 + index) % 60}") for index in range(3)]
+        trail.deliver(f"20260203T10{minute:02}Z", *records, foreign(), *([7] if minute % 9 == 0 else []))
+    results = []
+    for limits in (Limits(), Limits(threads=1, batch_files=1), Limits(threads=5, batch_events=7, files_asked=3)):
+        warehouse = new_warehouse(engine)
+        warehouse.prepare()
+        export(trail.files(), store, warehouse, limits=limits)
+        results.append(read_table(warehouse))
+    assert_balanced(results[0])
+    assert len(results[0].events) == 60
+    assert results[1] == results[0]
+    assert results[2] == results[0]
+
+
+def test_rows_say_what_the_ledger_said_before(warehouse: Warehouse) -> None:
+    warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    (again,) = reread(warehouse, file_rows("20260203T1000Z", event("a")))
+    assert again.previous is not None
+    assert (again.previous.status, again.previous.loaded) == ("loaded", 1)
