@@ -16,12 +16,14 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
     CloudTrailError,
     CloudTrailQuarantineError,
+    CloudTrailTrailNotFoundError,
     CloudTrailWarehouseError,
 )
 from airflow_provider_cloudtrail.export import ExportSummary, export_log_files
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailBucketLink, CloudTrailEventHistoryLink
 from airflow_provider_cloudtrail.task import run_of, warehouse_of
+from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files
 from airflow_provider_cloudtrail.trail.log_file import KeyGrammarError, log_file_of_uri
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.selection import MWAA_EVENT_SOURCES, Selection
@@ -186,6 +188,8 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             raise CloudTrailWarehouseError(str(error)) from None
         except StoreError as error:
             raise CloudTrailBucketError(str(error)) from None
+        except EmptyTrailError as error:
+            raise CloudTrailTrailNotFoundError(str(error)) from None
         except CloudTrailError:
             raise
         except Exception as error:
@@ -236,9 +240,10 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             window.lookback,
             window.settle,
         )
-        self.hook.get_store(location.bucket)
+        store = self.hook.get_store(location.bucket)
         self._persist_links(context, location)
-        return self.hook.list_log_files(location, window, account_ids, regions)
+        # Not through the hook: should the listing break off, the export stores what it gave before.
+        return list_log_files(store, location, window, account_ids, regions)
 
     def _persist_links(self, context: Context, location: TrailLocation) -> None:
         if location.bucket.startswith("file://") or "ti" not in context:

@@ -8,11 +8,13 @@ import pytest
 
 from airflow_provider_cloudtrail._compat import AirflowFailException, AirflowNotFoundException, BaseHook
 from airflow_provider_cloudtrail.exceptions import (
+    CloudTrailBucketError,
     CloudTrailError,
     CloudTrailQuarantineError,
     CloudTrailTrailNotFoundError,
     CloudTrailWarehouseError,
 )
+from airflow_provider_cloudtrail.trail.store import LocalStore, StoreError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from tests.unit.face import ACCOUNT, DAY, FolderTrail, SqliteHook, connection_of, record
 
@@ -167,6 +169,21 @@ def test_unknown_connection(trail, monkeypatch):
 def test_empty_trail_names_what_to_check(trail, warehouse):
     with pytest.raises(CloudTrailTrailNotFoundError, match="check bucket and prefix"):
         operator(trail, prefix="wrong").execute({})
+
+
+def test_what_was_listed_before_the_bucket_fell_silent_is_stored(trail, warehouse, monkeypatch):
+    trail.deliver("20260203T1000Z", record("a"))
+    trail.deliver("20260203T1001Z", record("b"))
+    objects = LocalStore.objects
+
+    def broken(self, *arguments):
+        yield next(objects(self, *arguments))
+        raise StoreError("SlowDown")
+
+    monkeypatch.setattr(LocalStore, "objects", broken)
+    with pytest.raises(CloudTrailBucketError, match="SlowDown"):
+        operator(trail).execute({})
+    assert warehouse.rows("SELECT event_id FROM mwaa_audit_events") == [("a",)]
 
 
 def test_unexpected_error_shows_no_values(trail, warehouse, monkeypatch):
