@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import NO_MATCH, QUARANTINED, FileRows, KnownFile, LedgerEntry
@@ -234,7 +233,7 @@ class _Export:
 
     def _tasks(self, log_files: Iterator[LogFile]) -> Iterator[_Task]:
         """Yield the files that the ledger does not know, or not for this selection."""
-        while portion := {log_file.uri: log_file for log_file in islice(log_files, self._limits.files_asked)}:
+        for portion in self._portions(log_files):
             # Files that are being read are not in the ledger yet: given again, they count once.
             new = {uri: log_file for uri, log_file in portion.items() if uri not in self._unwritten}
             self._summary.files += len(new)
@@ -246,6 +245,20 @@ class _Export:
                 else:
                     self._unwritten.add(uri)
                     yield task
+
+    def _portions(self, log_files: Iterator[LogFile]) -> Iterator[dict[str, LogFile]]:
+        """Yield as many files as the ledger is asked about at once; also those before a listing that breaks off."""
+        portion: dict[str, LogFile] = {}
+        try:
+            for log_file in log_files:
+                portion[log_file.uri] = log_file
+                if len(portion) >= self._limits.files_asked:
+                    yield portion
+                    portion = {}
+        except StoreError:
+            yield portion
+            raise
+        yield portion
 
     def _task(self, log_file: LogFile, known: KnownFile | None) -> _Task | None:
         if known is None:

@@ -8,7 +8,9 @@ transaction and closed behind it, and a task that finds it taken waits.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
@@ -17,6 +19,7 @@ from airflow_provider_cloudtrail.warehouse.base import Dialect, Warehouse, Wareh
 # These say something about files and memory, never about values.
 _SAFE_TO_QUOTE = ("IOException", "OutOfMemoryException", "ConnectionException", "CatalogException", "BinderException")
 _HOLDER = re.compile(r"PID \d+")
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class DuckDBWarehouse(Warehouse):
@@ -46,6 +49,12 @@ class DuckDBWarehouse(Warehouse):
             )
         super().prepare()
 
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        # Threads that open and close one file at the same time get errors of all kinds from DuckDB.
+        with _ONE_AT_A_TIME, super()._transaction() as cursor:
+            yield cursor
+
     def _connect(self) -> Any:
         connection = self.hook.get_conn()
         connection.execute("BEGIN TRANSACTION")
@@ -56,15 +65,12 @@ class DuckDBWarehouse(Warehouse):
         return connection
 
     def _lock(self, cursor: Any) -> None:
-        """Do nothing: other processes are out while the file is open, other threads fail with a conflict."""
+        """Do nothing: other processes are out while the file is open, other threads wait for their turn."""
 
     def _is_conflict(self, error: Exception) -> bool:
         name = type(error).__name__
         if name == "IOException":
             return "lock" in str(error).lower()
-        if "Unique file handle conflict" in str(error):
-            # Another thread of this process is just closing the file; DuckDB 1 and 2 name it differently.
-            return True
         return name in ("TransactionException", "ConstraintException") or super()._is_conflict(error)
 
     def _describe(self, error: Exception) -> str:

@@ -18,10 +18,10 @@ from tests.support.engines import DUCKDB, POSTGRES, REPOSITORY
 from tests.support.log_files import FolderTrail, event, foreign
 from tests.support.tables import Tables, assert_balanced, read_table
 
-FILES = 300
+FILES = 240
 KILLS = 30
 BATCH_FILES = 6
-RUNS = 6
+RUNS = 3
 """Loads that the kills are spread over: each is killed several times in a row before it may end."""
 
 NewWarehouse = Callable[[str], Warehouse]
@@ -109,7 +109,7 @@ def test_killed_and_run_again(engine: str, new_warehouse: NewWarehouse, folder: 
         for _ in range(KILLS // RUNS):
             # Each kill lets the load come a little further: one after the other they hit all of its way.
             load = Load(warehouse, engine, folder)
-            incomplete += load.kill_after(moments.randint(0, 8), moments.uniform(0, 2 * of_a_batch))
+            incomplete += load.kill_after(moments.randint(0, 3), moments.uniform(0, 2 * of_a_batch))
             found = _tables(warehouse)
             if found is not None:
                 assert_balanced(found)
