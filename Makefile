@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-matrix constraints clean
+.PHONY: help demo test check test-matrix test-reference constraints clean
 
 help: ## what can be made
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: $(STAMP) ## lint, format, types
 
 test-matrix: $(STAMP) ## run on the Airflow versions of Amazon MWAA, as its images install them
 	@$(BIN)/python -m tests.mwaa.matrix
+
+test-reference: $(STAMP) ## compare the validation of digests with the AWS CLI's, which is installed for it
+	@$(BIN)/python -m pytest -n logical tests/reference
 
 constraints: | $(STAMP) ## renew the pinned versions
 	@printf '%s\n' apache-airflow==$(AIRFLOW) apache-airflow-providers-amazon==$(AMAZON) hatchling > $(VENV)/pins.in

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from airflow_provider_cloudtrail.trail.digest import DigestKey, ListedFile, digest_key
-from airflow_provider_cloudtrail.trail.listing import _layouts
+from airflow_provider_cloudtrail.trail.listing import layouts
 from airflow_provider_cloudtrail.trail.log_file import (
     Folder,
     LogFile,
@@ -58,7 +58,7 @@ def account_regions(
     :param account_ids: accounts; None: all that have a folder.
     :param regions: Regions; None: all that have a folder of digests or of log files.
     """
-    for layout in _layouts(store, location):
+    for layout in layouts(store, location):
         accounts = account_ids if account_ids is not None else store.folders(layout)
         for account_id in sorted(accounts):
             if account_ids is None and account_id == location.organization_id:

@@ -60,7 +60,7 @@ def region_folders(
     :param account_ids: accounts; None: all that have a folder.
     :param regions: Regions; None: all that have a folder.
     """
-    for layout in _layouts(store, location):
+    for layout in layouts(store, location):
         accounts = account_ids if account_ids is not None else store.folders(layout)
         for account_id in sorted(accounts):
             if account_ids is None and _ORGANIZATION.fullmatch(account_id):
@@ -122,7 +122,7 @@ def new_log_files(listed: Iterable[LogFile], seen: Collection[str], limit: int) 
     return list(islice((file for file in listed if file.uri not in seen), limit))
 
 
-def _layouts(store: Store, location: TrailLocation) -> list[str]:
+def layouts(store: Store, location: TrailLocation) -> list[str]:
     """Return the prefixes under which account folders lie: directly below ``AWSLogs/``, and per organization."""
     if location.organization_id is not None:
         return [f"{location.root}{location.organization_id}/"]

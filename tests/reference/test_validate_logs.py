@@ -1,0 +1,417 @@
+"""
+Agreement with ``aws cloudtrail validate-logs`` on trails that were damaged one by one.
+
+The client is installed into an environment of its own, because it pins its dependencies;
+``AWSCLI_PYTHON`` names the interpreter of one that is there already.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudtrail._compat import BaseHook
+from airflow_provider_cloudtrail.exceptions import CloudTrailIntegrityError
+from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateLogsOperator
+from airflow_provider_cloudtrail.trail.digest import PublicKey
+from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
+from tests.support.aws_stand_in import StandIn, stand_in
+from tests.support.signed_trail import FIRST, HOUR, LAST, REGION, WINDOW, Hour, SignedTrail, signing_key
+from tests.unit.face import SqliteHook, connection_of
+
+OLDEST_CLIENT = "1.45.12"
+MIDDLE = 6
+Damage = Callable[[SignedTrail], Any]
+
+_DRIVER = """
+import contextlib, io, json, os, sys
+from awscli.clidriver import create_clidriver
+for line in sys.stdin:
+    case = json.loads(line)
+    os.environ.update(case["environment"])
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = create_clidriver().main(case["arguments"])
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """
+    A damaged trail.
+
+    :param build: what is done to its hours before they are signed.
+    :param damage: what is done to its objects afterwards.
+    :param stricter: rules of ours that find something in it that the client does not report.
+    """
+
+    damage: Damage = lambda trail: None
+    build: Damage = lambda trail: None
+    keys: Callable[[SignedTrail], list[PublicKey]] = SignedTrail.public_keys
+    stricter: frozenset[str] = frozenset()
+
+
+CASES: dict[str, Case] = {"untouched": Case()}
+
+
+def case(name: str, damage: Damage = lambda trail: None, *stricter: str, **others: Any) -> None:
+    CASES[name] = Case(damage, stricter=frozenset(stricter), **others)
+
+
+SECOND_MEMBER = gzip.compress(b'{"Records":[]}', mtime=0)
+ALTERATIONS: dict[str, Callable[[SignedTrail, str], None]] = {
+    "byte-flipped": SignedTrail.flip,
+    "byte-flipped-in-the-stream": SignedTrail.flip_raw,
+    "second-gzip-member": lambda trail, key: trail.append(key, SECOND_MEMBER),
+    "leftover-bytes": lambda trail, key: trail.append(key, b"\0padding"),
+    "truncated": lambda trail, key: trail.replace(key, trail.objects[key].body[:-20]),
+    "not-gzip": lambda trail, key: trail.replace(key, gzip.decompress(trail.objects[key].body)),
+    "empty": lambda trail, key: trail.replace(key, b""),
+    "another-document": lambda trail, key: trail.replace(key, SECOND_MEMBER),
+    "deleted": lambda trail, key: trail.delete(key),
+}
+for what, alter in ALTERATIONS.items():
+    for place, number in {"first": FIRST, "middle": MIDDLE, "last": LAST}.items():
+        case(f"log-{what}-{place}", lambda trail, alter=alter, number=number: alter(trail, trail.logs(number)[0]))
+for what, alter in ALTERATIONS.items():
+    for place, number in {"first": FIRST, "middle": MIDDLE, "last": LAST}.items():
+        # What only an unreadable digest lists, nobody lists; the files of the first were delivered before the window.
+        stricter = {"unlisted"} if place != "first" else set[str]()
+        if what in ("second-gzip-member", "leftover-bytes"):
+            # The client reads the first member of a digest and ignores what follows.
+            stricter.add("invalid_format")
+        elif what == "deleted":
+            stricter.add("gap")
+            if place == "last":
+                # The client begins with the newest digest that is there, and does not ask for newer ones.
+                stricter.add("missing")
+        case(
+            f"digest-{what}-{place}",
+            lambda trail, alter=alter, number=number: alter(trail, trail.digests[number]),
+            *stricter,
+        )
+for place, number in {"first": FIRST, "middle": MIDDLE, "last": LAST}.items():
+    case(f"wrong-signature-{place}", lambda trail, number=number: trail.sign(trail.digests[number], "5a" * 256))
+case("signature-no-hex", lambda trail: trail.sign(trail.digests[MIDDLE], "signature"))
+case(
+    "signature-of-another",
+    lambda trail: trail.sign(trail.digests[MIDDLE], trail.objects[trail.digests[MIDDLE + 1]].metadata["signature"]),
+)
+case("two-digests-in-a-row-deleted", lambda trail: trail.delete(*trail.digests[MIDDLE : MIDDLE + 2]), "gap", "unlisted")
+case("newest-three-digests-deleted", lambda trail: trail.delete(*trail.digests[LAST - 2 :]), "gap", "unlisted")
+case("all-digests-deleted", lambda trail: trail.delete(*trail.digests), "gap", "unlisted", "no-digest")
+case(
+    "digest-moved-to-another-hour",
+    lambda trail: trail.move(trail.digests[MIDDLE], trail.digest_key(Hour(trail.hours[MIDDLE].start + HOUR / 2))),
+    # The client finds it missing where it was, and does not look at where it is now; half an hour is not covered.
+    "moved",
+    "gap",
+)
+case(
+    "digest-moved-away",
+    lambda trail: trail.move(trail.digests[MIDDLE], f"somewhere/{trail.digests[MIDDLE]}"),
+    "gap",
+    "unlisted",
+)
+case(
+    "digest-in-the-place-of-another",
+    lambda trail: trail.objects.update({trail.digests[MIDDLE]: trail.objects[trail.digests[MIDDLE + 1]]}),
+    "unlisted",
+)
+case(
+    "digests-of-another-bucket",
+    build=lambda trail: [hour.document.update(digestS3Bucket="other") for hour in trail.hours],
+)
+
+
+def change_previous_signature(trail: SignedTrail) -> None:
+    key = trail.digests[MIDDLE]
+    before = trail.objects[trail.digests[MIDDLE - 1]].metadata["signature"].encode()
+    content = gzip.decompress(trail.objects[key].body)
+    trail.replace(key, gzip.compress(content.replace(before, b"5a" * 256)))
+
+
+case("previous-signature-changed", change_previous_signature)
+for name in ("previousDigestSignature", "previousDigestHashValue"):
+    # Signed all the same: the client never compares a digest with what the next one says of it.
+    case(
+        f"{name}-wrong-and-signed",
+        lambda trail: None,
+        "broken_chain",
+        build=lambda trail, name=name: trail.hours[MIDDLE].document.update({name: "5a" * 32}),
+    )
+case(
+    "digest-lists-nothing",
+    lambda trail: None,
+    "unlisted",
+    build=lambda trail: trail.hours[MIDDLE].document.update(logFiles=[]),
+)
+
+
+def sign_with(*numbers: int) -> Damage:
+    def build(trail: SignedTrail) -> None:
+        for number in numbers:
+            trail.hours[number].signed_by = 1
+
+    return build
+
+
+def only_first_key(trail: SignedTrail) -> list[PublicKey]:
+    return [key for key in trail.public_keys() if key.fingerprint == signing_key(0).fingerprint]
+
+
+case("unknown-key-middle", build=sign_with(MIDDLE), keys=only_first_key)
+case("unknown-key-from-there-on", build=sign_with(*range(MIDDLE, 17)), keys=only_first_key)
+case("rotated-key", build=sign_with(*range(MIDDLE, 17)))
+case(
+    "rotated-key-and-altered-log", lambda trail: trail.flip(trail.logs(MIDDLE)[1]), build=sign_with(*range(MIDDLE, 17))
+)
+
+
+def expired(until: timedelta) -> Callable[[SignedTrail], list[PublicKey]]:
+    def keys(trail: SignedTrail) -> list[PublicKey]:
+        first, second = signing_key(0), signing_key(1)
+        return [
+            PublicKey(first.fingerprint, first.public_key, WINDOW[0] + until),
+            PublicKey(second.fingerprint, second.public_key),
+        ]
+
+    return keys
+
+
+case("expired-key-days-ago", keys=expired(timedelta(days=-3)))
+# The client takes any key that the API lists for the window, also for digests after its end.
+case("expired-key-within-the-window", lambda trail: None, "expired_key", keys=expired(2 * HOUR))
+
+
+def starting(number: int, off: int = 0) -> Damage:
+    def build(trail: SignedTrail) -> None:
+        trail.hours[number].starting = True
+        del trail.hours[number - off : number]
+
+    return build
+
+
+case("starting-digest-in-the-middle", build=starting(MIDDLE))
+case("starting-digest-first", build=starting(FIRST))
+case("logging-off-for-an-hour", lambda trail: None, "gap", build=starting(MIDDLE, 1))
+case("logging-off-for-three-hours", lambda trail: None, "gap", build=starting(MIDDLE + 2, 3))
+case("empty-hours", build=lambda trail: [hour.files.clear() for hour in trail.hours[MIDDLE : MIDDLE + 4]])
+# One log file is left: a trail without any is no trail to load from.
+case("all-hours-but-one-empty", build=lambda trail: [hour.files.clear() for hour in trail.hours[1:]])
+
+
+def backfilled(trail: SignedTrail) -> None:
+    for number in (MIDDLE, MIDDLE + 1, MIDDLE + 3):
+        hour = Hour(trail.hours[number].start, backfill=True)
+        trail.add_file(hour, hour.start + timedelta(minutes=25))
+        trail.hours.append(hour)
+
+
+case("backfill", build=backfilled)
+case("backfill-signed-later", build=lambda trail: (backfilled(trail), sign_with(-1, -2, -3)(trail)))
+# What is flipped is the name of the file that it lists.
+case("backfill-digest-flipped", lambda trail: trail.flip(trail.backfills[1]), "unlisted", build=backfilled)
+case("backfill-wrong-signature", lambda trail: trail.sign(trail.backfills[1], "5a" * 256), build=backfilled)
+case("backfill-digest-deleted", lambda trail: trail.delete(trail.backfills[1]), "unlisted", build=backfilled)
+case(
+    "backfill-without-its-time",
+    lambda trail: trail.objects[trail.backfills[1]].metadata.pop("backfill-generation-timestamp"),
+    build=backfilled,
+)
+case("backfill-log-altered", lambda trail: trail.flip(trail.logs(-2)[0]), build=backfilled)
+case("backfill-log-deleted", lambda trail: trail.delete(trail.logs(-1)[0]), build=backfilled)
+
+
+def add_unlisted(trail: SignedTrail) -> None:
+    trail.objects[trail.log_key(trail.hours[MIDDLE].start + HOUR / 3, "A" * 16)] = trail.objects[trail.logs(MIDDLE)[0]]
+
+
+case("unlisted-log", add_unlisted, "unlisted")
+case(
+    "several-at-once",
+    lambda trail: (
+        trail.flip(trail.logs(FIRST + 1)[0]),
+        trail.delete(trail.logs(LAST - 1)[1]),
+        trail.flip(trail.digests[MIDDLE]),
+        trail.delete(trail.digests[MIDDLE + 2]),
+    ),
+    "gap",
+    "unlisted",
+)
+
+
+# -- the client ------------------------------------------------------------------------------------
+
+
+def _client_python(folder: Path) -> str:
+    if given := os.environ.get("AWSCLI_PYTHON"):
+        return given
+    python = folder / "bin" / "python"
+    commands = [
+        [sys.executable, "-m", "venv", str(folder)],
+        [str(python), "-m", "pip", "install", "--quiet", f"awscli>={OLDEST_CLIENT}"],
+    ]
+    for command in commands:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return _skip(str(error))
+        if done.returncode:
+            return _skip((done.stderr or done.stdout).strip().splitlines()[-1])
+    return str(python)
+
+
+def _skip(why: str) -> str:
+    warnings.warn(
+        f"NOT TESTED: agreement with aws cloudtrail validate-logs; awscli is not installable: {why}", stacklevel=2
+    )
+    pytest.skip(f"awscli could not be installed: {why}")
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    python = _client_python(tmp_path_factory.mktemp("awscli") / "venv")
+    process = subprocess.Popen(
+        [python, "-c", _DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PATH": os.defpath}
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    def ask(arguments: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
+        process.stdin.write(json.dumps({"arguments": arguments, "environment": environment}) + "\n")
+        process.stdin.flush()
+        code, out, err = json.loads(process.stdout.readline())
+        return code, out, err
+
+    yield ask
+    process.stdin.close()
+    process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[StandIn]:
+    with stand_in() as served:
+        yield served
+
+
+_INVALID = re.compile(r"^(?:\(backfill\) )?(?:Digest|Log) file\ts3://[^/\s]+/(\S+)\tINVALID", re.MULTILINE)
+
+
+def client_says(client: Callable[..., tuple[int, str, str]], aws: StandIn, trail: SignedTrail) -> set[str]:
+    """Return the keys that the client calls INVALID."""
+    arn = f"arn:aws:cloudtrail:eu-central-1:{trail.account}:trail/{trail.trail_name}"
+    window = [f"--start-time={WINDOW[0]:%Y-%m-%dT%H:%M:%SZ}", f"--end-time={WINDOW[1]:%Y-%m-%dT%H:%M:%SZ}"]
+    arguments = ["cloudtrail", "validate-logs", "--trail-arn", arn, *window, "--region", REGION, "--verbose"]
+    code, out, err = client(arguments, aws.environment(trail.bucket))
+    found = set(_INVALID.findall(err))
+    assert code == (1 if found else 0), (out, err)
+    assert "Results requested for" in out, (out, err)
+    return found
+
+
+# -- the operator ----------------------------------------------------------------------------------
+
+
+class Verdict:
+    """What the operator reported: keys by kind, and the rules that found something."""
+
+    def __init__(self, summary: dict[str, Any], text: str, bucket: str) -> None:
+        start = f"s3://{bucket}/"
+        self.codes = {}
+        for kind in ("invalid", "missing", "altered", "deleted"):
+            for finding in summary["found"].get(kind, ()):
+                uri, _, reason = finding.partition(": ")
+                code = reason.partition(":")[0] if kind == "invalid" else kind
+                self.codes[uri.removeprefix(start)] = code
+        self.others = {
+            kind for kind, count in (("gap", summary["gaps"]), ("unlisted", summary["files_unlisted"])) if count
+        }
+        if "no digest at all:" in text:
+            self.others.add("no-digest")
+
+
+def operator_says(trail: SignedTrail, **arguments: Any) -> Verdict:
+    pushed: dict[str, Any] = {}
+
+    class Instance:
+        dag_id, task_id, run_id = "audit", "validate", "reference"
+
+        def xcom_push(self, key: str, value: Any) -> None:
+            pushed[key] = value
+
+    operator = CloudTrailValidateLogsOperator(
+        task_id="validate",
+        bucket=trail.bucket,
+        delivered_from=WINDOW[0],
+        delivered_to=WINDOW[1],
+        aws_conn_id=None,
+        **arguments,
+    )
+    try:
+        return Verdict(operator.execute({"ti": Instance()}), "", trail.bucket)
+    except CloudTrailIntegrityError as error:
+        return Verdict(pushed["summary"], str(error), trail.bucket)
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteHook:
+    hook = SqliteHook(tmp_path / "audit.sqlite")
+    monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: connection_of(hook)))
+    return hook
+
+
+def test_there_are_enough_cases() -> None:
+    assert len(CASES) >= 60
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_agrees_with_the_reference_client(name, client, aws, warehouse, monkeypatch):
+    damaged = CASES[name]
+    trail = SignedTrail(bucket=name.lower())
+    damaged.build(trail)
+    trail.build()
+    aws.serve(trail, damaged.keys(trail))
+    for variable, value in aws.environment(trail.bucket).items():
+        monkeypatch.setenv(variable, value)
+    window = {"delivered_from": WINDOW[0] - 2 * HOUR, "delivered_to": WINDOW[1] + HOUR}
+    CloudTrailToSqlOperator(task_id="load", bucket=trail.bucket, aws_conn_id=None, **window).execute({})
+    damaged.damage(trail)
+
+    theirs = client_says(client, aws, trail)
+
+    for arguments in ({}, {"table": "never_loaded", "download_missing": True}):
+        ours = operator_says(trail, **arguments)
+        assert theirs <= set(ours.codes), arguments
+        beyond = {code for key, code in ours.codes.items() if key not in theirs} | ours.others
+        assert beyond == damaged.stricter, arguments
+
+
+def test_where_the_contract_is_more_lenient_than_the_client(client, aws, warehouse, monkeypatch):
+    """Metadata that a copy has lost, and keys in another encoding, are no reason to doubt a digest."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+
+    lost = SignedTrail(bucket="lost-metadata").build()
+    lost.lose_metadata(lost.digests[MIDDLE])
+    encoded = SignedTrail(bucket="other-encoding").build()
+    info = load_der_public_key(signing_key(0).public_key).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    aws.serve(lost)
+    aws.serve(encoded, [PublicKey(signing_key(0).fingerprint, info)])
+    for trail, refused in ((lost, {lost.digests[MIDDLE]}), (encoded, set(encoded.digests[FIRST : LAST + 1]))):
+        for variable, value in aws.environment(trail.bucket).items():
+            monkeypatch.setenv(variable, value)
+        assert client_says(client, aws, trail) == refused
+        assert operator_says(trail, download_missing=True).codes == {}
