@@ -18,9 +18,6 @@ from airflow_provider_cloudtrail.warehouse.base import Dialect, Warehouse, Wareh
 
 # These say something about files and memory, never about values.
 _SAFE_TO_QUOTE = ("IOException", "OutOfMemoryException", "ConnectionException", "CatalogException", "BinderException")
-# Another thread of this process is just closing the file, or is just opening it and has not told the new
-# database about Arrow yet.
-_HALF_OPEN = ("Unique file handle conflict", "python_arrow_scan does not exist")
 _HOLDER = re.compile(r"PID \d+")
 _ONE_AT_A_TIME = threading.Lock()
 
