@@ -20,10 +20,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-matrix test-reference constraints clean
+.PHONY: help demo test check test-matrix test-reference distributions constraints clean
 
 help: ## what can be made
-	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## run the main job: a synthetic trail, a local S3 server, Airflow, DuckDB
 	@$(BIN)/python -m airflow_provider_cloudtrail.demo
@@ -41,6 +41,9 @@ test-matrix: $(STAMP) ## run on the Airflow versions of Amazon MWAA, as its imag
 
 test-reference: $(STAMP) ## compare the validation of digests with the AWS CLI's, which is installed for it
 	@$(BIN)/python -m pytest -n logical tests/reference
+
+distributions: $(STAMP) ## build the wheel and the sdist, look what is in them, throw them away
+	@$(BIN)/python .ci/check_distributions.py
 
 constraints: | $(STAMP) ## renew the pinned versions
 	@printf '%s\n' apache-airflow==$(AIRFLOW) apache-airflow-providers-amazon==$(AMAZON) hatchling > $(VENV)/pins.in
