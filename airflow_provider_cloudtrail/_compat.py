@@ -7,34 +7,90 @@ hold a version without it.
 
 from __future__ import annotations
 
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseHook, Context, PokeReturnValue
+    from airflow.sdk import BaseHook, BaseSensorOperator, Context, PokeReturnValue
     from airflow.sdk.configuration import conf
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+    from airflow.sdk.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+    )
+    from airflow.triggers.base import BaseEventTrigger
 else:
     from airflow.exceptions import AirflowException, AirflowNotFoundException
 
     try:
-        from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, Context, PokeReturnValue, conf
+        from airflow.providers.common.compat.sdk import (
+            AirflowFailException,
+            AirflowSensorTimeout,
+            AirflowSkipException,
+            BaseHook,
+            BaseSensorOperator,
+            Context,
+            PokeReturnValue,
+            conf,
+        )
     except ImportError:
         from airflow.configuration import conf
-        from airflow.exceptions import AirflowFailException
+        from airflow.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
         from airflow.hooks.base import BaseHook
 
         try:  # Airflow 3.0
-            from airflow.sdk import Context, PokeReturnValue
+            from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
         except ImportError:  # Airflow 2
-            from airflow.sensors.base import PokeReturnValue
+            from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
             from airflow.utils.context import Context
+    try:
+        from airflow.triggers.base import BaseEventTrigger
+    except ImportError:  # Airflow 2
+        from airflow.triggers.base import BaseTrigger as BaseEventTrigger
 
 __all__ = [
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
+    "BaseEventTrigger",
     "BaseHook",
+    "BaseSensorOperator",
     "Context",
     "PokeReturnValue",
     "conf",
+    "triggerer_imports",
 ]
+
+
+def triggerer_imports(module: str) -> bool:
+    """
+    Tell whether the triggerer can import what a DAG imported from a file.
+
+    Airflow 2 has the DAG folder on the path of every process. Airflow 3 has the folder of a DAG bundle only
+    on the path of DAG processor and workers (Airflow documentation, "Deferrable Operators & Triggers").
+
+    :param module: path of the file.
+    """
+    from airflow import __version__
+
+    if __version__.startswith("2."):
+        return True
+    file = Path(module).resolve()
+    return not any(file.is_relative_to(folder.resolve()) for folder in _bundle_folders())
+
+
+def _bundle_folders() -> Iterator[Path]:
+    yield Path(conf.get("core", "dags_folder"))
+    storage = conf.get("dag_processor", "dag_bundle_storage_path", fallback=None)
+    yield Path(storage) if storage else Path(tempfile.gettempdir(), "airflow", "dag_bundles")
+    for bundle in json.loads(conf.get("dag_processor", "dag_bundle_config_list", fallback=None) or "[]"):
+        path = (bundle.get("kwargs") or {}).get("path")
+        if path:
+            yield Path(path)

@@ -25,6 +25,10 @@ class CloudTrailWarehouseError(CloudTrailError):
     """Raised when the warehouse cannot be reached or refuses; the batches before it are stored."""
 
 
+class CloudTrailTriggerError(CloudTrailError):
+    """Raised when a deferred sensor cannot wait in the triggerer; the message says what the triggerer lacks."""
+
+
 class CloudTrailQuarantineError(CloudTrailError, AirflowFailException):
     """
     Raised after everything good is stored, because something of the window is in quarantine.

@@ -41,6 +41,9 @@ def get_provider_info() -> dict[str, Any]:
                 "python-module": "airflow_provider_cloudtrail.transfers.cloudtrail_to_sql",
             }
         ],
+        "triggers": [
+            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_cloudtrail.triggers.cloudtrail"]}
+        ],
         "extra-links": [
             "airflow_provider_cloudtrail.links.cloudtrail.CloudTrailBucketLink",
             "airflow_provider_cloudtrail.links.cloudtrail.CloudTrailEventHistoryLink",

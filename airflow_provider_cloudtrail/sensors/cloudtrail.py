@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_provider_cloudtrail import parameters
-from airflow_provider_cloudtrail._compat import PokeReturnValue
-from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError, CloudTrailTrailNotFoundError
-from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
-from airflow_provider_cloudtrail.trail.digest import KeyRing
-from airflow_provider_cloudtrail.trail.listing import new_log_files
-from airflow_provider_cloudtrail.trail.proven_delivery import waiting_for
-from airflow_provider_cloudtrail.trail.store import StoreError
+from airflow_provider_cloudtrail.sensors.trail_sensor import TrailSensor
+from airflow_provider_cloudtrail.waiting import Answer, delivery_is_proven, log_files_delivered
 
 if TYPE_CHECKING:
-    from airflow_provider_cloudtrail._compat import Context
-
-# As many accounts and Regions are named in a log line.
-_NAMED = 10
+    from airflow_provider_cloudtrail.triggers.waiting import WaitingTrigger
 
 
-class CloudTrailLogFileSensor(AwsBaseSensor[CloudTrailHook]):
+class CloudTrailLogFileSensor(TrailSensor):
     """
     Wait until log files of a trail have been delivered in a window.
 
@@ -48,6 +39,9 @@ class CloudTrailLogFileSensor(AwsBaseSensor[CloudTrailHook]):
     :param settle: None: a log file in the window is enough. A duration: the window must have ended that
         long ago as well.
     :param max_files: most URIs that are returned; the listing stops there.
+    :param deferrable: wait in the triggerer instead of on a worker; by default ``[operators]
+        default_deferrable`` of Airflow's configuration. Where the triggerer cannot import this package
+        (Airflow 3 with the package only in the DAG folder) the sensor reschedules instead, with a warning.
     :param aws_conn_id: AWS connection that lists the bucket. (templated)
     :param region_name: Region of the CloudTrail API; the bucket's own is found out. (templated)
     :param verify: whether to verify TLS certificates, or the path of a CA bundle. (templated)
@@ -56,7 +50,6 @@ class CloudTrailLogFileSensor(AwsBaseSensor[CloudTrailHook]):
     :raises ValueError: for wrong parameters.
     """
 
-    aws_hook_class = CloudTrailHook
     template_fields: Sequence[str] = aws_template_fields(
         "bucket",
         "prefix",
@@ -67,17 +60,10 @@ class CloudTrailLogFileSensor(AwsBaseSensor[CloudTrailHook]):
         "delivered_from",
         "delivered_to",
     )
-    ui_color = "#f9c5dc"
 
     def __init__(
         self,
         *,
-        bucket: str | None = None,
-        prefix: str = "",
-        organization_id: str | None = None,
-        trail_name: str | None = None,
-        account_ids: Sequence[str] | str | None = None,
-        regions: Sequence[str] | str | None = None,
         delivered_from: Any = "{{ data_interval_start }}",
         delivered_to: Any = "{{ data_interval_end }}",
         settle: timedelta | None = None,
@@ -85,45 +71,36 @@ class CloudTrailLogFileSensor(AwsBaseSensor[CloudTrailHook]):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.bucket = bucket
-        self.prefix = prefix
-        self.organization_id = organization_id
-        self.trail_name = trail_name
-        self.account_ids = account_ids
-        self.regions = regions
         self.delivered_from = delivered_from
         self.delivered_to = delivered_to
         self.settle = settle
         self.max_files = max_files
 
-    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
+    def look(self) -> Answer:
         """Look once."""
-        window = parameters.window(self.delivered_from, self.delivered_to, timedelta(0), timedelta(0))
-        location, account_ids = self.hook.locate(
-            self.bucket, self.prefix, self.organization_id, self.trail_name, self.account_ids
+        return log_files_delivered(
+            self.hook,
+            self.trail,
+            delivered_from=self.delivered_from,
+            delivered_to=self.delivered_to,
+            settle=self.settle,
+            max_files=self.max_files,
         )
-        regions = parameters.names("regions", self.regions)
-        if self.settle is not None and datetime.now(timezone.utc) < window.end + self.settle:
-            self.log.info("Not before %s", (window.end + self.settle).isoformat())
-            return PokeReturnValue(is_done=False)
-        listed = self.hook.list_log_files(location, window, account_ids, regions)
-        try:
-            found = new_log_files(listed, (), self.max_files)
-        except CloudTrailTrailNotFoundError as error:
-            # A new trail has no folder before its first delivery.
-            self.log.info("Nothing yet: %s", error)
-            found = []
-        self.log.info(
-            "%s log files delivered from %s to %s%s",
-            len(found),
-            window.start.isoformat(),
-            window.end.isoformat(),
-            " at least" if len(found) == self.max_files else "",
+
+    def trigger(self, deadline: datetime) -> WaitingTrigger:
+        """Return what looks in the triggerer until a moment."""
+        from airflow_provider_cloudtrail.triggers.waiting import CloudTrailLogFilesDeliveredTrigger
+
+        return CloudTrailLogFilesDeliveredTrigger(
+            **self.trigger_arguments(deadline),
+            delivered_from=parameters.moment("delivered_from", self.delivered_from).isoformat(),
+            delivered_to=parameters.moment("delivered_to", self.delivered_to).isoformat(),
+            settle=None if self.settle is None else self.settle.total_seconds(),
+            max_files=self.max_files,
         )
-        return PokeReturnValue(is_done=bool(found), xcom_value=[file.uri for file in found])
 
 
-class CloudTrailDigestSensor(AwsBaseSensor[CloudTrailHook]):
+class CloudTrailDigestSensor(TrailSensor):
     """
     Wait until signed digests prove that delivery is complete up to a moment.
 
@@ -140,6 +117,9 @@ class CloudTrailDigestSensor(AwsBaseSensor[CloudTrailHook]):
     :param regions: Regions to wait for. None: those seen. (templated)
     :param until: the moment, as a ``datetime`` or in ISO 8601, UTC. (templated)
     :param seen_within: an account and Region that had a digest so long before ``until`` is waited for.
+    :param deferrable: wait in the triggerer instead of on a worker; by default ``[operators]
+        default_deferrable`` of Airflow's configuration. Where the triggerer cannot import this package
+        (Airflow 3 with the package only in the DAG folder) the sensor reschedules instead, with a warning.
     :param aws_conn_id: AWS connection that reads the bucket and asks for the public keys. (templated)
     :param region_name: Region of the CloudTrail API for ``trail_name``. (templated)
     :param verify: whether to verify TLS certificates, or the path of a CA bundle. (templated)
@@ -148,7 +128,6 @@ class CloudTrailDigestSensor(AwsBaseSensor[CloudTrailHook]):
     :raises CloudTrailError: if bucket or API refuse.
     """
 
-    aws_hook_class = CloudTrailHook
     template_fields: Sequence[str] = aws_template_fields(
         "bucket",
         "prefix",
@@ -158,57 +137,31 @@ class CloudTrailDigestSensor(AwsBaseSensor[CloudTrailHook]):
         "regions",
         "until",
     )
-    ui_color = "#f9c5dc"
 
     def __init__(
         self,
         *,
-        bucket: str | None = None,
-        prefix: str = "",
-        organization_id: str | None = None,
-        trail_name: str | None = None,
-        account_ids: Sequence[str] | str | None = None,
-        regions: Sequence[str] | str | None = None,
         until: Any = "{{ data_interval_end }}",
         seen_within: timedelta = timedelta(days=1),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.bucket = bucket
-        self.prefix = prefix
-        self.organization_id = organization_id
-        self.trail_name = trail_name
-        self.account_ids = account_ids
-        self.regions = regions
         self.until = until
         self.seen_within = seen_within
 
-    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
+    def look(self) -> Answer:
         """Look once."""
-        until = parameters.moment("until", self.until)
-        regions = parameters.names("regions", self.regions)
-        location, account_ids = self.hook.locate(
-            self.bucket, self.prefix, self.organization_id, self.trail_name, self.account_ids
+        return delivery_is_proven(self.hook, self.trail, until=self.until, seen_within=self.seen_within)
+
+    def trigger(self, deadline: datetime) -> WaitingTrigger:
+        """Return what looks in the triggerer until a moment."""
+        from airflow_provider_cloudtrail.triggers.waiting import CloudTrailDeliveryProvenTrigger
+
+        return CloudTrailDeliveryProvenTrigger(
+            **self.trigger_arguments(deadline),
+            until=parameters.moment("until", self.until).isoformat(),
+            seen_within=self.seen_within.total_seconds(),
         )
-        if datetime.now(timezone.utc) < until:
-            self.log.info("Not before %s", until.isoformat())
-            return PokeReturnValue(is_done=False)
-        try:
-            waiting = waiting_for(
-                self.hook.get_store(location.bucket),
-                location,
-                until,
-                KeyRing(self.hook.list_public_keys, until, until),
-                seen_within=self.seen_within,
-                account_ids=account_ids,
-                regions=regions,
-            )
-        except StoreError as error:
-            raise CloudTrailBucketError(str(error)) from None
-        if waiting:
-            named = "; ".join(waiting[:_NAMED])
-            more = f"; and {len(waiting) - _NAMED} more" if len(waiting) > _NAMED else ""
-            self.log.info("Waiting for %s of them: %s%s", len(waiting), named, more)
-        else:
-            self.log.info("Delivery is proven complete up to %s", until.isoformat())
-        return PokeReturnValue(is_done=not waiting)
+
+    def result(self, files: list[str]) -> None:
+        """Return nothing: the sensor finds no files."""

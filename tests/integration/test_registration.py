@@ -53,7 +53,7 @@ def test_list(providers: Any) -> None:
 
 def test_get(providers: Any) -> None:
     (shown,) = providers("get", NAME, "--full")
-    assert set(shown) >= {"integrations", "hooks", "sensors", "transfers", "extra-links", "config"}
+    assert set(shown) >= {"integrations", "hooks", "sensors", "transfers", "triggers", "extra-links", "config"}
     assert shown["package-name"] == NAME
 
 
@@ -62,6 +62,11 @@ def test_hooks(providers: Any) -> None:
     hooks = {row["connection_type"]: row for row in providers("hooks")}
     assert hooks["aws"]["class"].endswith("AwsGenericHook")
     assert [kind for kind, row in hooks.items() if "error" in str(row["class"]).lower()] == []
+
+
+def test_triggers(providers: Any) -> None:
+    shown = {row["class"] for row in providers("triggers")}
+    assert shown >= {name for entry in get_provider_info()["triggers"] for name in entry["python-modules"]}
 
 
 def test_links(providers: Any) -> None:

@@ -1,0 +1,69 @@
+"""How triggers look into a bucket without holding up the event loop that they share with all others."""
+
+from __future__ import annotations
+
+import json
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
+
+from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+
+T = TypeVar("T")
+
+# A look is a handful of requests of some tenths of a second, so that a thousand sensors share these threads.
+_THREADS = ThreadPoolExecutor(16, thread_name_prefix="cloudtrail-trigger")
+_hooks: weakref.WeakValueDictionary[str, CloudTrailHook] = weakref.WeakValueDictionary()
+_hooks_lock = threading.Lock()
+
+
+class AwsParameters(NamedTuple):
+    """The AWS settings of a task or watcher, as its hook takes them."""
+
+    aws_conn_id: str | None
+    region_name: str | None
+    verify: bool | str | None
+    botocore_config: dict[str, Any] | None
+
+    @property
+    def key(self) -> str:
+        """What tells one set of settings from another."""
+        return json.dumps(self, sort_keys=True, default=str)
+
+    def hook(self) -> CloudTrailHook:
+        """
+        Return a hook for these settings, the same one for every trigger of this process that has them.
+
+        A client of botocore takes megabytes, and an assumed role is assumed once for each.
+        """
+        with _hooks_lock:
+            hook = _hooks.get(self.key)
+            if hook is None:
+                hook = CloudTrailHook(
+                    aws_conn_id=self.aws_conn_id,
+                    region_name=self.region_name,
+                    verify=self.verify,
+                    config=self.botocore_config,
+                )
+                _hooks[self.key] = hook
+            return hook
+
+    def forget(self, hook: CloudTrailHook) -> None:
+        """Give the next trigger a new hook: the connection may have been corrected since this one was made."""
+        with _hooks_lock:
+            if _hooks.get(self.key) is hook:
+                del _hooks[self.key]
+
+
+async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """
+    Call a function that blocks, in a thread.
+
+    Goes through asgiref, which Airflow depends on: the connection that the function asks for comes over the
+    event loop of the triggerer, and Airflow 3.0 finds the way back there only from a thread of asgiref.
+    """
+    from asgiref.sync import sync_to_async
+
+    return await sync_to_async(function, thread_sensitive=False, executor=_THREADS)(*arguments)

@@ -1,0 +1,127 @@
+"""
+What is waited for: one function for each question, which sensors and triggers of every mode ask.
+
+Nothing of Airflow is needed: a hook reads the bucket, and the answer says what a log line shall say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError, CloudTrailTrailNotFoundError
+from airflow_provider_cloudtrail.trail.digest import KeyRing
+from airflow_provider_cloudtrail.trail.listing import new_log_files
+from airflow_provider_cloudtrail.trail.proven_delivery import waiting_for
+from airflow_provider_cloudtrail.trail.store import StoreError
+
+if TYPE_CHECKING:
+    from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+
+# As many accounts and Regions are named in a log line.
+_NAMED = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrailParameters:
+    """What sensors and triggers are told about where a trail lies; the meaning is that of the sensors' parameters."""
+
+    bucket: Any = None
+    prefix: Any = ""
+    organization_id: Any = None
+    trail_name: Any = None
+    account_ids: Any = None
+    regions: Any = None
+
+
+class Answer(NamedTuple):
+    """
+    What one look has found.
+
+    :param done: whether what is waited for is there.
+    :param files: URIs of the log files that were found; empty for questions that are not about files.
+    :param said: the answer as a log line.
+    :param not_before: no look before this moment can find it, UTC; None: the next one may.
+    """
+
+    done: bool
+    files: list[str]
+    said: str
+    not_before: datetime | None = None
+
+
+def log_files_delivered(
+    hook: CloudTrailHook,
+    trail: TrailParameters,
+    *,
+    delivered_from: Any,
+    delivered_to: Any,
+    settle: timedelta | None,
+    max_files: int,
+) -> Answer:
+    """
+    Tell whether log files were delivered in a window.
+
+    Costs no request before the window has settled, then one listing for each account and Region.
+
+    :param settle: None: one file is enough. A duration: the window must have ended that long ago as well.
+    :param max_files: most URIs to return; the listing stops there.
+    :raises ValueError: for wrong parameters.
+    :raises CloudTrailBucketError: if the bucket cannot be listed.
+    """
+    window = parameters.window(delivered_from, delivered_to, timedelta(0), timedelta(0))
+    regions = parameters.names("regions", trail.regions)
+    location, account_ids = hook.locate(
+        trail.bucket, trail.prefix, trail.organization_id, trail.trail_name, trail.account_ids
+    )
+    if settle is not None and datetime.now(timezone.utc) < window.end + settle:
+        return _not_before(window.end + settle)
+    try:
+        found = new_log_files(hook.list_log_files(location, window, account_ids, regions), (), max_files)
+    except CloudTrailTrailNotFoundError as error:
+        # A new trail has no folder before its first delivery.
+        return Answer(False, [], f"Nothing yet: {error}")
+    more = " at least" if len(found) == max_files else ""
+    said = f"{len(found)} log files delivered from {window.start.isoformat()} to {window.end.isoformat()}{more}"
+    return Answer(bool(found), [file.uri for file in found], said)
+
+
+def delivery_is_proven(hook: CloudTrailHook, trail: TrailParameters, *, until: Any, seen_within: timedelta) -> Answer:
+    """
+    Tell whether signed digests prove that delivery is complete up to a moment.
+
+    :param until: the moment; no request is made before it.
+    :param seen_within: an account and Region that had a digest so long before it is waited for.
+    :raises ValueError: for wrong parameters.
+    :raises CloudTrailError: if bucket or API refuse.
+    """
+    moment = parameters.moment("until", until)
+    regions = parameters.names("regions", trail.regions)
+    location, account_ids = hook.locate(
+        trail.bucket, trail.prefix, trail.organization_id, trail.trail_name, trail.account_ids
+    )
+    if datetime.now(timezone.utc) < moment:
+        return _not_before(moment)
+    try:
+        waiting = waiting_for(
+            hook.get_store(location.bucket),
+            location,
+            moment,
+            KeyRing(hook.list_public_keys, moment, moment),
+            seen_within=seen_within,
+            account_ids=account_ids,
+            regions=regions,
+        )
+    except StoreError as error:
+        raise CloudTrailBucketError(str(error)) from None
+    if not waiting:
+        return Answer(True, [], f"Delivery is proven complete up to {moment.isoformat()}")
+    named = "; ".join(waiting[:_NAMED])
+    more = f"; and {len(waiting) - _NAMED} more" if len(waiting) > _NAMED else ""
+    return Answer(False, [], f"Waiting for {len(waiting)} of them: {named}{more}")
+
+
+def _not_before(moment: datetime) -> Answer:
+    return Answer(False, [], f"Not before {moment.isoformat()}", moment)

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import json
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from airflow.triggers.base import BaseTrigger
+
+from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailDigestSensor, CloudTrailLogFileSensor
+from airflow_provider_cloudtrail.triggers import cloudtrail, waiting
+from airflow_provider_cloudtrail.triggers.looking import AwsParameters
+from tests.unit.face import DAY, FolderTrail, record
+
+AWS = {
+    "aws_conn_id": "audit_role",
+    "region_name": "eu-central-1",
+    "verify": "/etc/ssl/company.pem",
+    "botocore_config": {"read_timeout": 7, "retries": {"max_attempts": 2}},
+}
+
+
+@pytest.fixture
+def trail(tmp_path):
+    return FolderTrail(tmp_path / "bucket")
+
+
+def soon(**duration):
+    return datetime.now(timezone.utc) + timedelta(**(duration or {"minutes": 1}))
+
+
+def events(trigger):
+    async def collect():
+        return [event.payload async for event in trigger.run()]
+
+    return asyncio.run(collect())
+
+
+def delivered(trail, **arguments):
+    given = {"bucket": trail.bucket, **DAY, "deadline": soon().isoformat(), "poke_interval": 0.01, **arguments}
+    return cloudtrail.CloudTrailLogFilesDeliveredTrigger(**given)
+
+
+SENSORS = [
+    pytest.param(lambda **given: CloudTrailLogFileSensor(task_id="wait", **DAY, **given), id="log-files"),
+    pytest.param(
+        lambda **given: CloudTrailDigestSensor(task_id="wait", until="2026-02-04T00:00:00Z", **given), id="digests"
+    ),
+]
+
+
+@pytest.mark.parametrize("sensor", SENSORS)
+def test_every_aws_setting_of_a_task_reaches_the_trigger(sensor, monkeypatch):
+    trigger = sensor(bucket="trail", **AWS).trigger(soon())
+    _, arguments = trigger.serialize()
+    assert {name: arguments[name] for name in AWS} == AWS
+
+    path, arguments = trigger.serialize()
+    module, _, name = path.rpartition(".")
+    again = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(arguments)))
+    hook = again.aws.hook()
+    assert (hook.aws_conn_id, hook._region_name, hook._verify) == tuple(AWS.values())[:3]
+    assert hook._config.read_timeout == 7
+
+
+@pytest.mark.parametrize("sensor", SENSORS)
+def test_every_parameter_of_a_trigger_survives_its_storage(sensor):
+    given = {
+        "bucket": "trail",
+        "prefix": "audit/trail",
+        "organization_id": "o-exampleorgid",
+        "account_ids": "111122223333,444455556666",
+        "regions": ("eu-west-1",),
+        "poke_interval": 77,
+        "exponential_backoff": True,
+    }
+    trigger = sensor(**given, **AWS).trigger(soon())
+    path, arguments = trigger.serialize()
+    again = type(trigger)(**json.loads(json.dumps(arguments)))
+    assert again.serialize() == (path, arguments)
+    assert (arguments["account_ids"], arguments["regions"]) == (["111122223333", "444455556666"], ["eu-west-1"])
+    taken = {
+        name
+        for klass in type(trigger).__mro__
+        if issubclass(klass, BaseTrigger) and klass is not BaseTrigger
+        for name, parameter in inspect.signature(klass.__init__).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    assert set(arguments) == taken
+
+
+def test_every_public_trigger_is_stored_under_a_name_that_leads_to_it():
+    assert cloudtrail.__all__
+    for name in cloudtrail.__all__:
+        assert issubclass(getattr(cloudtrail, name), BaseTrigger)
+
+
+def test_fires_when_a_file_arrives(trail, monkeypatch):
+    looks = []
+    ask = waiting.log_files_delivered
+
+    def look(*arguments, **more):
+        looks.append(1)
+        if len(looks) == 3:
+            trail.deliver("20260203T1200Z", record("c"))
+        return ask(*arguments, **more)
+
+    monkeypatch.setattr(waiting, "log_files_delivered", look)
+    (event,) = events(delivered(trail))
+    assert event["status"] == "done"
+    assert len(event["files"]) == 1
+    assert len(looks) == 3
+
+
+def test_ends_at_the_deadline(trail):
+    (event,) = events(delivered(trail, deadline=soon(seconds=0.05).isoformat()))
+    assert event["status"] == "late"
+    assert event["files"] == []
+
+
+def test_does_not_look_before_the_window_has_settled(trail, monkeypatch):
+    looks = []
+    ask = waiting.log_files_delivered
+    monkeypatch.setattr(waiting, "log_files_delivered", lambda *a, **k: looks.append(1) or ask(*a, **k))
+    window = {"delivered_from": soon(hours=-1).isoformat(), "delivered_to": soon(hours=1).isoformat()}
+    (event,) = events(delivered(trail, **window, settle=60.0, deadline=soon(seconds=0.2).isoformat()))
+    assert event["status"] == "late"
+    assert len(looks) == 1
+
+
+def test_what_it_cannot_find_out_it_leaves_to_the_worker(trail):
+    (event,) = events(delivered(trail, bucket="file:///there/is/none", regions=[]))
+    assert event["status"] == "failed"
+    assert event["said"].startswith("ValueError: regions is empty")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pauses"),
+    [
+        pytest.param({}, [60, 60, 60], id="even"),
+        pytest.param({"exponential_backoff": True}, [60, 120, 240], id="doubled"),
+        pytest.param({"exponential_backoff": True, "max_wait": 100.0}, [60, 100, 100], id="up-to"),
+    ],
+)
+def test_pauses(trail, arguments, pauses, monkeypatch):
+    monkeypatch.setattr(waiting.random, "uniform", lambda low, high: (low + high) / 2)
+    trigger = delivered(trail, poke_interval=60.0, **arguments)
+    assert [round(trigger._pause(looks)) for looks in range(3)] == pauses
+
+
+def test_triggers_with_the_same_settings_share_a_hook():
+    one, same, other = (AwsParameters(conn, None, None, None) for conn in ("a", "a", "b"))
+    hook = one.hook()
+    assert same.hook() is hook
+    assert other.hook() is not hook
+    one.forget(hook)
+    assert same.hook() is not hook
+    assert isinstance(hook, CloudTrailHook)
