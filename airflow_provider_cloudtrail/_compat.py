@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseHook, BaseSensorOperator, Context, PokeReturnValue
+    from airflow.sdk import Asset, BaseHook, BaseSensorOperator, Context, PokeReturnValue
     from airflow.sdk.configuration import conf
     from airflow.sdk.exceptions import (
         AirflowException,
@@ -32,6 +32,7 @@ else:
             AirflowFailException,
             AirflowSensorTimeout,
             AirflowSkipException,
+            Asset,
             BaseHook,
             BaseSensorOperator,
             Context,
@@ -44,8 +45,9 @@ else:
         from airflow.hooks.base import BaseHook
 
         try:  # Airflow 3.0
-            from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
+            from airflow.sdk import Asset, BaseSensorOperator, Context, PokeReturnValue
         except ImportError:  # Airflow 2
+            from airflow.datasets import Dataset as Asset
             from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
             from airflow.utils.context import Context
     try:
@@ -59,6 +61,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "Asset",
     "BaseEventTrigger",
     "BaseHook",
     "BaseSensorOperator",

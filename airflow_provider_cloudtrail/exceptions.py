@@ -25,6 +25,10 @@ class CloudTrailWarehouseError(CloudTrailError):
     """Raised when the warehouse cannot be reached or refuses; the batches before it are stored."""
 
 
+class CloudTrailQueueError(CloudTrailError):
+    """Raised when a queue refuses, or cannot be read from here because of what is installed."""
+
+
 class CloudTrailTriggerError(CloudTrailError):
     """Raised when a deferred sensor cannot wait in the triggerer; the message says what the triggerer lacks."""
 

@@ -36,6 +36,12 @@ OPTIONS: dict[str, Option] = {
     ),
     "account_ids": Option(None, "string", "111122223333,444455556666", "Accounts to read. Unset: all in the bucket."),
     "regions": Option(None, "string", "eu-west-1,us-east-1", "Regions to read. Unset: all in the bucket."),
+    "queue_url": Option(
+        None,
+        "string",
+        "https://sqs.eu-west-1.amazonaws.com/111122223333/cloudtrail-log-files",
+        "SQS queue that is told of new log files, for the DAG that exports on delivery. Unset: it polls the bucket.",
+    ),
     "aws_conn_id": Option("aws_default", "string", None, "AWS connection that reads the trail."),
     "conn_id": Option("cloudtrail_warehouse", "string", None, "Connection of the warehouse."),
     "table": Option("mwaa_audit_events", "string", None, "Audit table; its ledger is <table>_files."),

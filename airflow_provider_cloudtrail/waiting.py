@@ -14,6 +14,7 @@ from airflow_provider_cloudtrail import parameters
 from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError, CloudTrailTrailNotFoundError
 from airflow_provider_cloudtrail.trail.digest import KeyRing
 from airflow_provider_cloudtrail.trail.listing import new_log_files
+from airflow_provider_cloudtrail.trail.notification import read_notification
 from airflow_provider_cloudtrail.trail.proven_delivery import waiting_for
 from airflow_provider_cloudtrail.trail.store import StoreError
 
@@ -44,12 +45,14 @@ class Answer(NamedTuple):
     :param files: URIs of the log files that were found; empty for questions that are not about files.
     :param said: the answer as a log line.
     :param not_before: no look before this moment can find it, UTC; None: the next one may.
+    :param receipts: of the queue's messages that told of the files; to be deleted when the files are noted down.
     """
 
     done: bool
     files: list[str]
     said: str
     not_before: datetime | None = None
+    receipts: tuple[str, ...] = ()
 
 
 def log_files_delivered(
@@ -121,6 +124,45 @@ def delivery_is_proven(hook: CloudTrailHook, trail: TrailParameters, *, until: A
     named = "; ".join(waiting[:_NAMED])
     more = f"; and {len(waiting) - _NAMED} more" if len(waiting) > _NAMED else ""
     return Answer(False, [], f"Waiting for {len(waiting)} of them: {named}{more}")
+
+
+def queue_told(hook: CloudTrailHook, trail: TrailParameters, *, queue_url: str, max_files: int) -> Answer:
+    """
+    Tell whether an SQS queue has been told of new log files.
+
+    Messages that tell of no wanted log file are deleted; those that nobody can read are left for the queue's
+    dead-letter queue. The others stay until the caller deletes them by their ``receipts``.
+
+    :param trail: its accounts and Regions are those that are wanted.
+    :param queue_url: URL of the queue.
+    :param max_files: no further messages are received once so many files are known; a message is never divided.
+    :raises ValueError: for wrong parameters.
+    :raises CloudTrailError: if the queue refuses.
+    """
+    account_ids = parameters.names("account_ids", trail.account_ids)
+    regions = parameters.names("regions", trail.regions)
+    files: dict[str, None] = {}
+    receipts: list[str] = []
+    useless: list[str] = []
+    said: list[str] = []
+    while len(files) < max_files and (messages := hook.receive_messages(queue_url)):
+        for message in messages:
+            notification = read_notification(message.body)
+            if notification.poison is not None:
+                said.append(f"message {message.id} is left for the dead-letter queue: {notification.poison}")
+                continue
+            said += [f"message {message.id}: {reason}" for reason in notification.dropped]
+            wanted = [
+                file.uri
+                for file in notification.files
+                if (account_ids is None or file.account_id in account_ids)
+                and (regions is None or file.region in regions)
+            ]
+            files.update(dict.fromkeys(wanted))
+            (receipts if wanted else useless).append(message.receipt)
+    hook.delete_messages(queue_url, useless)
+    notes = f" ({'; '.join(said[:_NAMED])})" if said else ""
+    return Answer(bool(files), list(files), f"The queue told of {len(files)} log files{notes}", None, tuple(receipts))
 
 
 def _not_before(moment: datetime) -> Answer:

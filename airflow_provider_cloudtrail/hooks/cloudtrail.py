@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +16,7 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
     CloudTrailError,
     CloudTrailLogFileError,
+    CloudTrailQueueError,
     CloudTrailTrailNotFoundError,
 )
 from airflow_provider_cloudtrail.trail.codec import MalformedError
@@ -45,6 +46,20 @@ class ResolvedTrail(NamedTuple):
     account_ids: tuple[str, ...] | None
 
 
+class QueueMessage(NamedTuple):
+    """
+    A message of an SQS queue.
+
+    :param id: SQS's id of it.
+    :param receipt: what deletes it.
+    :param body: its text.
+    """
+
+    id: str
+    receipt: str
+    body: str
+
+
 class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
     """
     Interact with AWS CloudTrail, and read the log files that it delivers to S3.
@@ -66,6 +81,7 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         self._stores: dict[str, Store] = {}
         self._stores_lock = threading.Lock()
         self._regions: dict[str, tuple[str, str]] = {}
+        self._queue_clients: dict[str | None, Any] = {}
 
     @cached_property
     def conn_config(self) -> AwsConnectionWrapper:
@@ -226,6 +242,59 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
                 f"cloudtrail:ListPublicKeys in {region} failed, so no digest of this Region can be verified: {error}"
             ) from None
 
+    # -- the queue ---------------------------------------------------------------------------------
+
+    def receive_messages(self, queue_url: str) -> list[QueueMessage]:
+        """
+        Return up to ten messages of an SQS queue that is told of new log files; waits a second for the first.
+
+        :param queue_url: URL of the queue.
+        :raises CloudTrailQueueError: if the queue refuses.
+        """
+        answer = self._ask_queue(
+            queue_url, "receive_message", QueueUrl=queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=1
+        )
+        return [
+            QueueMessage(message["MessageId"], message["ReceiptHandle"], message["Body"])
+            for message in answer.get("Messages", ())
+        ]
+
+    def delete_messages(self, queue_url: str, receipts: Sequence[str]) -> None:
+        """
+        Delete messages; one that SQS does not delete comes again, which is said in the log and harms nothing.
+
+        :param receipts: what they were received with.
+        :raises CloudTrailQueueError: if the queue refuses.
+        """
+        for start in range(0, len(receipts), 10):
+            entries = [
+                {"Id": str(number), "ReceiptHandle": receipt}
+                for number, receipt in enumerate(receipts[start : start + 10])
+            ]
+            answer = self._ask_queue(queue_url, "delete_message_batch", QueueUrl=queue_url, Entries=entries)
+            for failure in answer.get("Failed", ()):
+                self.log.warning("A message was not deleted and comes again: %s", failure.get("Message", failure))
+
+    def _ask_queue(self, queue_url: str, action: str, **arguments: Any) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return getattr(self._queue_client(queue_url), action)(**arguments)
+        except (BotoCoreError, ClientError) as error:
+            raise CloudTrailQueueError(f"queue {queue_url}: {error}") from None
+
+    def _queue_client(self, queue_url: str) -> Any:
+        from airflow.providers.amazon.aws.hooks.sqs import SqsHook
+
+        self._require_connection()
+        region = queue_region(queue_url) or self._region_name
+        with self._stores_lock:
+            if region not in self._queue_clients:
+                self._queue_clients[region] = SqsHook(
+                    aws_conn_id=self.aws_conn_id, region_name=region, verify=self._verify, config=self._config
+                ).conn
+            return self._queue_clients[region]
+
     # -- the bucket --------------------------------------------------------------------------------
 
     def get_store(self, bucket: str) -> Store:
@@ -285,3 +354,9 @@ def _region_of(client: Any, bucket: str) -> str | None:
             raise CloudTrailBucketError(f"there is no bucket {bucket}") from None
     region: str | None = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
     return region
+
+
+def queue_region(queue_url: str) -> str | None:
+    """Return the Region in ``https://sqs.REGION.amazonaws.com/...``, or None for another endpoint."""
+    host = queue_url.partition("://")[2].partition("/")[0].split(".")
+    return host[1] if len(host) > 2 and host[0] == "sqs" else None

@@ -10,9 +10,10 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_provider_cloudtrail import parameters
 from airflow_provider_cloudtrail.sensors.trail_sensor import TrailSensor
-from airflow_provider_cloudtrail.waiting import Answer, delivery_is_proven, log_files_delivered
+from airflow_provider_cloudtrail.waiting import Answer, delivery_is_proven, log_files_delivered, queue_told
 
 if TYPE_CHECKING:
+    from airflow_provider_cloudtrail._compat import Context
     from airflow_provider_cloudtrail.triggers.waiting import WaitingTrigger
 
 
@@ -38,7 +39,11 @@ class CloudTrailLogFileSensor(TrailSensor):
     :param delivered_to: its end, not included. (templated)
     :param settle: None: a log file in the window is enough. A duration: the window must have ended that
         long ago as well.
-    :param max_files: most URIs that are returned; the listing stops there.
+    :param max_files: most URIs that are returned; the listing stops there. A queue's message may tell of more.
+    :param queue_url: SQS queue that is told of new log files: by the trail's SNS topic, S3 event notifications
+        or EventBridge. It is asked instead of the bucket, and bucket, trail, window and settle are ignored;
+        ``account_ids`` and ``regions`` say what is wanted. A message is deleted when the URIs are stored as
+        XCom, so that it may tell of files twice, but not never. (templated)
     :param deferrable: wait in the triggerer instead of on a worker; by default ``[operators]
         default_deferrable`` of Airflow's configuration. Where the triggerer cannot import this package
         (Airflow 3 with the package only in the DAG folder) the sensor reschedules instead, with a warning.
@@ -59,6 +64,7 @@ class CloudTrailLogFileSensor(TrailSensor):
         "regions",
         "delivered_from",
         "delivered_to",
+        "queue_url",
     )
 
     def __init__(
@@ -68,6 +74,7 @@ class CloudTrailLogFileSensor(TrailSensor):
         delivered_to: Any = "{{ data_interval_end }}",
         settle: timedelta | None = None,
         max_files: int = 100,
+        queue_url: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -75,9 +82,12 @@ class CloudTrailLogFileSensor(TrailSensor):
         self.delivered_to = delivered_to
         self.settle = settle
         self.max_files = max_files
+        self.queue_url = queue_url
 
     def look(self) -> Answer:
         """Look once."""
+        if (queue_url := parameters.text(self.queue_url)) is not None:
+            return queue_told(self.hook, self.trail, queue_url=queue_url, max_files=self.max_files)
         return log_files_delivered(
             self.hook,
             self.trail,
@@ -89,8 +99,15 @@ class CloudTrailLogFileSensor(TrailSensor):
 
     def trigger(self, deadline: datetime) -> WaitingTrigger:
         """Return what looks in the triggerer until a moment."""
-        from airflow_provider_cloudtrail.triggers.waiting import CloudTrailLogFilesDeliveredTrigger
+        from airflow_provider_cloudtrail.triggers.waiting import (
+            CloudTrailLogFilesDeliveredTrigger,
+            CloudTrailQueueToldTrigger,
+        )
 
+        if (queue_url := parameters.text(self.queue_url)) is not None:
+            return CloudTrailQueueToldTrigger(
+                **self.trigger_arguments(deadline), queue_url=queue_url, max_files=self.max_files
+            )
         return CloudTrailLogFilesDeliveredTrigger(
             **self.trigger_arguments(deadline),
             delivered_from=parameters.moment("delivered_from", self.delivered_from).isoformat(),
@@ -98,6 +115,14 @@ class CloudTrailLogFileSensor(TrailSensor):
             settle=None if self.settle is None else self.settle.total_seconds(),
             max_files=self.max_files,
         )
+
+    def found(self, context: Context, files: list[str], receipts: Sequence[str]) -> list[str]:
+        """Return the files; of a queue, its messages are deleted when Airflow has them."""
+        if receipts:
+            # The value that is returned is stored only after this method, when nothing can be done any more.
+            context["ti"].xcom_push(key="return_value", value=files)
+            self.hook.delete_messages(str(self.queue_url), receipts)
+        return files
 
 
 class CloudTrailDigestSensor(TrailSensor):
@@ -163,5 +188,5 @@ class CloudTrailDigestSensor(TrailSensor):
             seen_within=self.seen_within.total_seconds(),
         )
 
-    def result(self, files: list[str]) -> None:
+    def found(self, context: Context, files: list[str], receipts: Sequence[str]) -> None:
         """Return nothing: the sensor finds no files."""

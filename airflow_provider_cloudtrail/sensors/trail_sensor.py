@@ -86,7 +86,7 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
     def trigger(self, deadline: datetime) -> WaitingTrigger:
         """Return what looks in the triggerer until a moment."""
 
-    def result(self, files: list[str]) -> Any:
+    def found(self, context: Context, files: list[str], receipts: Sequence[str]) -> Any:  # noqa: ARG002
         """Return the XCom of a sensor that is done."""
         return files
 
@@ -102,11 +102,12 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
             regions=self.regions,
         )
 
-    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
+    def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
         answer = self.look()
         self.log.info("%s", answer.said)
-        return PokeReturnValue(is_done=answer.done, xcom_value=self.result(answer.files) if answer.done else None)
+        found = self.found(context, answer.files, answer.receipts) if answer.done else None
+        return PokeReturnValue(is_done=answer.done, xcom_value=found)
 
     def execute(self, context: Context) -> Any:
         """Look once, then wait in the way that the sensor was told to."""
@@ -130,7 +131,7 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         """
         if event["status"] == "done":
             self.log.info("%s", event["said"])
-            return self.result(event["files"])
+            return self.found(context, event["files"], event["receipts"])
         if event["status"] == "failed":
             hand_overs += 1
             self.log.warning("The trigger could not look, so this task does: %s", event["said"])

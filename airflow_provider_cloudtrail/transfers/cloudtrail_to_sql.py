@@ -12,6 +12,7 @@ from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail.assets import tell_outlets
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
     CloudTrailError,
@@ -81,6 +82,8 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
     :param region_name: Region of the CloudTrail API; the bucket's own is found out. (templated)
     :param verify: whether to verify TLS certificates, or the path of a CA bundle. (templated)
     :param botocore_config: configuration of the botocore clients.
+    :param outlets: assets, such as :func:`~airflow_provider_cloudtrail.assets.audit_table`; their events carry the
+        summary as extra.
     :return: summary of the run (XCom): see :class:`~airflow_provider_cloudtrail.export.ExportSummary`.
     :raises ValueError: for wrong parameters, before any work.
     :raises CloudTrailError: if trail, bucket or warehouse fail; ``CloudTrailQuarantineError`` see above.
@@ -196,6 +199,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             # Airflow 3 logs the local variables of every frame, and here they hold records.
             raise CloudTrailError(_where(error)) from None
         self._conclude(summary, warehouse, context)
+        tell_outlets(context, self.outlets, summary.as_dict())
         return summary.as_dict()
 
     # -- parameters --------------------------------------------------------------------------------

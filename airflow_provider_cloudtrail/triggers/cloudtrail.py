@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from airflow_provider_cloudtrail.triggers.notified import CloudTrailNotificationTrigger
 from airflow_provider_cloudtrail.triggers.waiting import (
     CloudTrailDeliveryProvenTrigger,
     CloudTrailLogFilesDeliveredTrigger,
+    CloudTrailQueueToldTrigger,
 )
+from airflow_provider_cloudtrail.triggers.watching import CloudTrailLogFileTrigger
 
-__all__ = ["CloudTrailDeliveryProvenTrigger", "CloudTrailLogFilesDeliveredTrigger"]
+__all__ = [
+    "CloudTrailDeliveryProvenTrigger",
+    "CloudTrailLogFileTrigger",
+    "CloudTrailLogFilesDeliveredTrigger",
+    "CloudTrailNotificationTrigger",
+    "CloudTrailQueueToldTrigger",
+]

@@ -13,7 +13,13 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread
-from airflow_provider_cloudtrail.waiting import Answer, TrailParameters, delivery_is_proven, log_files_delivered
+from airflow_provider_cloudtrail.waiting import (
+    Answer,
+    TrailParameters,
+    delivery_is_proven,
+    log_files_delivered,
+    queue_told,
+)
 
 # Where triggers are imported from stays the same, wherever their code moves.
 _PUBLIC = "airflow_provider_cloudtrail.triggers.cloudtrail"
@@ -30,6 +36,7 @@ class Seen(TypedDict):
     status: Literal["done", "late", "failed"]
     files: list[str]
     said: str
+    receipts: list[str]
 
 
 class WaitingTrigger(BaseTrigger):
@@ -114,17 +121,17 @@ class WaitingTrigger(BaseTrigger):
                 # Not swallowed: the worker repeats the look, and raises what it meets.
                 self.log.warning("Could not look; the worker shall", exc_info=True)
                 self.aws.forget(hook)
-                yield _event("failed", [], f"{type(error).__name__}: {error}")
+                yield _event("failed", Answer(False, [], f"{type(error).__name__}: {error}"))
                 return
             if answer.done:
-                yield _event("done", answer.files, answer.said)
+                yield _event("done", answer)
                 return
             self.log.info("%s", answer.said)
             now = datetime.now(timezone.utc)
             next_look = max(now + timedelta(seconds=self._pause(looks)), answer.not_before or now)
             await asyncio.sleep((min(next_look, deadline) - now).total_seconds())
             if next_look >= deadline:
-                yield _event("late", [], answer.said)
+                yield _event("late", answer)
                 return
             looks += 1
 
@@ -201,5 +208,30 @@ class CloudTrailDeliveryProvenTrigger(WaitingTrigger):
         return {"until": self.until, "seen_within": self.seen_within}
 
 
-def _event(status: Literal["done", "late", "failed"], files: list[str], said: str) -> TriggerEvent:
-    return TriggerEvent(dict(Seen(status=status, files=files, said=said)))  # type: ignore[no-untyped-call]
+class CloudTrailQueueToldTrigger(WaitingTrigger):
+    """
+    Fire when a queue was told of log files: ``CloudTrailLogFileSensor(queue_url=...)`` in deferrable mode.
+
+    The messages are deleted by the worker, when it has noted the files down.
+
+    :param queue_url: URL of the queue.
+    :param max_files: no further messages are received once so many files are known.
+    """
+
+    def __init__(self, *, queue_url: str, max_files: int = 100, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.queue_url = queue_url
+        self.max_files = max_files
+
+    def look(self, hook: CloudTrailHook) -> Answer:
+        """Look once; blocks."""
+        return queue_told(hook, self.trail, queue_url=self.queue_url, max_files=self.max_files)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the parameters of this class."""
+        return {"queue_url": self.queue_url, "max_files": self.max_files}
+
+
+def _event(status: Literal["done", "late", "failed"], answer: Answer) -> TriggerEvent:
+    seen = Seen(status=status, files=answer.files, said=answer.said, receipts=list(answer.receipts))
+    return TriggerEvent(dict(seen))  # type: ignore[no-untyped-call]
