@@ -70,8 +70,8 @@ class CloudTrailLogFileSensor(TrailSensor):
     def __init__(
         self,
         *,
-        delivered_from: Any = "{{ data_interval_start }}",
-        delivered_to: Any = "{{ data_interval_end }}",
+        delivered_from: Any = "{{ data_interval_start | default(none) }}",
+        delivered_to: Any = "{{ data_interval_end | default(none) }}",
         settle: timedelta | None = None,
         max_files: int = 100,
         queue_url: str | None = None,
@@ -166,7 +166,7 @@ class CloudTrailDigestSensor(TrailSensor):
     def __init__(
         self,
         *,
-        until: Any = "{{ data_interval_end }}",
+        until: Any = "{{ data_interval_end | default(none) }}",
         seen_within: timedelta = timedelta(days=1),
         **kwargs: Any,
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from datetime import datetime, timedelta, timezone
@@ -13,11 +14,20 @@ import boto3
 import pytest
 
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.trail import store as store_module
 from airflow_provider_cloudtrail.trail.store import S3Store
 
 READERS = ["boto3", "obstore"] if store_module.OBSTORE_INSTALLED else ["boto3"]
 KEY = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/02/03/x.json.gz"
+
+
+LISTING = (
+    b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>example-trail</Name><KeyCount>1</KeyCount>'
+    b"<IsTruncated>false</IsTruncated><Contents><Key>AWSLogs/o-exampleorgid/111122223333/CloudTrail/eu-west-1/2026/02/03/"
+    b"111122223333_CloudTrail_eu-west-1_20260203T1000Z_Q1w2E3r4T5y6U7i8.json.gz</Key><Size>7</Size>"
+    b"<ETag>&quot;abc&quot;</ETag></Contents></ListBucketResult>"
+)
 
 
 class Bucket(BaseHTTPRequestHandler):
@@ -27,6 +37,9 @@ class Bucket(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.seen.append((urlsplit(self.path).path, self.headers.get("Authorization", ""), dict(self.headers)))
+        if "list-type" in self.path:
+            self._answer(LISTING, {"Content-Type": "application/xml"})
+            return
         self._answer(b"content", {"ETag": '"abc"', "Last-Modified": "Tue, 03 Feb 2026 10:00:00 GMT"})
 
     def do_POST(self) -> None:
@@ -107,6 +120,38 @@ def test_botocore_configuration_of_the_task(server, monkeypatch):
     hook = CloudTrailHook(aws_conn_id="audit_reader", config={"user_agent_extra": "from-the-task"})
     hook.get_store("example-trail").get(KEY)
     assert "from-the-task" in server.seen[0][2]["User-Agent"]
+
+
+def test_role_endpoint_and_botocore_configuration_reach_the_trigger(server, monkeypatch):
+    """Also a trigger that was stored between, as in the triggerer, lists the bucket as the worker does."""
+    role = "arn:aws:iam::111122223333:role/audit"
+    services = {name: {"endpoint_url": server.url} for name in ("s3", "sts")}
+    connect(monkeypatch, service_config=services, role_arn=role)
+    sensor = CloudTrailLogFileSensor(
+        task_id="wait",
+        bucket="example-trail",
+        organization_id="o-exampleorgid",
+        account_ids=["111122223333"],
+        regions=["eu-west-1"],
+        delivered_from="2026-02-03T00:00:00Z",
+        delivered_to="2026-02-04T00:00:00Z",
+        aws_conn_id="audit_reader",
+        region_name="eu-central-1",
+        botocore_config={"user_agent_extra": "from-the-task"},
+    )
+    deferred = sensor.trigger(datetime.now(timezone.utc) + timedelta(minutes=1))
+    _, arguments = deferred.serialize()
+    again = type(deferred)(**json.loads(json.dumps(arguments)))
+
+    async def fired():
+        return [event.payload async for event in again.run()]
+
+    (event,) = asyncio.run(fired())
+    assert (event["status"], len(event["files"])) == ("done", 1)
+    ((_, authorization, headers),) = server.seen
+    assert "Credential=ROLEKEY/" in authorization
+    assert "/eu-central-1/s3/" in authorization
+    assert "from-the-task" in headers["User-Agent"]
 
 
 @pytest.mark.parametrize(

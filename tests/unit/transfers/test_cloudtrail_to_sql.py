@@ -222,3 +222,12 @@ def test_log_says_what_was_done(trail, warehouse, caplog, capsys):
     text = caplog.text + capsys.readouterr().out
     assert "1 records = 1 loaded + 0 duplicate + 0 filtered + 0 quarantined" in text
     assert "Batch 1: 1 files" in text
+
+
+@pytest.mark.parametrize("files", [None, ["s3://trail/x"]])
+def test_a_run_without_a_data_interval_says_what_to_write(files):
+    """Airflow 3 gives runs by hand or by an asset no data interval, not even an empty one."""
+    task = CloudTrailToSqlOperator(task_id="export", bucket="trail", files=files)
+    task.render_template_fields({})
+    with pytest.raises(ValueError, match="no data interval" if files is None else "is not a CloudTrail log file"):
+        task.execute({})
