@@ -20,7 +20,8 @@ from tests.support.postgres import postgres_server
 T = TypeVar("T")
 # Generous: nothing is measured, and machines are slow when they are busy.
 PATIENCE = 240.0
-_SHOWN_LINES = 60
+_SHOWN_LINES = 30
+_SHOWN_WIDTH = 400
 
 
 class NeverHappenedError(AssertionError):
@@ -184,7 +185,7 @@ class LiveAirflow:
         files = [*sorted(self.folder.glob("*.log")), *sorted((self.folder / "home" / "logs").rglob("attempt=*"))]
         return "\n".join(
             f"--- {file.relative_to(self.folder)}\n"
-            + "\n".join(file.read_text("utf-8", "replace").splitlines()[-_SHOWN_LINES:])
+            + "\n".join(line[:_SHOWN_WIDTH] for line in file.read_text("utf-8", "replace").splitlines()[-_SHOWN_LINES:])
             for file in files
             if file.is_file()
         )

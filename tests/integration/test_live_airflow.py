@@ -1,0 +1,175 @@
+"""Event-driven runs in a whole Airflow: scheduler, DAG processor, API server and triggerer as processes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from airflow import __version__ as airflow_version
+
+from tests.integration.test_queue import REGION, Delivery
+from tests.support.engines import REPOSITORY
+from tests.support.live_airflow import LiveAirflow, live_airflow
+from tests.unit.face import key_of, record
+
+pytestmark = pytest.mark.skipif(not airflow_version.startswith("3.3"), reason="needs Airflow 3.3")
+
+TABLE = "mwaa_audit_events"
+DEFERRED = """
+from datetime import datetime, timedelta, timezone
+
+from airflow.sdk import DAG
+
+from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
+from airflow_provider_cloudtrail.settings import option
+from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
+
+window = {"delivered_from": "2026-02-03T00:00:00Z", "delivered_to": "2026-02-04T00:00:00Z"}
+with DAG("deferred", schedule="@once", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
+    wait = CloudTrailLogFileSensor(
+        task_id="wait", bucket=BUCKET, **window, deferrable=True, poke_interval=1, timeout=600
+    )
+    load = CloudTrailToSqlOperator(task_id="load", files=wait.output, table="deferred_events")
+    wait >> load
+"""
+
+
+def stamp_now() -> str:
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%MZ}"
+
+
+class Trail(Delivery):
+    """A bucket with log files; told to a queue or not."""
+
+    def put(self, event_id: str, stamp: str) -> None:
+        key = key_of(stamp).replace("Q1w2E3r4T5y6U7i8", event_id.replace("-", "").ljust(16, "x"))
+        body = gzip.compress(json.dumps({"Records": [record(event_id)]}).encode())
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
+
+
+@pytest.fixture(scope="module")
+def trails(s3_server) -> tuple[Trail, Trail]:
+    return Trail(s3_server.endpoint), Trail(s3_server.endpoint)
+
+
+@pytest.fixture(scope="module")
+def airflow(s3_server, postgres_uri, trails, tmp_path_factory) -> Iterator[LiveAirflow]:
+    from urllib.parse import parse_qs, urlsplit
+
+    polled, told = trails
+    (socket_folder,) = parse_qs(urlsplit(postgres_uri).query)["host"]
+    extra = {"endpoint_url": s3_server.endpoint, "region_name": REGION}
+    connections = {
+        "aws_default": {"conn_type": "aws", "login": "example", "password": "example", "extra": extra},
+        "cloudtrail_warehouse": {
+            "conn_type": "postgres",
+            "login": "postgres",
+            "schema": "postgres",
+            "host": socket_folder,
+        },
+    }
+    command = Path(sys.executable).with_name("airflow")
+    options = {"CLOUDTRAIL__QUEUE_URL": told.queue, "CLOUDTRAIL__BUCKET": told.bucket}
+    folder = tmp_path_factory.mktemp("live") / "airflow"
+    with live_airflow(command, airflow_version, folder, connections=connections, options=options) as live:
+        (live.dags / "deferred.py").write_text(f"BUCKET = {polled.bucket!r}\n{DEFERRED}")
+        example = REPOSITORY / "dags" / "mwaa_audit_export_on_delivery.py"
+        shutil.copy(example, live.dags)
+        # The same by polling, beside the one that asks the queue.
+        text = example.read_text()
+        text = text.replace('option("queue_url")', "None").replace('option("bucket")', repr(polled.bucket))
+        text = text.replace('option("table")', '"polled_events"').replace("x-cloudtrail://log-files", "x-polled://b")
+        text = text.replace('"new_log_files"', '"polled_log_files"').replace("_on_delivery", "_by_polling")
+        text = text.replace("CloudTrailLogFileTrigger(**trail)", "CloudTrailLogFileTrigger(**trail, poke_interval=2)")
+        (live.dags / "polling.py").write_text(text)
+        live.start()
+        yield live
+
+
+@pytest.fixture
+def rows(postgres_uri):
+    import psycopg
+
+    def ask(table: str) -> list[str]:
+        with psycopg.connect(postgres_uri) as connection:
+            if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() == (None,):
+                return []
+            return sorted(event_id for (event_id,) in connection.execute(f"SELECT event_id FROM {table}"))
+
+    return ask
+
+
+def test_a_deferred_sensor_finds_what_is_delivered_while_it_waits(airflow, trails, rows):
+    airflow.wait_for_task("deferred", "wait", "deferred")
+    trails[0].put("event-1", "20260203T1000Z")
+    airflow.wait_for_run("deferred")
+    assert rows("deferred_events") == ["event-1"]
+
+
+def test_from_delivery_to_row_through_a_queue(airflow, trails, rows):
+    dag_id = "mwaa_audit_export_on_delivery"
+    airflow.wait_for_dag(dag_id)
+    delivered = time.monotonic()
+    trails[1].put("event-2", stamp_now())
+    airflow.until("the row is there", lambda: rows(TABLE) == ["event-2"])
+    seconds = time.monotonic() - delivered
+    ((queued, started),) = airflow.rows(
+        "SELECT queued_at, start_date FROM dag_run WHERE dag_id = %s ORDER BY id LIMIT 1", dag_id
+    )
+    print(f"from PUT to row: {seconds:.1f} s, of them {(started - queued).total_seconds():.1f} s in Airflow's queue")
+    airflow.until("the message is deleted", lambda: trails[1].left() == 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "dag_id", "table"),
+    [
+        pytest.param(0, "mwaa_audit_export_by_polling", "polled_events", id="polling"),
+        pytest.param(1, "mwaa_audit_export_on_delivery", TABLE, id="queue"),
+    ],
+)
+def test_a_triggerer_that_is_killed_misses_nothing_and_doubles_nothing(airflow, trails, rows, number, dag_id, table):
+    airflow.wait_for_dag(dag_id)
+    trail = trails[number]
+    before = rows(table)
+    expected = [f"killed-{number}-{count}" for count in range(4)]
+    trail.put(expected[0], stamp_now())
+    airflow.until("the first row is there", lambda: expected[0] in rows(table))
+    trail.put(expected[1], stamp_now())  # told, perhaps not yet handed on
+    airflow.kill("triggerer")
+    trail.put(expected[2], stamp_now())
+    airflow.start("triggerer")
+    trail.put(expected[3], stamp_now())
+    airflow.until("all rows are there", lambda: set(expected) <= set(rows(table)))
+    found = rows(table)
+    assert len(found) == len(set(found))
+    assert set(found) >= {*before, *expected}
+    states = {state for (state,) in airflow.rows("SELECT state FROM dag_run WHERE dag_id = %s", dag_id)}
+    assert "failed" not in states
+
+
+def test_the_table_is_an_asset_that_tells_what_was_loaded(airflow, trails, rows):
+    uri = "x-cloudtrail://cloudtrail_warehouse/mwaa_audit_events"
+
+    def told() -> list[dict]:
+        return [
+            extra
+            for (extra,) in airflow.rows(
+                "SELECT e.extra FROM asset_event e JOIN asset a ON a.id = e.asset_id WHERE a.uri = %s", uri
+            )
+        ]
+
+    events = airflow.until("the table's asset has an event", told)
+    assert sum(extra["loaded"] for extra in events) >= 1
+
+
+def test_late_file_of_the_past_hour(airflow, trails, rows):
+    """A key with an earlier stamp than what was seen."""
+    trails[0].put("late-1", f"{datetime.now(timezone.utc) - timedelta(minutes=40):%Y%m%dT%H%MZ}")
+    airflow.until("the late row is there", lambda: "late-1" in rows("polled_events"))

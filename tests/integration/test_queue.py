@@ -1,0 +1,333 @@
+"""A queue that is told of log files, with a real SQS, SNS and S3 API: the watcher's trigger, and the sensor's modes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+
+from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
+from airflow_provider_cloudtrail.triggers import notified
+from airflow_provider_cloudtrail.triggers.cloudtrail import CloudTrailNotificationTrigger
+from tests.unit.face import key_of
+
+try:
+    from airflow.sdk.exceptions import TaskDeferred
+except ImportError:
+    from airflow.exceptions import TaskDeferred
+try:
+    from airflow.triggers.shared_stream import SharedStreamManager
+except ImportError:
+    SharedStreamManager = None
+
+REGION = "eu-west-1"
+BUCKET_NUMBER = iter(range(1000))
+KEYS = [key_of(f"20260203T10{minute:02}Z") for minute in range(3)]
+VIRGINIA = key_of("20260203T1000Z", region="us-east-1")
+
+
+class Delivery:
+    """A bucket whose new objects are told to a topic, and the topic's queue with a dead-letter queue."""
+
+    def __init__(self, endpoint: str) -> None:
+        session = boto3.Session(aws_access_key_id="example", aws_secret_access_key="example", region_name=REGION)
+        self.s3, self.sns, self.sqs = (session.client(name, endpoint_url=endpoint) for name in ("s3", "sns", "sqs"))
+        number = next(BUCKET_NUMBER)
+        self.bucket = f"told-trail-{number}"
+        self.s3.create_bucket(Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        self.topic = self.sns.create_topic(Name=f"deliveries-{number}")["TopicArn"]
+        self.dead = self.sqs.create_queue(QueueName=f"dead-{number}")["QueueUrl"]
+        self.queue = self.sqs.create_queue(
+            QueueName=f"log-files-{number}",
+            Attributes={
+                "VisibilityTimeout": "1",
+                "RedrivePolicy": json.dumps({"deadLetterTargetArn": self.arn(self.dead), "maxReceiveCount": "2"}),
+            },
+        )["QueueUrl"]
+        self.sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=self.arn(self.queue))
+        self.s3.put_bucket_notification_configuration(
+            Bucket=self.bucket,
+            NotificationConfiguration={
+                "TopicConfigurations": [{"TopicArn": self.topic, "Events": ["s3:ObjectCreated:*"]}]
+            },
+        )
+
+    def arn(self, queue: str) -> str:
+        return self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+    def deliver(self, *keys: str) -> list[str]:
+        for key in keys:
+            self.s3.put_object(Bucket=self.bucket, Key=key, Body=b"x")
+        return [f"s3://{self.bucket}/{key}" for key in keys]
+
+    def send(self, body: Any) -> None:
+        self.sqs.send_message(QueueUrl=self.queue, MessageBody=body if isinstance(body, str) else json.dumps(body))
+
+    def left(self, queue: str | None = None) -> int:
+        """Return the number of messages, those that somebody has received included."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self.sqs.get_queue_attributes(QueueUrl=queue or self.queue, AttributeNames=names)["Attributes"]
+        return sum(int(found[name]) for name in names)
+
+
+@pytest.fixture
+def delivery(s3_server, monkeypatch):
+    connection = {
+        "conn_type": "aws",
+        "login": "example",
+        "password": "example",
+        "extra": {"endpoint_url": s3_server.endpoint, "region_name": REGION},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    made = Delivery(s3_server.endpoint)
+    # Of the set-up itself: S3 tests whether it may publish.
+    for message in made.sqs.receive_message(QueueUrl=made.queue, MaxNumberOfMessages=10).get("Messages", ()):
+        made.sqs.delete_message(QueueUrl=made.queue, ReceiptHandle=message["ReceiptHandle"])
+    return made
+
+
+def trigger(delivery, **arguments):
+    return CloudTrailNotificationTrigger(**{
+        "queue_url": delivery.queue,
+        "region_name": REGION,
+        "wait_seconds": 1,
+        **arguments,
+    })
+
+
+async def until(condition, limit=20.0):
+    async with asyncio.timeout(limit):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+async def take(events, count, limit=20.0):
+    async with asyncio.timeout(limit):
+        return [(await anext(events)).payload["files"] for _ in range(count)]
+
+
+def test_a_message_is_deleted_some_time_after_its_event(delivery, monkeypatch):
+    monkeypatch.setattr(notified, "_PERSISTED_AFTER", 0.5)
+
+    async def watch():
+        events = trigger(delivery).run()
+        told = delivery.deliver(*KEYS)
+        found = await take(events, 3)
+        assert sorted(uri for files in found for uri in files) == sorted(told)
+        assert delivery.left() == 3
+        waiting = asyncio.ensure_future(anext(events))
+        await until(lambda: delivery.left() == 0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    asyncio.run(watch())
+
+
+@pytest.mark.skipif(SharedStreamManager is None, reason="needs Airflow 3.3")
+def test_a_message_is_deleted_when_its_event_is_persisted(delivery):
+    """Airflow's own manager of shared streams; that the events are stored is said by the test."""
+
+    async def watch():
+        manager = SharedStreamManager()
+        watcher = trigger(delivery)
+        key = watcher.shared_stream_key()
+        stream = watcher.filter_shared_stream(manager.subscribe(trigger_id=1, trigger=watcher, key=key))
+        told = delivery.deliver(*KEYS)
+        files, numbers = [], []
+        for _ in KEYS:
+            files += (await take(stream, 1))[0]
+            numbers.append(manager.bind_pending_event(trigger_id=1, key=key))
+        waiting = asyncio.ensure_future(anext(stream))
+        assert sorted(files) == sorted(told)
+        await asyncio.sleep(0.5)
+        assert delivery.left() == 3
+        manager.confirm_persisted(numbers)
+        await until(lambda: delivery.left() == 0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await manager.stop_all()
+
+    asyncio.run(watch())
+
+
+@pytest.mark.skipif(SharedStreamManager is None, reason="needs Airflow 3.3")
+def test_an_event_that_is_never_persisted_comes_again(delivery):
+    """A triggerer that is killed before the event is stored: another one receives the message."""
+
+    async def watch(confirm):
+        manager = SharedStreamManager()
+        watcher = trigger(delivery)
+        key = watcher.shared_stream_key()
+        stream = watcher.filter_shared_stream(manager.subscribe(trigger_id=1, trigger=watcher, key=key))
+        found = await take(stream, 1)
+        if confirm:
+            manager.confirm_persisted([manager.bind_pending_event(trigger_id=1, key=key)])
+        await manager.stop_all()
+        return found
+
+    told = delivery.deliver(KEYS[0])
+    assert asyncio.run(watch(confirm=False)) == [told]
+    assert delivery.left() == 1
+    assert asyncio.run(watch(confirm=True)) == [told]
+
+
+MODES = ["run", *(["shared"] if SharedStreamManager is not None else [])]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_useless_messages_are_deleted_and_poison_is_left_for_the_dead_letter_queue(delivery, mode, caplog):
+    delivery.send("CloudTrail validation message.")
+    delivery.send({"s3Bucket": "trail", "s3ObjectKey": ["AWSLogs/x/CloudTrail-Digest/y"]})
+    delivery.send("no JSON at all")
+
+    async def watch():
+        watcher, manager = trigger(delivery), None
+        if mode == "shared":
+            manager = SharedStreamManager()
+            key = watcher.shared_stream_key()
+            events = watcher.filter_shared_stream(manager.subscribe(trigger_id=1, trigger=watcher, key=key))
+        else:
+            events = watcher.run()
+        waiting = asyncio.ensure_future(anext(events))
+        await until(lambda: delivery.left(delivery.dead) == 1 and delivery.left() == 0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        if manager is not None:
+            await manager.stop_all()
+
+    asyncio.run(watch())
+    assert "left for the dead-letter queue: the body is not JSON" in caplog.text
+
+
+def test_only_wanted_accounts_and_regions(delivery):
+    async def watch():
+        events = trigger(delivery, regions=["us-east-1"]).run()
+        delivery.deliver(KEYS[0])
+        (told,) = delivery.deliver(VIRGINIA)
+        assert await take(events, 1) == [[told]]
+
+    asyncio.run(watch())
+
+
+def test_a_queue_that_fails_is_waited_out(delivery, monkeypatch, caplog):
+    receive = notified.Queue.receive
+    failures = []
+
+    async def failing(self):
+        if len(failures) < 2:
+            failures.append(1)
+            raise RuntimeError("no")
+        return await receive(self)
+
+    monkeypatch.setattr(notified.Queue, "receive", failing)
+    sleep = asyncio.sleep
+    monkeypatch.setattr(notified.asyncio, "sleep", lambda _: sleep(0))
+    told = delivery.deliver(KEYS[0])
+
+    async def watch():
+        return await take(trigger(delivery).run(), 1)
+
+    assert asyncio.run(watch()) == [told]
+    assert "trying again in 4 s" in caplog.text
+
+
+def test_without_aiobotocore_a_clear_message_and_no_traceback(delivery, monkeypatch, caplog):
+    monkeypatch.setitem(__import__("sys").modules, "aiobotocore", None)
+    slept = []
+
+    async def stop(seconds):
+        slept.append(seconds)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(notified.asyncio, "sleep", stop)
+
+    async def watch():
+        async for _ in trigger(delivery).run():
+            pass
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(watch())
+    (said,) = [line for line in caplog.records if line.name == notified.__name__]
+    assert "needs aiobotocore; install airflow-provider-cloudtrail[aiobotocore]" in said.getMessage()
+    assert said.exc_info is None
+    assert slept == [300.0]
+
+
+class Instance:
+    """A task instance, as far as the sensor asks it; knows what the queue held when the XCom was stored."""
+
+    dag_id, task_id, run_id, map_index = "audit", "wait", "run", -1
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        self.stored: list[tuple[str, Any, int]] = []
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.stored.append((key, value, self.delivery.left()))
+
+
+def sensor(delivery, **arguments):
+    return CloudTrailLogFileSensor(task_id="wait", queue_url=delivery.queue, timeout=60, **arguments)
+
+
+def test_sensor_deletes_what_is_stored(delivery):
+    instance = Instance(delivery)
+    assert not sensor(delivery).poke({"ti": instance})
+    delivery.send("CloudTrail validation message.")
+    delivery.send("poison")
+    told = delivery.deliver(*KEYS[:2])
+    found = sensor(delivery).poke({"ti": instance})
+    assert found
+    assert sorted(found.xcom_value) == sorted(told)
+    # At the time of storing, the two messages and the poison were there; then only the poison.
+    assert [(key, sorted(value), left) for key, value, left in instance.stored] == [("return_value", sorted(told), 3)]
+    assert delivery.left() == 1
+
+
+def test_deferred_sensor(delivery):
+    task = sensor(delivery, deferrable=True, poke_interval=0.01)
+    with pytest.raises(TaskDeferred) as raised:
+        task.execute({})
+    deferral = raised.value
+    told = delivery.deliver(KEYS[0])
+
+    async def fired():
+        return [event.payload async for event in deferral.trigger.run()]
+
+    (event,) = asyncio.run(fired())
+    assert delivery.left() == 1
+    context = {"ti": Instance(delivery)}
+    assert task.resume_execution(deferral.method_name, {**deferral.kwargs, "event": event}, context) == told
+    assert delivery.left() == 0
+
+
+def test_a_queue_that_is_not_there(delivery):
+    task = CloudTrailLogFileSensor(task_id="wait", queue_url=f"{delivery.queue}-gone")
+    with pytest.raises(Exception, match=r"-gone: .*QueueDoesNotExist|-gone: .*NonExistentQueue"):
+        task.poke({"ti": SimpleNamespace()})
+
+
+@pytest.mark.parametrize("seconds", [0, 21])
+def test_wait_seconds(seconds):
+    with pytest.raises(ValueError, match=f"wait_seconds={seconds}"):
+        CloudTrailNotificationTrigger(queue_url="https://sqs.eu-west-1.amazonaws.com/1/q", wait_seconds=seconds)
+
+
+def test_what_is_stored_makes_the_same_trigger_again():
+    made = CloudTrailNotificationTrigger(
+        queue_url="https://sqs.eu-west-1.amazonaws.com/1/q",
+        account_ids="111122223333",
+        regions=["eu-west-1"],
+        wait_seconds=5,
+        aws_conn_id="role",
+        region_name="eu-central-1",
+        verify=False,
+        botocore_config={"read_timeout": 30},
+    )
+    path, arguments = made.serialize()
+    assert path == "airflow_provider_cloudtrail.triggers.cloudtrail.CloudTrailNotificationTrigger"
+    assert CloudTrailNotificationTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)
