@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import shutil
 import sys
 import time
@@ -14,10 +12,9 @@ from pathlib import Path
 import pytest
 from airflow import __version__ as airflow_version
 
-from tests.integration.test_queue import REGION, Delivery
+from tests.support.delivery import REGION, Delivery, stamp_now
 from tests.support.engines import REPOSITORY
 from tests.support.live_airflow import LiveAirflow, live_airflow
-from tests.unit.face import key_of, record
 
 pytestmark = pytest.mark.skipif(not airflow_version.startswith("3.3"), reason="needs Airflow 3.3")
 
@@ -41,22 +38,9 @@ with DAG("deferred", schedule="@once", start_date=datetime(2026, 1, 1, tzinfo=ti
 """
 
 
-def stamp_now() -> str:
-    return f"{datetime.now(timezone.utc):%Y%m%dT%H%MZ}"
-
-
-class Trail(Delivery):
-    """A bucket with log files; told to a queue or not."""
-
-    def put(self, event_id: str, stamp: str) -> None:
-        key = key_of(stamp).replace("Q1w2E3r4T5y6U7i8", event_id.replace("-", "").ljust(16, "x"))
-        body = gzip.compress(json.dumps({"Records": [record(event_id)]}).encode())
-        self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
-
-
 @pytest.fixture(scope="module")
-def trails(s3_server) -> tuple[Trail, Trail]:
-    return Trail(s3_server.endpoint), Trail(s3_server.endpoint)
+def trails(s3_server) -> tuple[Delivery, Delivery]:
+    return Delivery(s3_server.endpoint), Delivery(s3_server.endpoint)
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.triggers import notified
 from airflow_provider_cloudtrail.triggers.cloudtrail import CloudTrailNotificationTrigger
+from tests.support.delivery import REGION, Delivery
 from tests.unit.face import key_of
 
 try:
@@ -24,54 +24,8 @@ try:
 except ImportError:
     SharedStreamManager = None
 
-REGION = "eu-west-1"
-BUCKET_NUMBER = iter(range(1000))
 KEYS = [key_of(f"20260203T10{minute:02}Z") for minute in range(3)]
 VIRGINIA = key_of("20260203T1000Z", region="us-east-1")
-
-
-class Delivery:
-    """A bucket whose new objects are told to a topic, and the topic's queue with a dead-letter queue."""
-
-    def __init__(self, endpoint: str) -> None:
-        session = boto3.Session(aws_access_key_id="example", aws_secret_access_key="example", region_name=REGION)
-        self.s3, self.sns, self.sqs = (session.client(name, endpoint_url=endpoint) for name in ("s3", "sns", "sqs"))
-        number = next(BUCKET_NUMBER)
-        self.bucket = f"told-trail-{number}"
-        self.s3.create_bucket(Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-        self.topic = self.sns.create_topic(Name=f"deliveries-{number}")["TopicArn"]
-        self.dead = self.sqs.create_queue(QueueName=f"dead-{number}")["QueueUrl"]
-        self.queue = self.sqs.create_queue(
-            QueueName=f"log-files-{number}",
-            Attributes={
-                "VisibilityTimeout": "1",
-                "RedrivePolicy": json.dumps({"deadLetterTargetArn": self.arn(self.dead), "maxReceiveCount": "2"}),
-            },
-        )["QueueUrl"]
-        self.sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=self.arn(self.queue))
-        self.s3.put_bucket_notification_configuration(
-            Bucket=self.bucket,
-            NotificationConfiguration={
-                "TopicConfigurations": [{"TopicArn": self.topic, "Events": ["s3:ObjectCreated:*"]}]
-            },
-        )
-
-    def arn(self, queue: str) -> str:
-        return self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-
-    def deliver(self, *keys: str) -> list[str]:
-        for key in keys:
-            self.s3.put_object(Bucket=self.bucket, Key=key, Body=b"x")
-        return [f"s3://{self.bucket}/{key}" for key in keys]
-
-    def send(self, body: Any) -> None:
-        self.sqs.send_message(QueueUrl=self.queue, MessageBody=body if isinstance(body, str) else json.dumps(body))
-
-    def left(self, queue: str | None = None) -> int:
-        """Return the number of messages, those that somebody has received included."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self.sqs.get_queue_attributes(QueueUrl=queue or self.queue, AttributeNames=names)["Attributes"]
-        return sum(int(found[name]) for name in names)
 
 
 @pytest.fixture
