@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-matrix test-reference distributions constraints clean
+.PHONY: help demo test check test-matrix test-reference bench distributions constraints clean
 
 help: ## what can be made
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test-matrix: $(STAMP) ## run on the Airflow versions of Amazon MWAA, as its imag
 
 test-reference: $(STAMP) ## compare the validation of digests with the AWS CLI's, which is installed for it
 	@$(BIN)/python -m pytest -n logical tests/reference
+
+bench: $(STAMP) ## compare speed, memory and requests with other tools; make bench BENCH='--scale 0.05' takes minutes
+	@$(BIN)/python -m tests.benchmarks --output .bench/results.md $(BENCH)
 
 distributions: $(STAMP) ## build the wheel and the sdist, look what is in them, throw them away
 	@$(BIN)/python .ci/check_distributions.py
@@ -68,5 +71,5 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 clean: ## remove everything that was set up, built or cached
-	@rm -rf $(VENV) .matrix .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .matrix .bench .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

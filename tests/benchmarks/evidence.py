@@ -1,0 +1,170 @@
+"""
+The validation of issue's size: 2,000 digests that list 100,000 log files, which the ledger in DuckDB knows.
+
+``prepare`` makes the trail, ``validation`` is the contestant: digests and listings over S3, and in the end a profile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.contestants import Task, idle_worker, s3_store
+
+FILES_PER_DIGEST = 50
+
+
+def prepare(folder: Path, digests: int) -> dict[str, Any]:
+    """Write digests, empty log files under their names, the metadata with the signatures, and a loaded ledger."""
+    from airflow_provider_cloudtrail.audit_event import FileRows, LedgerEntry
+    from airflow_provider_cloudtrail.demo.digests import SignedFile, SigningKey, digest_chain
+    from airflow_provider_cloudtrail.demo.plan import TrailPlan
+    from airflow_provider_cloudtrail.trail.log_file import log_file
+    from airflow_provider_cloudtrail.warehouse.evidence import Evidence
+    from tests.benchmarks.corpora import START
+
+    target = folder / f"digests-{digests}"
+    said = target / "written.json"
+    if said.exists():
+        return dict(json.loads(said.read_text()))
+    account, region = "111122223333", "eu-west-1"
+    plan = TrailPlan(
+        (account,), (region,), first_day=START.date(), days=digests // 24, organization_id=None, bucket="bench"
+    )
+    root = f"AWSLogs/{account}/"
+    files = []
+    for number in range(digests * FILES_PER_DIGEST):
+        stamp = plan.start + timedelta(minutes=number * (24 * 60 * plan.days) // (digests * FILES_PER_DIGEST))
+        name = f"{account}_CloudTrail_{region}_{stamp:%Y%m%dT%H%MZ}_{number:016d}.json.gz"
+        key = f"{root}CloudTrail/{region}/{stamp:%Y/%m/%d}/{name}"
+        files.append(SignedFile(key, stamp, hashlib.sha256(key.encode()).hexdigest(), None, None))
+    signer = SigningKey.generate()
+    metadata = {}
+    for digest in digest_chain(plan, root, account, region, files, signer):
+        path = target / "bucket" / digest.key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = zlib.compressobj(6, zlib.DEFLATED, 31)
+        path.write_bytes(stream.compress(digest.content) + stream.flush())
+        metadata[digest.key] = {"signature": digest.signature, "signature-algorithm": "SHA256withRSA"}
+    for file in files:
+        path = target / "bucket" / file.key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (target / "metadata.json").write_text(json.dumps(metadata))
+    warehouse = _warehouse(str(target / "ledger.duckdb"))
+    Evidence(warehouse).prepare()
+    for start in range(0, len(files), 5_000):
+        rows = []
+        for file in files[start : start + 5_000]:
+            found = log_file("bench", file.key, 0, "e")
+            assert found is not None
+            entry = LedgerEntry(
+                found.uri, "e", 0, file.sha256, account, region, file.delivered_at, 1, 0, 0, 1, 0, "loaded", None,
+                "[]", file.delivered_at, None, None, None, None,
+            )  # fmt: skip
+            rows.append(FileRows(entry, [], []))
+        warehouse.write(rows)
+    written = {
+        "folder": str(target),
+        "digests": len(metadata),
+        "files": len(files),
+        "days": plan.days,
+        "key": signer.public_key.hex(),
+        "fingerprint": signer.fingerprint,
+    }
+    said.write_text(json.dumps(written))
+    return written
+
+
+def validation(task: Task) -> Iterator[Any]:
+    """Validate the whole trail, and say where the time goes."""
+    import shutil
+
+    idle_worker(task)
+    import airflow_provider_cloudtrail.operators.validate_logs  # noqa: F401
+    from airflow_provider_cloudtrail.trail import digest_chain
+    from airflow_provider_cloudtrail.trail.digest import KeyRing, PublicKey
+    from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+    from airflow_provider_cloudtrail.trail.store import S3Store
+    from airflow_provider_cloudtrail.validation import Validation, validate_trail
+    from airflow_provider_cloudtrail.warehouse.evidence import Evidence
+    from tests.benchmarks.corpora import START
+
+    ledger = f"{task['scratch']}/ledger.duckdb"
+    shutil.copy(f"{task['folder']}/ledger.duckdb", ledger)
+    evidence = Evidence(_warehouse(ledger))
+    evidence.prepare()
+    store = s3_store(task, "bench")
+    keys = [PublicKey(task["fingerprint"], bytes.fromhex(task["key"]))]
+    window = DeliveryWindow(START, START + timedelta(days=task["days"]), timedelta(days=1))
+    run = Validation(
+        TrailLocation("bench"), window, lambda _: store, evidence, KeyRing(lambda *_: keys, window.start, window.end)
+    )
+    clock = Clock()
+    digest_chain.signature_fault = clock.timed("RSA", digest_chain.signature_fault)  # type: ignore[attr-defined]
+    S3Store.get = clock.timed("GET, in threads", S3Store.get)  # type: ignore[method-assign]
+    S3Store.objects = clock.timed_pages("LIST", S3Store.objects)  # type: ignore[method-assign]
+    Evidence.loaded_files = clock.timed("ledger, asked", Evidence.loaded_files)  # type: ignore[method-assign]
+    Evidence.write = clock.timed("ledger, written", Evidence.write)  # type: ignore[method-assign]
+    yield
+    summary = validate_trail(run)
+    yield {
+        "rows": summary.files_verified,
+        "digests": summary.digests_valid,
+        "invalid": summary.digests_invalid,
+        "unlisted": summary.files_unlisted,
+        "profile": {name: round(seconds, 2) for name, seconds in clock.seconds.items()},
+        "calls": dict(clock.calls),
+    }
+
+
+class Clock:
+    """Adds up the seconds that are spent in some functions."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return function(*arguments, **named)
+            finally:
+                self._add(name, time.perf_counter() - started)
+
+        return call
+
+    def timed_pages(self, name: str, function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        def call(*arguments: Any, **named: Any) -> Iterator[Any]:
+            items = function(*arguments, **named)
+            while True:
+                started = time.perf_counter()
+                item = next(items, None)
+                self._add(name, time.perf_counter() - started)
+                if item is None:
+                    return
+                yield item
+
+        return call
+
+    def _add(self, name: str, seconds: float) -> None:
+        with self._lock:
+            self.seconds[name] += seconds  # type: ignore[assignment]
+            self.calls[name] += 1
+
+
+def _warehouse(path: str) -> Any:
+    from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
+    from tests.support.engines import DuckDBHook
+
+    return open_warehouse(DuckDBHook(path), "audit")
