@@ -167,6 +167,21 @@ def airflow(bench: Bench) -> Iterator[str]:
             yield report.row(name, f"{said['seconds']:.2f}", "", "", "", f"{said['cpu']:.2f}", "", above, requests)
 
 
+def waiting(bench: Bench) -> Iterator[str]:
+    """Sensors that wait in one triggerer process for a minute, looking every 20 seconds."""
+    contestants = (
+        Contestant("amazon provider, S3KeySensor deferred", "waiting:s3_key"),
+        Contestant(f"{PROJECT}, CloudTrailLogFileSensor deferred", "waiting:project"),
+    )
+    written = bench.corpus("small", bench.scale / 10)
+    for sensors in (round(100 * bench.scale) or 1, round(1_000 * bench.scale) or 10):
+        with s3_server(written.folder) as endpoint:
+            counted(endpoint)
+            more = {"sensors": sensors, "poke_interval": 20.0, "seconds": 60.0}
+            figures = contest(contestants, bench.task(written, endpoint=endpoint, **more), 1)
+        yield from report.section(f"{sensors} deferred sensors for 60 s", figures, sensors, "sensors", None)
+
+
 SECTIONS: dict[str, Callable[[Bench], Iterator[str]]] = {
     "sparse": lambda bench: reading(bench, "sparse"),
     "dense": lambda bench: reading(bench, "dense"),
@@ -175,6 +190,7 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[str]]] = {
     "all": full_load,
     "validation": validation,
     "airflow": airflow,
+    "waiting": waiting,
 }
 
 

@@ -92,10 +92,29 @@ def test_every_parameter_of_a_trigger_survives_its_storage(sensor):
     assert set(arguments) == taken
 
 
-def test_every_public_trigger_is_stored_under_a_name_that_leads_to_it():
-    assert cloudtrail.__all__
-    for name in cloudtrail.__all__:
-        assert issubclass(getattr(cloudtrail, name), BaseTrigger)
+REQUIRED = {
+    "CloudTrailDeliveryProvenTrigger": {"bucket": "b", "deadline": "2026", "until": "2026", "seen_within": 1.0},
+    "CloudTrailLogFilesDeliveredTrigger": {
+        "bucket": "b",
+        "deadline": "2026",
+        "delivered_from": "2026",
+        "delivered_to": "2027",
+    },
+    "CloudTrailLogFileTrigger": {"bucket": "b"},
+    "CloudTrailNotificationTrigger": {"queue_url": "q"},
+    "CloudTrailQueueToldTrigger": {"bucket": None, "deadline": "2026", "queue_url": "q"},
+}
+
+
+@pytest.mark.parametrize("name", cloudtrail.__all__)
+def test_every_trigger_keeps_every_aws_setting_under_a_name_that_leads_to_it(name):
+    made = getattr(cloudtrail, name)(**REQUIRED[name], **AWS)
+    path, arguments = made.serialize()
+    assert path == f"{cloudtrail.__name__}.{name}"
+    assert {setting: arguments[setting] for setting in AWS} == AWS
+    again = getattr(cloudtrail, name)(**json.loads(json.dumps(arguments)))
+    assert isinstance(again, BaseTrigger)
+    assert again.serialize() == (path, arguments)
 
 
 def test_fires_when_a_file_arrives(trail, monkeypatch):
