@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 _MARGIN = timedelta(hours=2)
 _THREADS = 8
 _BATCH_FILES = 5_000
-_BATCH_DIGESTS = 500
+_BATCH_DIGESTS = 100
 _NAMED = 100
 _HANDED_ON = 1_000
 # What the reader found in a file that it could not unpack: it is not what CloudTrail wrote.

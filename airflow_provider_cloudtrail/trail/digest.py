@@ -32,7 +32,7 @@ HOUR = timedelta(hours=1)
 """What a digest covers."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Chain:
     """
     Digests that follow on one another.
@@ -54,7 +54,7 @@ class Chain:
         return f"{self.account_id} {self.region} (trail {self.trail_name}{', backfill' if self.backfill else ''})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DigestKey:
     """
     What the key of a digest says.

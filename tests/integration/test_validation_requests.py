@@ -1,0 +1,158 @@
+"""What the validation of a loaded trail asks of S3, and how much memory it takes."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from math import ceil
+
+import pytest
+
+from airflow_provider_cloudtrail.export import export_log_files
+from airflow_provider_cloudtrail.trail.digest import KeyRing
+from airflow_provider_cloudtrail.trail.listing import list_log_files
+from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+from airflow_provider_cloudtrail.trail.store import ListedObject, Store, StoredObject
+from airflow_provider_cloudtrail.validation import Validation, ValidationSummary, validate_trail
+from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from airflow_provider_cloudtrail.warehouse.evidence import Evidence
+from tests.support.engines import DUCKDB, installed
+from tests.support.rows import MWAA
+from tests.support.s3 import TRANSPORTS, CountedS3, client_of, s3_store
+from tests.support.signed_trail import BUCKET, HOUR, Hour, MemoryStore, SignedTrail
+
+ENGINE = next(iter(DUCKDB), "sqlite")
+BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
+DAY = timedelta(days=1)
+PLACES = [(account, region) for account in ("111122223333", "444455556666") for region in ("eu-west-1", "us-east-1")]
+FILES_PER_HOUR = 2
+KEYS_PER_PAGE = 1_000
+# Both ends of the window lie within an hour of a digest.
+DIGESTS_OF_A_DAY = 24
+BEHIND = 3
+
+
+def trails(days: int, bucket: str = BUCKET) -> list[SignedTrail]:
+    """Return 2 accounts and 2 Regions with a digest for each hour from 2 hours before the days to 3 behind."""
+    made = []
+    for account, region in PLACES:
+        begin = BEGIN + timedelta(minutes=5, seconds=12) - 2 * HOUR
+        trail = SignedTrail(account, region, bucket=bucket)
+        trail.hours = [Hour(begin + number * HOUR) for number in range(days * DIGESTS_OF_A_DAY + 2 + BEHIND)]
+        for hour in trail.hours:
+            for number in range(FILES_PER_HOUR):
+                trail.add_file(hour, hour.start + timedelta(minutes=10 + 20 * number))
+        made.append(trail.build())
+    return made
+
+
+class PagedStore(MemoryStore):
+    """A bucket in memory that counts the pages that S3 would be asked for."""
+
+    pages = 0
+
+    def folders(self, prefix: str) -> list[str]:
+        self.pages += 1
+        return super().folders(prefix)
+
+    def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        # One key more than is taken: S3 has to be asked to learn that there is none.
+        for number, listed in enumerate(super().objects(prefix, start_after)):
+            self.pages += number % KEYS_PER_PAGE == 0
+            yield listed
+
+    def get(self, key: str) -> StoredObject:
+        assert "/CloudTrail-Digest/" in key, f"a log file was fetched: {key}"
+        return super().get(key)
+
+
+def load(store: Store, warehouse: Warehouse, days: int, bucket: str = BUCKET) -> None:
+    warehouse.prepare()
+    window = DeliveryWindow(BEGIN - DAY, BEGIN + (days + 1) * DAY)
+    files = list_log_files(store, TrailLocation(bucket), window)
+    export_log_files(files, store_of=lambda _: store, warehouse=warehouse, selection=MWAA)
+
+
+def validate(
+    store: Store, warehouse: Warehouse, of: list[SignedTrail], days: int, bucket: str = BUCKET
+) -> ValidationSummary:
+    window = DeliveryWindow(BEGIN, BEGIN + days * DAY, lookback=timedelta(days=7))
+    evidence = Evidence(warehouse)
+    evidence.prepare()
+    return validate_trail(
+        Validation(
+            location=TrailLocation(bucket),
+            window=window,
+            store_of=lambda _: store,
+            evidence=evidence,
+            ring=KeyRing(lambda *_: of[0].public_keys(), window.start, window.end),
+        )
+    )
+
+
+def assert_proven(summary: ValidationSummary, days: int) -> None:
+    digests = len(PLACES) * (days * DIGESTS_OF_A_DAY + 1)
+    assert (summary.digests, summary.digests_valid) == (digests, digests)
+    assert summary.files_listed == summary.files_verified == digests * FILES_PER_HOUR
+    assert set(summary.findings().values()) == {0}
+
+
+def fetched(of: list[SignedTrail], days: int) -> list[str]:
+    """Return the keys of the digests of a window and of those next to it, which may prove or contradict them."""
+    number = days * DIGESTS_OF_A_DAY + 3
+    return sorted(key for trail in of for key in trail.digests[:number])
+
+
+def pages(days: int) -> int:
+    """Return the pages of a run: layouts, accounts, Regions of both folders, and what lies in each of them."""
+    digests = (days + 1) * DIGESTS_OF_A_DAY
+    in_folders = ceil(digests / KEYS_PER_PAGE) + ceil(digests * FILES_PER_HOUR / KEYS_PER_PAGE)
+    return 1 + 1 + 2 * 2 + len(PLACES) * in_folders
+
+
+def test_a_loaded_month_is_proven_without_a_get_on_log_files(new_warehouse: Callable[[str], Warehouse]) -> None:
+    month, week = 31, 7
+    made = trails(month)
+    warehouse = new_warehouse(ENGINE)
+    load(MemoryStore(*made), warehouse, month)
+    peaks = []
+    for days in (week, month):
+        store = PagedStore(*made)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            summary = validate(store, warehouse, made, days)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        assert_proven(summary, days)
+        assert sorted(store.gets) == fetched(made, days)
+        assert store.pages == pages(days)
+    # More than four times as many digests and log files; only the keys of the digests are held for the whole window.
+    assert peaks[1] < 1.33 * peaks[0]
+
+
+@pytest.mark.skipif(not installed("moto", "werkzeug"), reason="needs moto's server")
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_loaded_day_is_proven_without_a_get_on_log_files(
+    s3_server: CountedS3, transport: str, new_warehouse: Callable[[str], Warehouse]
+) -> None:
+    bucket = s3_server.new_bucket()
+    made, client = trails(1, bucket), client_of(s3_server.endpoint)
+    for trail in made:
+        for key, stored in trail.objects.items():
+            client.put_object(Bucket=bucket, Key=key, Body=stored.body, Metadata=stored.metadata)
+    store, warehouse = s3_store(s3_server.endpoint, bucket, transport), new_warehouse(ENGINE)
+    load(store, warehouse, 1, bucket)
+    s3_server.requests()
+
+    summary = validate(store, warehouse, made, 1, bucket)
+
+    assert_proven(summary, 1)
+    asked = s3_server.requests()
+    assert {method for method, _, _ in asked} == {"GET"}
+    objects = [path.removeprefix(f"/{bucket}/") for _, path, query in asked if "list-type" not in query]
+    assert sorted(objects) == fetched(made, 1)
+    assert len(asked) - len(objects) == pages(1)
