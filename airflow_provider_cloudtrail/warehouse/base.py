@@ -12,7 +12,7 @@ import logging
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -111,21 +111,12 @@ class Warehouse(ABC):
 
         :raises WarehouseError: if the warehouse cannot be reached or does not allow it.
         """
-        # In one transaction where all is well, which is nearly always.
         expected = {
             self.events: columns_of(AuditEvent),
             self.files: columns_of(LedgerEntry),
             self.quarantine: columns_of(QuarantineEntry),
         }
-        present = self._columns_of_all(list(expected))
-        for table, columns in expected.items():
-            names = present.get(table)
-            if names is None:
-                names = self._create(table, columns, has_key=table != self.quarantine)
-            missing = [column for column in columns if column.name not in names]
-            if missing:
-                self._run(f"adding columns to {table}", partial(self._add, table=table, columns=missing))
-                log.info("Added columns to %s: %s", table, ", ".join(column.name for column in missing))
+        self.ensure_tables(expected, without_key=[self.quarantine])
 
     def known_files(self, uris: Sequence[str]) -> dict[str, KnownFile]:
         """
@@ -148,6 +139,57 @@ class Warehouse(ABC):
         :raises WarehouseError: if it cannot be stored; nothing of the batch is then.
         """
         return self._run(f"writing {self.events}", lambda cursor: self._write(cursor, files), writes=True)
+
+    # -- what further tables beside these go through -----------------------------------------------
+
+    def ensure_tables(self, expected: Mapping[str, Sequence[Column]], *, without_key: Collection[str] = ()) -> None:
+        """
+        Create the tables that are missing, and add the columns that they lack.
+
+        :param expected: columns by qualified name of a table; the first column is its key.
+        :param without_key: those of them that have none.
+        :raises WarehouseError: if the warehouse cannot be reached or does not allow it.
+        """
+        # In one transaction where all is well, which is nearly always.
+        present = self._columns_of_all(list(expected))
+        for table, columns in expected.items():
+            names = present.get(table)
+            if names is None:
+                names = self._create(table, columns, has_key=table not in without_key)
+            missing = [column for column in columns if column.name not in names]
+            if missing:
+                self._run(f"adding columns to {table}", partial(self._add, table=table, columns=missing))
+                log.info("Added columns to %s: %s", table, ", ".join(column.name for column in missing))
+
+    def transact(self, doing: str, work: Callable[[Any], _Result], *, writes: bool = False) -> _Result:
+        """
+        Return what work gives that is done in a transaction of its own, again if other writers are in the way.
+
+        :param doing: what it does, for errors.
+        :param work: takes what statements are executed on.
+        :param writes: whether other writers are kept out meanwhile.
+        :raises WarehouseError: if it fails; nothing of it is stored then.
+        """
+        return self._run(doing, work, writes=writes)
+
+    def insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows, in a transaction."""
+        if rows:
+            self._insert(cursor, table, columns, rows)
+
+    def portions(self, values: Sequence[str]) -> Iterator[tuple[list[str], str]]:
+        """Yield portions of values that fit into one statement, each with its placeholders."""
+        return self._portions(values)
+
+    @property
+    def mark(self) -> str:
+        """Placeholder of a value in a statement."""
+        return str(self.hook.placeholder)
+
+    def value(self, kind: ColumnKind, value: Any) -> Any:
+        """Return a value as the driver takes it in the place of a placeholder."""
+        convert = self.dialect.convert.get(kind)
+        return value if value is None or convert is None else convert(value)
 
     # -- what an engine brings ---------------------------------------------------------------------
 

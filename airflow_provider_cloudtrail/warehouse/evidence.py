@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any, NamedTuple
 
 from airflow_provider_cloudtrail.audit_event import ColumnKind, DigestEntry, columns_of
@@ -59,15 +58,8 @@ class Evidence:
 
         :raises WarehouseError: if the warehouse cannot be reached or does not allow it.
         """
-        warehouse = self._warehouse
-        warehouse.prepare()
-        columns = columns_of(DigestEntry)
-        names = warehouse._columns_of_all([self.digests]).get(self.digests)
-        if names is None:
-            names = warehouse._create(self.digests, columns, has_key=True)
-        if missing := [column for column in columns if column.name not in names]:
-            add = partial(warehouse._add, table=self.digests, columns=missing)
-            warehouse._run(f"adding columns to {self.digests}", add)
+        self._warehouse.prepare()
+        self._warehouse.ensure_tables({self.digests: columns_of(DigestEntry)})
 
     def loaded_files(self, uris: Sequence[str]) -> dict[str, LoadedFile]:
         """
@@ -83,29 +75,29 @@ class Evidence:
 
         def ask(cursor: Any) -> dict[str, LoadedFile]:
             found = {}
-            for portion, marks in warehouse._portions(uris):
+            for portion, marks in warehouse.portions(uris):
                 cursor.execute(f"SELECT {names} FROM {warehouse.files} WHERE {uri} IN ({marks})", portion)
                 for row in cursor.fetchall():
                     found[row[0]] = LoadedFile(*row)
             return found
 
-        return warehouse._run(f"reading {warehouse.files}", ask)
+        return warehouse.transact(f"reading {warehouse.files}", ask)
 
     def chains_since(self, since: datetime) -> list[RecordedChain]:
         """Return the chains, those of backfill digests left out, of which a digest of this time was seen."""
-        warehouse = self._warehouse
+        warehouse, mark = self._warehouse, self._warehouse.mark
         names = ", ".join(warehouse.quoted(name) for name in RecordedChain._fields)
         statement = (
-            f"SELECT DISTINCT {names} FROM {self.digests} WHERE {warehouse.quoted('covered_to')} > {self._mark} "
-            f"AND {warehouse.quoted('backfill')} = {self._mark} AND {warehouse.quoted('status')} <> {self._mark}"
+            f"SELECT DISTINCT {names} FROM {self.digests} WHERE {warehouse.quoted('covered_to')} > {mark} "
+            f"AND {warehouse.quoted('backfill')} = {mark} AND {warehouse.quoted('status')} <> {mark}"
         )
-        values = [self._value(ColumnKind.TIMESTAMP, since), self._value(ColumnKind.BOOLEAN, False), "missing"]
+        values = [warehouse.value(ColumnKind.TIMESTAMP, since), warehouse.value(ColumnKind.BOOLEAN, False), "missing"]
 
         def ask(cursor: Any) -> list[RecordedChain]:
             cursor.execute(statement, values)
             return [RecordedChain(*row) for row in cursor.fetchall()]
 
-        return warehouse._run(f"reading {self.digests}", ask)
+        return warehouse.transact(f"reading {self.digests}", ask)
 
     def write(self, digests: Sequence[DigestEntry], verdicts: Iterable[FileVerdict]) -> None:
         """
@@ -120,7 +112,9 @@ class Evidence:
             groups.setdefault(verdict[1:], []).append(verdict.log_file_uri)
         if digests or groups:
             warehouse = self._warehouse
-            warehouse._run(f"writing {self.digests}", lambda cursor: self._write(cursor, digests, groups), writes=True)
+            warehouse.transact(
+                f"writing {self.digests}", lambda cursor: self._write(cursor, digests, groups), writes=True
+            )
 
     def _write(
         self,
@@ -130,23 +124,14 @@ class Evidence:
     ) -> None:
         warehouse = self._warehouse
         quoted = warehouse.quoted
-        for portion, marks in warehouse._portions([digest.digest_uri for digest in digests]):
+        for portion, marks in warehouse.portions([digest.digest_uri for digest in digests]):
             cursor.execute(f"DELETE FROM {self.digests} WHERE {quoted('digest_uri')} IN ({marks})", portion)
-        if digests:
-            warehouse._insert(cursor, self.digests, columns_of(DigestEntry), digests)
+        warehouse.insert(cursor, self.digests, columns_of(DigestEntry), digests)
         for (digest_uri, status, verified_at), uris in groups.items():
-            for portion, marks in warehouse._portions(uris):
+            for portion, marks in warehouse.portions(uris):
                 cursor.execute(
-                    f"UPDATE {warehouse.files} SET {quoted('digest_uri')} = {self._mark}, "
-                    f"{quoted('digest_status')} = {self._mark}, {quoted('verified_at')} = {self._mark} "
+                    f"UPDATE {warehouse.files} SET {quoted('digest_uri')} = {warehouse.mark}, "
+                    f"{quoted('digest_status')} = {warehouse.mark}, {quoted('verified_at')} = {warehouse.mark} "
                     f"WHERE {quoted('log_file_uri')} IN ({marks})",
-                    [digest_uri, status, self._value(ColumnKind.TIMESTAMP, verified_at), *portion],
+                    [digest_uri, status, warehouse.value(ColumnKind.TIMESTAMP, verified_at), *portion],
                 )
-
-    @property
-    def _mark(self) -> str:
-        return str(self._warehouse.hook.placeholder)
-
-    def _value(self, kind: ColumnKind, value: Any) -> Any:
-        convert = self._warehouse.dialect.convert.get(kind)
-        return value if convert is None else convert(value)
