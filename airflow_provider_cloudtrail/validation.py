@@ -7,19 +7,17 @@ where it was never loaded and downloading was asked for. Needs no Airflow: a pla
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
-from airflow_provider_cloudtrail.audit_event import ALTERED, DELETED, DIGEST_INVALID, UNLISTED, VERIFIED, DigestEntry
-from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
+from airflow_provider_cloudtrail.audit_event import UNLISTED
+from airflow_provider_cloudtrail.comparison import Comparison, DeliveredFile
 from airflow_provider_cloudtrail.trail.delivered import (
     SLACK,
     AccountRegion,
@@ -31,10 +29,11 @@ from airflow_provider_cloudtrail.trail.delivered import (
 )
 from airflow_provider_cloudtrail.trail.digest import Chain, DigestKey, FetchedDigest, KeyRing, ListedFile, fetch_digest
 from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest, Coverage, DigestStatus, Gap
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation, log_file, object_uri
+from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation, object_uri
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
-from airflow_provider_cloudtrail.trail.store import ObjectError, Store
-from airflow_provider_cloudtrail.warehouse.evidence import Evidence, FileVerdict, LoadedFile
+from airflow_provider_cloudtrail.trail.store import Store
+from airflow_provider_cloudtrail.validation_summary import ValidationSummary, report
+from airflow_provider_cloudtrail.warehouse.evidence import Evidence, FileVerdict
 
 log = logging.getLogger(__name__)
 
@@ -42,80 +41,6 @@ _MARGIN = timedelta(hours=2)
 _THREADS = 8
 _BATCH_FILES = 5_000
 _BATCH_DIGESTS = 100
-_NAMED = 100
-_HANDED_ON = 1_000
-# What the reader found in a file that it could not unpack: it is not what CloudTrail wrote.
-_DAMAGED = ("bytes_behind_gzip:", "truncated_gzip:", "not_gzip:")
-
-
-@dataclass
-class ValidationSummary:
-    """
-    What a run found out about its window.
-
-    :param accounts_and_regions: pairs that have a folder of digests or log files.
-    :param digests: digests that cover a part of the window, missing ones included.
-    :param digests_valid: of these, signed by CloudTrail, unmoved and in their chain.
-    :param digests_vouched: of the valid ones, proven by the next digest because their metadata are lost.
-    :param digests_invalid: of these, not.
-    :param digests_missing: of these, named by the next digest and not in the bucket.
-    :param digests_backfill: of these, backfill digests.
-    :param files_listed: log files that valid digests list.
-    :param files_verified: of these, what was loaded (or downloaded) is what CloudTrail delivered.
-    :param files_altered: of these, it is not.
-    :param files_deleted: of these, not in the bucket any more.
-    :param files_not_loaded: of these, without a hash in the ledger, and not downloaded.
-    :param files_downloaded: fetched by this run.
-    :param files_unlisted: log files in the bucket, delivered in the window, that no digest lists.
-    :param gaps: times without a digest.
-    :param pending: chains whose newest digests may still be delivered.
-    :param began: chains of which the first digest ever lies in the window.
-    :param seconds: how long it took.
-    :param not_loaded: URIs of the first 1,000 that were not loaded, for ``files`` of CloudTrailToSqlOperator.
-    :param found: for each kind of finding, the first 100 as text.
-    """
-
-    accounts_and_regions: int = 0
-    digests: int = 0
-    digests_valid: int = 0
-    digests_vouched: int = 0
-    digests_invalid: int = 0
-    digests_missing: int = 0
-    digests_backfill: int = 0
-    files_listed: int = 0
-    files_verified: int = 0
-    files_altered: int = 0
-    files_deleted: int = 0
-    files_not_loaded: int = 0
-    files_downloaded: int = 0
-    files_unlisted: int = 0
-    gaps: int = 0
-    pending: list[str] = field(default_factory=list)
-    began: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    not_loaded: list[str] = field(default_factory=list)
-    found: dict[str, list[str]] = field(default_factory=dict)
-
-    def findings(self) -> dict[str, int]:
-        """Return how much was found of each kind that can fail a run."""
-        return {
-            "invalid": self.digests_invalid,
-            "altered": self.files_altered,
-            "deleted": self.files_deleted,
-            "gap": self.gaps + self.digests_missing,
-            "unlisted": self.files_unlisted,
-            "not_loaded": self.files_not_loaded,
-        }
-
-    def name(self, kind: str, finding: object) -> None:
-        """Keep the text of a finding, as long as there are few."""
-        named = self.found.setdefault(kind, [])
-        if len(named) < _NAMED:
-            named.append(str(finding))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the summary as JSON types."""
-        return asdict(self) | {"seconds": round(self.seconds, 3)}
 
 
 @dataclass(frozen=True)
@@ -183,7 +108,7 @@ def validate_trail(run: Validation) -> ValidationSummary:
         with_digests.add((chain.account_id, chain.region))
     for wanted in _without_digests(run, with_digests):
         summary.gaps += 1
-        _find(run, summary, "gap", f"{wanted}: no digest at all")
+        report(summary, run.log, "gap", f"{wanted}: no digest at all")
     summary.seconds = time.monotonic() - started
     return summary
 
@@ -203,25 +128,10 @@ def _wanted(run: Validation, chain: Chain) -> bool:
     )
 
 
-def _find(run: Validation, summary: ValidationSummary, kind: str, finding: object) -> None:
-    summary.name(kind, finding)
-    if len(summary.found[kind]) < _NAMED:
-        run.log.warning("%s: %s", kind, finding)
-
-
 def _count_gap(run: Validation, summary: ValidationSummary, gap: Gap | None) -> None:
     if gap is not None:
         summary.gaps += 1
-        _find(run, summary, "gap", gap)
-
-
-@dataclass(frozen=True)
-class _File:
-    """A log file that a digest lists, and as it lies in the bucket: None if it does not."""
-
-    uri: str
-    listed: ListedFile
-    present: LogFile | None
+        report(summary, run.log, "gap", gap)
 
 
 class _AccountRegion:
@@ -236,7 +146,8 @@ class _AccountRegion:
         self._pool = pool
         self._bucket = run.location.bucket
         self._store = run.store_of(self._bucket)
-        self._batch: list[tuple[CheckedDigest, list[_File]]] = []
+        self._comparison = Comparison(run, summary, pool)
+        self._batch: list[tuple[CheckedDigest, list[DeliveredFile]]] = []
         self._batch_files = 0
         self.chains: set[Chain] = set()
         """Chains, those of backfill digests left out, of which a digest was listed."""
@@ -311,12 +222,12 @@ class _AccountRegion:
         listed = []
         for file in checked.digest.files if checked.digest is not None else ():
             if in_window and checked.valid:
-                listed.append(_File(self._uri(file, checked), file, self._present(file, checked, files)))
+                listed.append(DeliveredFile(self._uri(file, checked), file, self._present(file, checked, files)))
             else:
                 # Not believed, but not unlisted either: the digest itself is what is reported.
                 present = self._present(file, checked, files)
                 if in_window and present is not None:
-                    listed.append(_File(present.uri, file, present))
+                    listed.append(DeliveredFile(present.uri, file, present))
         if not in_window:
             return
         summary.digests += 1
@@ -330,7 +241,7 @@ class _AccountRegion:
             summary.digests_missing += missing
             summary.digests_invalid += not missing
             kind = "missing" if missing else "invalid"
-            _find(self._run, summary, kind, f"{object_uri(self._bucket, checked.key.key)}: {checked.fault}")
+            report(summary, self._run.log, kind, f"{object_uri(self._bucket, checked.key.key)}: {checked.fault}")
         if chain in coverage:
             _count_gap(self._run, summary, coverage[chain].add(checked))
         self._batch.append((checked, listed))
@@ -371,125 +282,21 @@ class _AccountRegion:
             file for file in files.unlisted.values() if window.covers(file.delivered_at) and file.delivered_at < run.due
         ]
         for file in unlisted:
-            _find(run, summary, "unlisted", file.uri)
+            report(summary, run.log, "unlisted", file.uri)
         number = len(unlisted) + files.unlisted_beyond
         summary.files_unlisted += number
         if unlisted and not self.chains:
             summary.gaps += 1
-            _find(
-                run, summary, "gap", f"{self._place.account_id} {self._place.region}: log files, but no digest at all"
+            report(
+                summary,
+                run.log,
+                "gap",
+                f"{self._place.account_id} {self._place.region}: log files, but no digest at all",
             )
         run.evidence.write([], [FileVerdict(file.uri, None, UNLISTED, run.now) for file in unlisted])
         return number
 
     def _flush(self) -> None:
-        """Hold the files of some digests against the ledger, and store what that gives."""
         batch, self._batch, self._batch_files = self._batch, [], 0
-        if not batch:
-            return
-        uris = [file.uri for _, files in batch for file in files]
-        loaded = self._run.evidence.loaded_files(list(dict.fromkeys(uris)))
-        fetched = self._fetch_files(batch, loaded)
-        verdicts, entries = [], []
-        for checked, files in batch:
-            counts = Counter[str]()
-            uri = object_uri(self._bucket, checked.key.key)
-            for file in files:
-                status = _status(file, loaded.get(file.uri), fetched.get(file.uri)) if checked.valid else DIGEST_INVALID
-                counts[status or "not_loaded"] += 1
-                self._report(file, status, uri)
-                if status is not None and file.uri in loaded:
-                    verdicts.append(FileVerdict(file.uri, uri, status, self._run.now))
-            entries.append(self._entry(checked, uri, counts))
-        self._run.evidence.write(list({entry.digest_uri: entry for entry in entries}.values()), verdicts)
-
-    def _fetch_files(
-        self, batch: list[tuple[CheckedDigest, list[_File]]], loaded: dict[str, LoadedFile]
-    ) -> dict[str, str]:
-        """Return the hash of what had to be fetched; of what cannot be unpacked, the name of the fault."""
-        wanted = {
-            file.uri: file.present
-            for checked, files in batch
-            for file in files
-            if checked.valid and file.present is not None and self._must_fetch(file.present, loaded.get(file.uri))
-        }
-        self._summary.files_downloaded += len(wanted)
-        return dict(zip(wanted, self._pool.map(self._hash, wanted.values()), strict=True))
-
-    def _must_fetch(self, present: LogFile, known: LoadedFile | None) -> bool:
-        if known is None or (known.sha256 is None and not (known.reason or "").startswith(_DAMAGED)):
-            return self._run.download_missing
-        return known.etag is not None and present.etag is not None and known.etag != present.etag
-
-    def _hash(self, file: LogFile) -> str:
-        try:
-            stored = self._run.store_of(file.bucket).get(file.key)
-            return hashlib.sha256(CODEC.gunzip(stored.body, self._run.max_file_bytes)).hexdigest()
-        except (MalformedError, ObjectError) as error:
-            return f"{error.code}:"
-
-    def _report(self, file: _File, status: str | None, digest_uri: str) -> None:
-        run, summary = self._run, self._summary
-        if status == DIGEST_INVALID:
-            return
-        summary.files_listed += 1
-        if status == VERIFIED:
-            summary.files_verified += 1
-        elif status == ALTERED:
-            summary.files_altered += 1
-            _find(run, summary, "altered", f"{file.uri}: is not what {digest_uri} lists")
-        elif status == DELETED:
-            summary.files_deleted += 1
-            _find(run, summary, "deleted", f"{file.uri}: listed by {digest_uri}")
-        else:
-            parsed = log_file(self._bucket, file.listed.key)
-            # Digests at the border of the window list files of the next one, which is not loaded yet.
-            if parsed is None or run.window.covers(parsed.delivered_at):
-                summary.files_not_loaded += 1
-                if len(summary.not_loaded) < _HANDED_ON:
-                    summary.not_loaded.append(file.uri)
-
-    def _entry(self, checked: CheckedDigest, uri: str, counts: Counter[str]) -> DigestEntry:
-        chain, digest = checked.key.chain, checked.digest
-        previous = digest is not None and digest.previous_key is not None
-        return DigestEntry(
-            digest_uri=uri,
-            account_id=chain.account_id,
-            region=chain.region,
-            trail_name=chain.trail_name,
-            home_region=chain.home_region,
-            backfill=chain.backfill,
-            covered_from=checked.start,
-            covered_to=checked.end,
-            status=checked.status.value,
-            reason=str(checked.fault) if checked.fault is not None else None,
-            proof=checked.proof.value if checked.proof is not None else None,
-            sha256=digest.sha256 if digest is not None else None,
-            public_key_fingerprint=digest.fingerprint if digest is not None else None,
-            previous_digest_uri=object_uri(self._bucket, str(digest.previous_key)) if digest and previous else None,
-            files_listed=counts.total() if checked.valid else None,
-            files_verified=counts[VERIFIED] if checked.valid else None,
-            files_altered=counts[ALTERED] if checked.valid else None,
-            files_deleted=counts[DELETED] if checked.valid else None,
-            files_not_loaded=counts["not_loaded"] if checked.valid else None,
-            verified_at=self._run.now,
-            verified_by=self._run.verified_by,
-        )
-
-
-def _status(file: _File, known: LoadedFile | None, fetched: str | None) -> str | None:
-    """Return the verdict on a log file that a valid digest lists; None: there is nothing to compare."""
-    hashes = {known.sha256} if known is not None and known.sha256 is not None else set()
-    damaged = known is not None and (known.reason or "").startswith(_DAMAGED)
-    if fetched is not None:
-        if fetched.startswith("not_found:"):
-            return DELETED
-        if fetched.startswith(("access_denied:", "too_large:")):
-            return None
-        hashes.add(fetched)
-        damaged = False
-    if damaged or hashes - {file.listed.sha256}:
-        return ALTERED
-    if file.present is None:
-        return DELETED
-    return VERIFIED if hashes else None
+        if batch:
+            self._comparison.hold(batch)

@@ -18,7 +18,8 @@ from airflow_provider_cloudtrail.demo.plan import TrailPlan
 from airflow_provider_cloudtrail.trail.digest import KeyRing, PublicKey
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
 from airflow_provider_cloudtrail.trail.store import S3Store
-from airflow_provider_cloudtrail.validation import Validation, ValidationSummary, validate_trail
+from airflow_provider_cloudtrail.validation import Validation, validate_trail
+from airflow_provider_cloudtrail.validation_summary import ValidationSummary
 from airflow_provider_cloudtrail.warehouse.duckdb import DuckDBWarehouse
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 

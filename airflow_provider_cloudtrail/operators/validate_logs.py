@@ -21,7 +21,8 @@ from airflow_provider_cloudtrail.task import run_of, warehouse_of
 from airflow_provider_cloudtrail.trail.digest import KeyRing
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import StoreError
-from airflow_provider_cloudtrail.validation import Validation, ValidationSummary, validate_trail
+from airflow_provider_cloudtrail.validation import Validation, validate_trail
+from airflow_provider_cloudtrail.validation_summary import ValidationSummary
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 
@@ -77,7 +78,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
     :param region_name: Region of the CloudTrail API for ``trail_name``; keys come from each signing Region. (templated)
     :param verify: whether to verify TLS certificates, or the path of a CA bundle. (templated)
     :param botocore_config: configuration of the botocore clients.
-    :return: summary of the run (XCom): see :class:`~airflow_provider_cloudtrail.validation.ValidationSummary`;
+    :return: summary of the run (XCom): see :class:`~airflow_provider_cloudtrail.validation_summary.ValidationSummary`;
         its ``not_loaded`` can be given to ``CloudTrailToSqlOperator`` as ``files``.
     :raises ValueError: for wrong parameters, before any work.
     :raises CloudTrailError: if bucket, API or warehouse fail; ``CloudTrailIntegrityError`` see above.

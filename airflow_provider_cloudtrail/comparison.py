@@ -1,0 +1,164 @@
+"""What digests list, held against the ledger: what was loaded must be what CloudTrail delivered."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_cloudtrail.audit_event import ALTERED, DELETED, DIGEST_INVALID, VERIFIED, DigestEntry
+from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
+from airflow_provider_cloudtrail.trail.digest import ListedFile
+from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest
+from airflow_provider_cloudtrail.trail.log_file import LogFile, log_file, object_uri
+from airflow_provider_cloudtrail.trail.store import ObjectError
+from airflow_provider_cloudtrail.validation_summary import ValidationSummary, report
+from airflow_provider_cloudtrail.warehouse.evidence import FileVerdict, LoadedFile
+
+if TYPE_CHECKING:
+    from airflow_provider_cloudtrail.validation import Validation
+
+_HANDED_ON = 1_000
+# What the reader found in a file that it could not unpack: it is not what CloudTrail wrote.
+_DAMAGED = ("bytes_behind_gzip:", "truncated_gzip:", "not_gzip:")
+
+
+@dataclass(frozen=True)
+class DeliveredFile:
+    """A log file that a digest lists, and as it lies in the bucket: None if it does not."""
+
+    uri: str
+    listed: ListedFile
+    present: LogFile | None
+
+
+class Comparison:
+    """
+    Holds the files of some digests after those of others against the ledger, and records what that gives.
+
+    :param run: the validation.
+    :param summary: takes the counts.
+    :param pool: fetches what must be fetched.
+    """
+
+    def __init__(self, run: Validation, summary: ValidationSummary, pool: ThreadPoolExecutor) -> None:
+        self._run = run
+        self._summary = summary
+        self._pool = pool
+        self._bucket = run.location.bucket
+
+    def hold(self, batch: Sequence[tuple[CheckedDigest, list[DeliveredFile]]]) -> None:
+        """
+        Hold the files of some digests against the ledger, and store what that gives.
+
+        :param batch: digests, each with those of its files that it is asked about.
+        """
+        uris = [file.uri for _, files in batch for file in files]
+        loaded = self._run.evidence.loaded_files(list(dict.fromkeys(uris)))
+        fetched = self._fetch_files(batch, loaded)
+        verdicts, entries = [], []
+        for checked, files in batch:
+            counts = Counter[str]()
+            uri = object_uri(self._bucket, checked.key.key)
+            for file in files:
+                status = _status(file, loaded.get(file.uri), fetched.get(file.uri)) if checked.valid else DIGEST_INVALID
+                counts[status or "not_loaded"] += 1
+                self._report(file, status, uri)
+                if status is not None and file.uri in loaded:
+                    verdicts.append(FileVerdict(file.uri, uri, status, self._run.now))
+            entries.append(self._entry(checked, uri, counts))
+        self._run.evidence.write(list({entry.digest_uri: entry for entry in entries}.values()), verdicts)
+
+    def _fetch_files(
+        self, batch: Sequence[tuple[CheckedDigest, list[DeliveredFile]]], loaded: dict[str, LoadedFile]
+    ) -> dict[str, str]:
+        """Return the hash of what had to be fetched; of what cannot be unpacked, the name of the fault."""
+        wanted = {
+            file.uri: file.present
+            for checked, files in batch
+            for file in files
+            if checked.valid and file.present is not None and self._must_fetch(file.present, loaded.get(file.uri))
+        }
+        self._summary.files_downloaded += len(wanted)
+        return dict(zip(wanted, self._pool.map(self._hash, wanted.values()), strict=True))
+
+    def _must_fetch(self, present: LogFile, known: LoadedFile | None) -> bool:
+        if known is None or (known.sha256 is None and not (known.reason or "").startswith(_DAMAGED)):
+            return self._run.download_missing
+        return known.etag is not None and present.etag is not None and known.etag != present.etag
+
+    def _hash(self, file: LogFile) -> str:
+        try:
+            stored = self._run.store_of(file.bucket).get(file.key)
+            return hashlib.sha256(CODEC.gunzip(stored.body, self._run.max_file_bytes)).hexdigest()
+        except (MalformedError, ObjectError) as error:
+            return f"{error.code}:"
+
+    def _report(self, file: DeliveredFile, status: str | None, digest_uri: str) -> None:
+        run, summary = self._run, self._summary
+        if status == DIGEST_INVALID:
+            return
+        summary.files_listed += 1
+        if status == VERIFIED:
+            summary.files_verified += 1
+        elif status == ALTERED:
+            summary.files_altered += 1
+            report(summary, run.log, "altered", f"{file.uri}: is not what {digest_uri} lists")
+        elif status == DELETED:
+            summary.files_deleted += 1
+            report(summary, run.log, "deleted", f"{file.uri}: listed by {digest_uri}")
+        else:
+            parsed = log_file(self._bucket, file.listed.key)
+            # Digests at the border of the window list files of the next one, which is not loaded yet.
+            if parsed is None or run.window.covers(parsed.delivered_at):
+                summary.files_not_loaded += 1
+                if len(summary.not_loaded) < _HANDED_ON:
+                    summary.not_loaded.append(file.uri)
+
+    def _entry(self, checked: CheckedDigest, uri: str, counts: Counter[str]) -> DigestEntry:
+        chain, digest = checked.key.chain, checked.digest
+        previous = digest is not None and digest.previous_key is not None
+        return DigestEntry(
+            digest_uri=uri,
+            account_id=chain.account_id,
+            region=chain.region,
+            trail_name=chain.trail_name,
+            home_region=chain.home_region,
+            backfill=chain.backfill,
+            covered_from=checked.start,
+            covered_to=checked.end,
+            status=checked.status.value,
+            reason=str(checked.fault) if checked.fault is not None else None,
+            proof=checked.proof.value if checked.proof is not None else None,
+            sha256=digest.sha256 if digest is not None else None,
+            public_key_fingerprint=digest.fingerprint if digest is not None else None,
+            previous_digest_uri=object_uri(self._bucket, str(digest.previous_key)) if digest and previous else None,
+            files_listed=counts.total() if checked.valid else None,
+            files_verified=counts[VERIFIED] if checked.valid else None,
+            files_altered=counts[ALTERED] if checked.valid else None,
+            files_deleted=counts[DELETED] if checked.valid else None,
+            files_not_loaded=counts["not_loaded"] if checked.valid else None,
+            verified_at=self._run.now,
+            verified_by=self._run.verified_by,
+        )
+
+
+def _status(file: DeliveredFile, known: LoadedFile | None, fetched: str | None) -> str | None:
+    """Return the verdict on a log file that a valid digest lists; None: there is nothing to compare."""
+    hashes = {known.sha256} if known is not None and known.sha256 is not None else set()
+    damaged = known is not None and (known.reason or "").startswith(_DAMAGED)
+    if fetched is not None:
+        if fetched.startswith("not_found:"):
+            return DELETED
+        if fetched.startswith(("access_denied:", "too_large:")):
+            return None
+        hashes.add(fetched)
+        damaged = False
+    if damaged or hashes - {file.listed.sha256}:
+        return ALTERED
+    if file.present is None:
+        return DELETED
+    return VERIFIED if hashes else None
