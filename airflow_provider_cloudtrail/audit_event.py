@@ -172,6 +172,36 @@ class DigestEntry(NamedTuple):
     verified_by: Annotated[str | None, "DAG, task and run that did"]
 
 
+class FindingEntry(NamedTuple):
+    """
+    One row of ``<table>_findings``: something that a validation found wrong, from when until when.
+
+    Evidence is kept: what is not wrong any more when its time is validated again gets ``resolved_at``, and
+    is open again when it comes back. The same finding is one row, whatever the number of runs that see it.
+    """
+
+    finding_id: Annotated[str, "hash of what it is about: kind, and object, or chain and begin"]
+    kind: Annotated[
+        str,
+        "invalid, missing (digests), gap (time without a digest), altered, deleted, unlisted, not_loaded (log files)",
+    ]
+    fails: Annotated[bool, "whether it made the run that saw it last fail, as fail_on says"]
+    location: Annotated[str, "where the trail delivers to: URI of AWSLogs/, with the organization if one was given"]
+    account_id: Annotated[str | None, "account that it is about; null: not known, or all"]
+    region: Annotated[str | None, "Region that it is about; null: not known, or all"]
+    trail_name: Annotated[str | None, "trail whose digests it is about; null: not known"]
+    object_uri: Annotated[str | None, "digest or log file; null if it is about what is not there"]
+    covered_from: Annotated[datetime, "begin of the time of delivery that it is about"]
+    covered_to: Annotated[datetime, "end of that time"]
+    objects: Annotated[int, "how many digests or log files this row stands for; 0 for a time without any"]
+    message: Annotated[str, "what was found, for people"]
+    first_seen_at: Annotated[datetime, "when a run saw it first"]
+    last_seen_at: Annotated[datetime, "when a run saw it last"]
+    last_seen_by: Annotated[str | None, "DAG, task and run that did"]
+    resolved_at: Annotated[datetime | None, "when a run looked again and did not see it any more; null: it is open"]
+    resolved_by: Annotated[str | None, "DAG, task and run that did"]
+
+
 class KnownFile(NamedTuple):
     """
     What a run must know of a file that was read before; the fields are those of :class:`LedgerEntry`.
@@ -206,18 +236,24 @@ class FileRows:
     previous: KnownFile | None = None
 
 
+# Kinds of findings.
+INVALID = "invalid"
+MISSING = "missing"
+GAP = "gap"
+NOT_LOADED = "not_loaded"
+
 LOADED = "loaded"
 NO_MATCH = "no_match"
 QUARANTINED = "quarantined"
 
-# Values of ``digest_status`` in the ledger.
+# Values of ``digest_status`` in the ledger; some are kinds of findings as well.
 VERIFIED = "verified"
 ALTERED = "altered"
 DELETED = "deleted"
 UNLISTED = "unlisted"
 DIGEST_INVALID = "digest_invalid"
 
-_KEYS = frozenset({"event_id", "log_file_uri", "digest_uri"})
+_KEYS = frozenset({"event_id", "log_file_uri", "digest_uri", "finding_id"})
 _KINDS: dict[object, ColumnKind] = {
     str: ColumnKind.TEXT,
     int: ColumnKind.INTEGER,
@@ -230,12 +266,12 @@ _KINDS: dict[object, ColumnKind] = {
 
 @cache
 def columns_of(
-    row_type: type[AuditEvent] | type[LedgerEntry] | type[QuarantineEntry] | type[DigestEntry],
+    row_type: (type[AuditEvent] | type[LedgerEntry] | type[QuarantineEntry] | type[DigestEntry] | type[FindingEntry]),
 ) -> tuple[Column, ...]:
     """
     Return the columns of a table, in the order of the fields of its row.
 
-    :param row_type: :class:`AuditEvent`, :class:`LedgerEntry`, :class:`QuarantineEntry` or :class:`DigestEntry`.
+    :param row_type: the named tuple of a row, such as :class:`AuditEvent` or :class:`LedgerEntry`.
     """
     columns = []
     for name, annotation in typing.get_type_hints(row_type, include_extras=True).items():

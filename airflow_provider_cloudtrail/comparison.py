@@ -9,13 +9,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_cloudtrail.audit_event import ALTERED, DELETED, DIGEST_INVALID, VERIFIED, DigestEntry
+from airflow_provider_cloudtrail.audit_event import (
+    ALTERED,
+    DELETED,
+    DIGEST_INVALID,
+    NOT_LOADED,
+    VERIFIED,
+    DigestEntry,
+)
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
 from airflow_provider_cloudtrail.trail.digest import ListedFile
 from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest
 from airflow_provider_cloudtrail.trail.log_file import LogFile, log_file, object_uri
 from airflow_provider_cloudtrail.trail.store import ObjectError
-from airflow_provider_cloudtrail.validation_summary import ValidationSummary, report
+from airflow_provider_cloudtrail.validation_findings import About, Findings
+from airflow_provider_cloudtrail.validation_summary import ValidationSummary
 from airflow_provider_cloudtrail.warehouse.evidence import FileVerdict, LoadedFile
 
 if TYPE_CHECKING:
@@ -41,12 +49,16 @@ class Comparison:
 
     :param run: the validation.
     :param summary: takes the counts.
+    :param findings: takes what is wrong.
     :param pool: fetches what must be fetched.
     """
 
-    def __init__(self, run: Validation, summary: ValidationSummary, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, run: Validation, summary: ValidationSummary, findings: Findings, pool: ThreadPoolExecutor
+    ) -> None:
         self._run = run
         self._summary = summary
+        self._findings = findings
         self._pool = pool
         self._bucket = run.location.bucket
 
@@ -66,11 +78,12 @@ class Comparison:
             for file in files:
                 status = _status(file, loaded.get(file.uri), fetched.get(file.uri)) if checked.valid else DIGEST_INVALID
                 counts[status or "not_loaded"] += 1
-                self._report(file, status, uri)
+                self._report(file, status, checked, uri)
                 if status is not None and file.uri in loaded:
                     verdicts.append(FileVerdict(file.uri, uri, status, self._run.now))
             entries.append(self._entry(checked, uri, counts))
-        self._run.evidence.write(list({entry.digest_uri: entry for entry in entries}.values()), verdicts)
+        distinct = list({entry.digest_uri: entry for entry in entries}.values())
+        self._run.evidence.write(distinct, verdicts, self._findings.take())
 
     def _fetch_files(
         self, batch: Sequence[tuple[CheckedDigest, list[DeliveredFile]]], loaded: dict[str, LoadedFile]
@@ -97,8 +110,9 @@ class Comparison:
         except (MalformedError, ObjectError) as error:
             return f"{error.code}:"
 
-    def _report(self, file: DeliveredFile, status: str | None, digest_uri: str) -> None:
-        run, summary = self._run, self._summary
+    def _report(self, file: DeliveredFile, status: str | None, checked: CheckedDigest, digest_uri: str) -> None:
+        summary, chain = self._summary, checked.key.chain
+        about = About(checked.start, checked.end, chain.account_id, chain.region, chain.trail_name, file.uri)
         if status == DIGEST_INVALID:
             return
         summary.files_listed += 1
@@ -106,17 +120,22 @@ class Comparison:
             summary.files_verified += 1
         elif status == ALTERED:
             summary.files_altered += 1
-            report(summary, run.log, "altered", f"{file.uri}: is not what {digest_uri} lists")
+            self._findings.add(ALTERED, about, f"is not what {digest_uri} lists")
         elif status == DELETED:
             summary.files_deleted += 1
-            report(summary, run.log, "deleted", f"{file.uri}: listed by {digest_uri}")
-        else:
-            parsed = log_file(self._bucket, file.listed.key)
-            # Digests at the border of the window list files of the next one, which is not loaded yet.
-            if parsed is None or run.window.covers(parsed.delivered_at):
-                summary.files_not_loaded += 1
-                if len(summary.not_loaded) < _HANDED_ON:
-                    summary.not_loaded.append(file.uri)
+            self._findings.add(DELETED, about, f"listed by {digest_uri}")
+        elif self._belongs_to_window(file, checked):
+            summary.files_not_loaded += 1
+            self._findings.add(NOT_LOADED, about, f"listed by {digest_uri}, but never loaded")
+            if len(summary.not_loaded) < _HANDED_ON:
+                summary.not_loaded.append(file.uri)
+
+    def _belongs_to_window(self, file: DeliveredFile, checked: CheckedDigest) -> bool:
+        """Tell whether a file should have been loaded with this window; digests at its border list others, too."""
+        window, parsed = self._run.window, log_file(self._bucket, file.listed.key)
+        if parsed is None or window.covers(parsed.delivered_at):
+            return True
+        return parsed.delivered_at < window.start <= checked.start
 
     def _entry(self, checked: CheckedDigest, uri: str, counts: Counter[str]) -> DigestEntry:
         chain, digest = checked.key.chain, checked.digest

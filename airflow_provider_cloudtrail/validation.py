@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-from airflow_provider_cloudtrail.audit_event import UNLISTED
+from airflow_provider_cloudtrail.audit_event import GAP, INVALID, MISSING, UNLISTED
 from airflow_provider_cloudtrail.comparison import Comparison, DeliveredFile
 from airflow_provider_cloudtrail.trail.delivered import (
     SLACK,
@@ -32,12 +32,14 @@ from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, Checke
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation, object_uri
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store
-from airflow_provider_cloudtrail.validation_summary import ValidationSummary, report
-from airflow_provider_cloudtrail.warehouse.evidence import Evidence, FileVerdict
+from airflow_provider_cloudtrail.validation_findings import About, Findings
+from airflow_provider_cloudtrail.validation_summary import ValidationSummary
+from airflow_provider_cloudtrail.warehouse.evidence import Evidence, Examined, FileVerdict
 
 log = logging.getLogger(__name__)
 
 _MARGIN = timedelta(hours=2)
+_MINUTE = timedelta(minutes=1)
 _THREADS = 8
 _BATCH_FILES = 5_000
 _BATCH_DIGESTS = 100
@@ -58,6 +60,7 @@ class Validation:
     :param regions: Regions; None: all.
     :param download_missing: whether to fetch and hash files that the ledger has no hash of.
     :param max_file_bytes: most bytes that a fetched file may have when unpacked.
+    :param fail_on: kinds of findings for which the caller fails, for the column ``fails``.
     :param verified_by: who does it, for the column of that name.
     :param now: time of the run, UTC.
     :param log: receives a line for each account and Region, and for each finding.
@@ -72,6 +75,7 @@ class Validation:
     regions: Collection[str] | None = None
     download_missing: bool = False
     max_file_bytes: int = MAX_FILE_BYTES
+    fail_on: Collection[str] = ()
     verified_by: str | None = None
     now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     log: logging.Logger = log
@@ -90,36 +94,55 @@ def validate_trail(run: Validation) -> ValidationSummary:
     :raises WarehouseError: if the warehouse refuses.
     """
     started = time.monotonic()
+    window = run.window
     summary = ValidationSummary()
-    expected = {Chain(*chain) for chain in run.evidence.chains_since(run.window.start - run.window.lookback)}
-    expected = {chain for chain in expected if _wanted(run, chain)}
+    findings = Findings(summary, run.location, run.fail_on, run.now, run.verified_by, run.log)
+    recorded = run.evidence.chains_since(window.start - window.lookback, findings.location)
+    expected = {chain for chain in (Chain(*names) for names in recorded) if _wanted(run, chain)}
     with_digests: set[tuple[str, str]] = set()
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="cloudtrail") as pool:
         places = account_regions(run.store_of(run.location.bucket), run.location, run.account_ids, run.regions)
         for place in places:
-            part = _AccountRegion(run, place, summary, pool)
+            part = _AccountRegion(run, place, summary, findings, pool)
             part.validate(expected)
             expected -= part.chains
             if part.chains:
                 with_digests.add((place.account_id, place.region))
             summary.accounts_and_regions += 1
     for chain in sorted(expected):
-        _count_gap(run, summary, Coverage(chain, run.window.start, run.window.end, run.due, expected=True).rest())
-        with_digests.add((chain.account_id, chain.region))
-    for wanted in _without_digests(run, with_digests):
-        summary.gaps += 1
-        report(summary, run.log, "gap", f"{wanted}: no digest at all")
+        gap = Coverage(chain, window.start, window.end, run.due, expected=True).rest()
+        _count_gap(summary, findings, gap)
+    silent = {(chain.account_id, chain.region) for chain in expected}
+    for account_id, region in _without_digests(run, with_digests | silent):
+        about = About(window.start, window.end, account_id, region)
+        _count_absence(summary, findings, about, f"{' '.join(filter(None, about[2:4]))}: no digest at all")
+    if not summary.digests_valid + summary.digests_invalid:
+        message = "no digest at all: is log file validation switched on, or were the digests deleted?"
+        findings.add(GAP, About(window.start, window.end), message, objects=0, always_fails=True)
+    run.evidence.write([], [], findings.take())
+    run.evidence.resolve(
+        Examined(
+            location=findings.location,
+            start=window.start,
+            end=run.due,
+            account_ids=run.account_ids,
+            regions=run.regions,
+            with_digests=with_digests,
+            seen_at=run.now,
+            by=run.verified_by,
+        )
+    )
     summary.seconds = time.monotonic() - started
     return summary
 
 
-def _without_digests(run: Validation, found: set[tuple[str, str]]) -> list[str]:
-    """Return what was asked for by name and has no digest."""
+def _without_digests(run: Validation, found: set[tuple[str, str]]) -> list[tuple[str | None, str | None]]:
+    """Return what was asked for by name and has no digest: accounts, Regions or both."""
     if run.account_ids is not None and run.regions is not None:
-        pairs = {(account_id, region) for account_id in run.account_ids for region in run.regions}
-        return [" ".join(pair) for pair in sorted(pairs - found)]
+        return sorted({(account_id, region) for account_id in run.account_ids for region in run.regions} - found)
     accounts = set(run.account_ids or ()) - {account_id for account_id, _ in found}
-    return sorted(accounts | (set(run.regions or ()) - {region for _, region in found}))
+    regions = set(run.regions or ()) - {region for _, region in found}
+    return [*((account_id, None) for account_id in sorted(accounts)), *((None, region) for region in sorted(regions))]
 
 
 def _wanted(run: Validation, chain: Chain) -> bool:
@@ -128,25 +151,37 @@ def _wanted(run: Validation, chain: Chain) -> bool:
     )
 
 
-def _count_gap(run: Validation, summary: ValidationSummary, gap: Gap | None) -> None:
+def _count_gap(summary: ValidationSummary, findings: Findings, gap: Gap | None) -> None:
     if gap is not None:
-        summary.gaps += 1
-        report(summary, run.log, "gap", gap)
+        chain = gap.chain
+        about = About(gap.start, gap.end, chain.account_id, chain.region, chain.trail_name)
+        _count_absence(summary, findings, about, str(gap))
+
+
+def _count_absence(summary: ValidationSummary, findings: Findings, about: About, message: str) -> None:
+    summary.gaps += 1
+    findings.add(GAP, about, message, objects=0)
 
 
 class _AccountRegion:
     """One account and Region of a run."""
 
     def __init__(
-        self, run: Validation, place: AccountRegion, summary: ValidationSummary, pool: ThreadPoolExecutor
+        self,
+        run: Validation,
+        place: AccountRegion,
+        summary: ValidationSummary,
+        findings: Findings,
+        pool: ThreadPoolExecutor,
     ) -> None:
         self._run = run
         self._place = place
         self._summary = summary
+        self._findings = findings
         self._pool = pool
         self._bucket = run.location.bucket
         self._store = run.store_of(self._bucket)
-        self._comparison = Comparison(run, summary, pool)
+        self._comparison = Comparison(run, summary, findings, pool)
         self._batch: list[tuple[CheckedDigest, list[DeliveredFile]]] = []
         self._batch_files = 0
         self.chains: set[Chain] = set()
@@ -240,10 +275,11 @@ class _AccountRegion:
             missing = checked.status is DigestStatus.MISSING
             summary.digests_missing += missing
             summary.digests_invalid += not missing
-            kind = "missing" if missing else "invalid"
-            report(summary, self._run.log, kind, f"{object_uri(self._bucket, checked.key.key)}: {checked.fault}")
+            uri = object_uri(self._bucket, checked.key.key)
+            about = About(checked.start, checked.end, chain.account_id, chain.region, chain.trail_name, uri)
+            self._findings.add(MISSING if missing else INVALID, about, str(checked.fault))
         if chain in coverage:
-            _count_gap(self._run, summary, coverage[chain].add(checked))
+            _count_gap(summary, self._findings, coverage[chain].add(checked))
         self._batch.append((checked, listed))
         self._batch_files += len(listed)
         if self._batch_files >= _BATCH_FILES or len(self._batch) >= _BATCH_DIGESTS:
@@ -251,7 +287,7 @@ class _AccountRegion:
 
     def _conclude(self, coverage: Coverage) -> None:
         gap = coverage.rest()
-        _count_gap(self._run, self._summary, gap)
+        _count_gap(self._summary, self._findings, gap)
         if gap is None and coverage.begun_or_expected and not coverage.covers_all:
             self._summary.pending.append(str(coverage.chain))
         if coverage.began_at is not None:
@@ -281,19 +317,23 @@ class _AccountRegion:
         unlisted = [
             file for file in files.unlisted.values() if window.covers(file.delivered_at) and file.delivered_at < run.due
         ]
-        for file in unlisted:
-            report(summary, run.log, "unlisted", file.uri)
-        number = len(unlisted) + files.unlisted_beyond
-        summary.files_unlisted += number
+        place = (self._place.account_id, self._place.region)
+        for start in range(0, len(unlisted), _BATCH_FILES):
+            portion = unlisted[start : start + _BATCH_FILES]
+            for file in portion:
+                # Stamps are on the minute.
+                about = About(file.delivered_at, file.delivered_at + _MINUTE, *place, object_uri=file.uri)
+                self._findings.add(UNLISTED, about, "no digest lists it")
+            verdicts = [FileVerdict(file.uri, None, UNLISTED, run.now) for file in portion]
+            run.evidence.write([], verdicts, self._findings.take())
+        whole = About(window.start, window.end, *place)
+        if more := files.unlisted_beyond:
+            message = f"{' '.join(place)}: {more} more log files that no digest lists, whose names were not kept"
+            self._findings.add(UNLISTED, whole, message, objects=more)
         if unlisted and not self.chains:
-            summary.gaps += 1
-            report(
-                summary,
-                run.log,
-                "gap",
-                f"{self._place.account_id} {self._place.region}: log files, but no digest at all",
-            )
-        run.evidence.write([], [FileVerdict(file.uri, None, UNLISTED, run.now) for file in unlisted])
+            _count_absence(summary, self._findings, whole, f"{' '.join(place)}: log files, but no digest at all")
+        number = len(unlisted) + more
+        summary.files_unlisted += number
         return number
 
     def _flush(self) -> None:

@@ -1,12 +1,12 @@
-"""What a validation found out: the counts of its summary, and each finding by name."""
+"""What a validation found out, in numbers and with the first findings by name."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-_NAMED = 100
+NAMED = 100
+"""Findings of one kind that are named."""
 
 
 @dataclass
@@ -71,16 +71,9 @@ class ValidationSummary:
     def name(self, kind: str, finding: object) -> None:
         """Keep the text of a finding, as long as there are few."""
         named = self.found.setdefault(kind, [])
-        if len(named) < _NAMED:
+        if len(named) < NAMED:
             named.append(str(finding))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary as JSON types."""
         return asdict(self) | {"seconds": round(self.seconds, 3)}
-
-
-def report(summary: ValidationSummary, log: logging.Logger, kind: str, finding: object) -> None:
-    """Name a finding in the summary, and log it as long as there are few."""
-    summary.name(kind, finding)
-    if len(summary.found[kind]) < _NAMED:
-        log.warning("%s: %s", kind, finding)

@@ -45,8 +45,9 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
     fell silent, digests that are missing at the end or altogether. A log file is fetched only if its ETag
     has changed since it was loaded, or with ``download_missing``.
 
-    Everything is recorded first: one row per digest in ``<table>_digests``; ``digest_uri``,
-    ``digest_status`` and ``verified_at`` in the ledger. Then the task fails for what ``fail_on`` names,
+    Everything is recorded first: one row per digest in ``<table>_digests``, one per finding in
+    ``<table>_findings`` (with ``resolved_at`` once it is gone); ``digest_uri``, ``digest_status`` and
+    ``verified_at`` in the ledger. Then the task fails for what ``fail_on`` names,
     and always if the window has no digest.
 
     A digest comes up to about an hour after the time that it covers. A window that is more recent than
@@ -71,7 +72,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
         files; ``gap``: times without a digest, and digests that others name and that are not there;
         ``not_loaded``: log files that the ledger does not know. (templated)
     :param conn_id: connection of the warehouse: DuckDB, PostgreSQL or any other ``DbApiHook``. (templated)
-    :param table: audit table; the digests are in ``<table>_digests``. (templated)
+    :param table: audit table; beside it ``<table>_digests``, ``<table>_findings``. (templated)
     :param schema: schema of the tables, which must exist. None: the connection's default. (templated)
     :param max_file_bytes: most bytes that a fetched log file may have when unpacked.
     :param aws_conn_id: AWS connection that reads the bucket and asks for the public keys. (templated)
@@ -162,6 +163,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
                     regions=parameters.names("regions", self.regions),
                     download_missing=self.download_missing,
                     max_file_bytes=self.max_file_bytes,
+                    fail_on=fail_on,
                     verified_by=run_of(context),
                     log=self.log,  # type: ignore[arg-type]
                 )
@@ -203,7 +205,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
             summary.files_not_loaded,
             summary.files_unlisted,
             summary.files_downloaded,
-            evidence.digests,
+            evidence.findings,
             summary.seconds,
         )
         for begin in summary.began:
@@ -215,7 +217,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
         if "ti" in context and self.do_xcom_push:
             context["ti"].xcom_push(key="summary", value=summary.as_dict())
         if problems:
-            raise CloudTrailIntegrityError(f"{problems}\nEverything is recorded; see {evidence.digests}.")
+            raise CloudTrailIntegrityError(f"{problems}\nEverything is recorded; see {evidence.findings}.")
         raise CloudTrailDigestsPendingError(
             "nothing is wrong, but these do not cover the end of the window yet, and their digests may still come: "
             f"{'; '.join(summary.pending[:_NAMED])}"

@@ -127,6 +127,7 @@ class DeliveredFiles:
         self._store = store
         self._bucket = bucket
         self._logs = logs
+        self._floor = floor
         self._ceiling = ceiling
         self._next = next(listed, None)
         self._taken = self._oldest = floor
@@ -135,7 +136,7 @@ class DeliveredFiles:
         self.unlisted: dict[str, LogFile] = {}
         """Log files that no digest has listed so far."""
         self.unlisted_beyond = 0
-        """More of them, whose names are not kept."""
+        """More of them, delivered within the window, whose names are not kept."""
 
     def move_to(self, end: datetime) -> None:
         """Read on for digests that end at a time; files too old for them are unlisted."""
@@ -180,7 +181,7 @@ class DeliveredFiles:
     def _drop(self, key: str, file: LogFile) -> None:
         if len(self.unlisted) < MOST_UNLISTED:
             self.unlisted[key] = file
-        else:
+        elif self._floor + SLACK <= file.delivered_at < self._ceiling - SLACK:
             self.unlisted_beyond += 1
 
     def _would_have_seen(self, file: ListedFile) -> bool:

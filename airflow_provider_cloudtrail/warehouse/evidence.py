@@ -1,17 +1,23 @@
 """
-What a warehouse keeps of the signed digests: a row for each, and on each ledger row the verdict.
+What a warehouse keeps of the signed digests: a row for each and for each finding, on each ledger row the verdict.
 
 Goes through the transactions and the dialect of the warehouse whose table it stands beside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from airflow_provider_cloudtrail.audit_event import ColumnKind, DigestEntry, columns_of
+from airflow_provider_cloudtrail.audit_event import GAP, MISSING, ColumnKind, DigestEntry, FindingEntry, columns_of
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
+
+# What a later run may have found out anew about a finding.
+_RENEWED = (
+    *("fails", "location", "covered_from", "covered_to", "objects", "message"),
+    *("last_seen_at", "last_seen_by", "resolved_at", "resolved_by"),
+)
 
 
 class LoadedFile(NamedTuple):
@@ -41,9 +47,33 @@ class RecordedChain(NamedTuple):
     home_region: str
 
 
+class Examined(NamedTuple):
+    """
+    What a run has looked at: findings in it that it did not see are not there any more.
+
+    :param location: begin of the location of the findings.
+    :param start: begin of the time, UTC.
+    :param end: its end.
+    :param account_ids: accounts; None: all.
+    :param regions: Regions; None: all.
+    :param with_digests: accounts and Regions of which a digest was seen.
+    :param seen_at: when the run saw what it found.
+    :param by: DAG, task and run.
+    """
+
+    location: str
+    start: datetime
+    end: datetime
+    account_ids: Collection[str] | None
+    regions: Collection[str] | None
+    with_digests: Collection[tuple[str, str]]
+    seen_at: datetime
+    by: str | None
+
+
 class Evidence:
     """
-    The table ``<table>_digests``, and the columns of the ledger about them.
+    The tables ``<table>_digests`` and ``<table>_findings``, and the columns of the ledger about digests.
 
     :param warehouse: the audit table.
     """
@@ -51,6 +81,7 @@ class Evidence:
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
         self.digests = warehouse.qualified(f"{warehouse.table}_digests")
+        self.findings = warehouse.qualified(f"{warehouse.table}_findings")
 
     def prepare(self) -> None:
         """
@@ -59,7 +90,10 @@ class Evidence:
         :raises WarehouseError: if the warehouse cannot be reached or does not allow it.
         """
         self._warehouse.prepare()
-        self._warehouse.ensure_tables({self.digests: columns_of(DigestEntry)})
+        self._warehouse.ensure_tables({
+            self.digests: columns_of(DigestEntry),
+            self.findings: columns_of(FindingEntry),
+        })
 
     def loaded_files(self, uris: Sequence[str]) -> dict[str, LoadedFile]:
         """
@@ -83,55 +117,164 @@ class Evidence:
 
         return warehouse.transact(f"reading {warehouse.files}", ask)
 
-    def chains_since(self, since: datetime) -> list[RecordedChain]:
-        """Return the chains, those of backfill digests left out, of which a digest of this time was seen."""
-        warehouse, mark = self._warehouse, self._warehouse.mark
+    def chains_since(self, since: datetime, location: str) -> list[RecordedChain]:
+        """
+        Return the chains, those of backfill digests left out, of which a digest of this time was seen.
+
+        :param location: what the URIs of the digests begin with; other trails may be recorded here, too.
+        """
+        warehouse = self._warehouse
         names = ", ".join(warehouse.quoted(name) for name in RecordedChain._fields)
-        statement = (
-            f"SELECT DISTINCT {names} FROM {self.digests} WHERE {warehouse.quoted('covered_to')} > {mark} "
-            f"AND {warehouse.quoted('backfill')} = {mark} AND {warehouse.quoted('status')} <> {mark}"
-        )
-        values = [warehouse.value(ColumnKind.TIMESTAMP, since), warehouse.value(ColumnKind.BOOLEAN, False), "missing"]
+        where, values = self._where({"covered_to >": since, "backfill =": False, "status <>": MISSING})
+        below, of_location = self._begins("digest_uri", location)
 
         def ask(cursor: Any) -> list[RecordedChain]:
-            cursor.execute(statement, values)
+            cursor.execute(
+                f"SELECT DISTINCT {names} FROM {self.digests} WHERE {where} AND {below}", values + of_location
+            )
             return [RecordedChain(*row) for row in cursor.fetchall()]
 
         return warehouse.transact(f"reading {self.digests}", ask)
 
-    def write(self, digests: Sequence[DigestEntry], verdicts: Iterable[FileVerdict]) -> None:
+    def write(
+        self,
+        digests: Sequence[DigestEntry],
+        verdicts: Iterable[FileVerdict],
+        findings: Sequence[FindingEntry] = (),
+    ) -> None:
         """
         Store what a run found out, in one transaction; it takes the place of what an earlier run did.
 
         :param digests: each digest at most once.
         :param verdicts: log files that the ledger knows; others are passed over.
+        :param findings: what is wrong; one that is known keeps the time at which it was seen first.
         :raises WarehouseError: if it cannot be stored; nothing of it is then.
         """
         groups: dict[tuple[str | None, str, datetime], list[str]] = {}
         for verdict in verdicts:
             groups.setdefault(verdict[1:], []).append(verdict.log_file_uri)
-        if digests or groups:
-            warehouse = self._warehouse
-            warehouse.transact(
-                f"writing {self.digests}", lambda cursor: self._write(cursor, digests, groups), writes=True
-            )
 
-    def _write(
-        self,
-        cursor: Any,
-        digests: Sequence[DigestEntry],
-        groups: dict[tuple[str | None, str, datetime], list[str]],
-    ) -> None:
+        def work(cursor: Any) -> None:
+            self._write_digests(cursor, digests)
+            self._write_verdicts(cursor, groups)
+            self._write_findings(cursor, {finding.finding_id: finding for finding in findings})
+
+        if digests or groups or findings:
+            self._warehouse.transact(f"writing {self.digests}", work, writes=True)
+
+    def resolve(self, examined: Examined) -> None:
+        """
+        Mark findings that a run has looked for and did not see as resolved.
+
+        That there is no digest at all is resolved only by a digest.
+
+        :param examined: what the run has looked at.
+        :raises WarehouseError: if it cannot be stored; nothing of it is then.
+        """
+        self._warehouse.transact(
+            f"writing {self.findings}", lambda cursor: self._resolve(cursor, examined), writes=True
+        )
+
+    def _write_digests(self, cursor: Any, digests: Sequence[DigestEntry]) -> None:
+        for portion, marks in self._warehouse.portions([digest.digest_uri for digest in digests]):
+            key = self._warehouse.quoted("digest_uri")
+            cursor.execute(f"DELETE FROM {self.digests} WHERE {key} IN ({marks})", portion)
+        self._warehouse.insert(cursor, self.digests, columns_of(DigestEntry), digests)
+
+    def _write_verdicts(self, cursor: Any, groups: dict[tuple[str | None, str, datetime], list[str]]) -> None:
         warehouse = self._warehouse
-        quoted = warehouse.quoted
-        for portion, marks in warehouse.portions([digest.digest_uri for digest in digests]):
-            cursor.execute(f"DELETE FROM {self.digests} WHERE {quoted('digest_uri')} IN ({marks})", portion)
-        warehouse.insert(cursor, self.digests, columns_of(DigestEntry), digests)
         for (digest_uri, status, verified_at), uris in groups.items():
+            values = {"digest_uri": digest_uri, "digest_status": status, "verified_at": verified_at}
             for portion, marks in warehouse.portions(uris):
-                cursor.execute(
-                    f"UPDATE {warehouse.files} SET {quoted('digest_uri')} = {warehouse.mark}, "
-                    f"{quoted('digest_status')} = {warehouse.mark}, {quoted('verified_at')} = {warehouse.mark} "
-                    f"WHERE {quoted('log_file_uri')} IN ({marks})",
-                    [digest_uri, status, warehouse.value(ColumnKind.TIMESTAMP, verified_at), *portion],
+                self._update(
+                    cursor, warehouse.files, values, f"{warehouse.quoted('log_file_uri')} IN ({marks})", portion
                 )
+
+    def _write_findings(self, cursor: Any, findings: dict[str, FindingEntry]) -> None:
+        warehouse, key = self._warehouse, self._warehouse.quoted("finding_id")
+        known: set[str] = set()
+        for portion, marks in warehouse.portions(list(findings)):
+            cursor.execute(f"SELECT {key} FROM {self.findings} WHERE {key} IN ({marks})", portion)
+            known.update(row[0] for row in cursor.fetchall())
+        new = [finding for finding_id, finding in findings.items() if finding_id not in known]
+        warehouse.insert(cursor, self.findings, columns_of(FindingEntry), new)
+        # Those of one digest or gap have much in common.
+        groups: dict[tuple[Any, ...], list[str]] = {}
+        for finding_id in known:
+            finding = findings[finding_id]
+            groups.setdefault(tuple(getattr(finding, name) for name in _RENEWED), []).append(finding_id)
+        for values, ids in groups.items():
+            for portion, marks in warehouse.portions(ids):
+                renewed = dict(zip(_RENEWED, values, strict=True))
+                self._update(cursor, self.findings, renewed, f"{key} IN ({marks})", portion)
+        for finding in findings.values():
+            if finding.kind == GAP and finding.trail_name is not None:
+                self._see_gaps_within(cursor, finding)
+
+    def _see_gaps_within(self, cursor: Any, gap: FindingEntry) -> None:
+        """Another window may have begun within the same gap: that finding is not resolved either."""
+        where, values = self._where({
+            "kind =": GAP,
+            "account_id =": gap.account_id,
+            "region =": gap.region,
+            "trail_name =": gap.trail_name,
+            "covered_from <": gap.covered_to,
+            "covered_to >": gap.covered_from,
+            "last_seen_at <": gap.last_seen_at,
+        })
+        open_only = f"{where} AND {self._warehouse.quoted('resolved_at')} IS NULL"
+        seen = {"last_seen_at": gap.last_seen_at, "last_seen_by": gap.last_seen_by}
+        self._update(cursor, self.findings, seen, open_only, values)
+
+    def _resolve(self, cursor: Any, examined: Examined) -> None:
+        warehouse, quoted = self._warehouse, self._warehouse.quoted
+        resolved = {"resolved_at": examined.seen_at, "resolved_by": examined.by}
+        where, values = self._where({
+            "covered_to >": examined.start,
+            "covered_from <": examined.end,
+            "last_seen_at <": examined.seen_at,
+        })
+        below, of_location = self._begins("location", examined.location)
+        where += f" AND {quoted('resolved_at')} IS NULL AND {below}"
+        values += of_location
+        absent = f"({quoted('kind')} = {warehouse.mark} AND {quoted('trail_name')} IS NULL)"
+        seen_again = f"{where} AND NOT {absent}"
+        of_these = [*values, GAP]
+        for column, names in (("account_id", examined.account_ids), ("region", examined.regions)):
+            if names is not None:
+                seen_again += f" AND {quoted(column)} IN ({', '.join([warehouse.mark] * len(names))})"
+                of_these += names
+        self._update(cursor, self.findings, resolved, seen_again, of_these)
+        cursor.execute(
+            f"SELECT {', '.join(map(quoted, ('finding_id', 'account_id', 'region')))} FROM {self.findings} "
+            f"WHERE {where} AND {absent}",
+            [*values, GAP],
+        )
+        ids = [
+            finding_id
+            for finding_id, account_id, region in cursor.fetchall()
+            if any(account_id in (None, one) and region in (None, two) for one, two in examined.with_digests)
+        ]
+        for portion, marks in warehouse.portions(ids):
+            self._update(cursor, self.findings, resolved, f"{quoted('finding_id')} IN ({marks})", portion)
+
+    def _where(self, conditions: dict[str, Any]) -> tuple[str, list[Any]]:
+        """Return conditions on columns, each with its operator, and the values for their placeholders."""
+        texts = []
+        for condition in conditions:
+            name, operator = condition.split()
+            texts.append(f"{self._warehouse.quoted(name)} {operator} {self._warehouse.mark}")
+        return " AND ".join(texts), [self._value(value) for value in conditions.values()]
+
+    def _begins(self, column: str, text: str) -> tuple[str, list[Any]]:
+        # Not LIKE, in which names of buckets could be patterns.
+        return f"SUBSTR({self._warehouse.quoted(column)}, 1, {len(text)}) = {self._warehouse.mark}", [text]
+
+    def _update(self, cursor: Any, table: str, values: dict[str, Any], where: str, parameters: Sequence[Any]) -> None:
+        assignments = ", ".join(f"{self._warehouse.quoted(name)} = {self._warehouse.mark}" for name in values)
+        given = [self._value(value) for value in values.values()]
+        cursor.execute(f"UPDATE {table} SET {assignments} WHERE {where}", [*given, *parameters])
+
+    def _value(self, value: Any) -> Any:
+        kinds = {datetime: ColumnKind.TIMESTAMP, bool: ColumnKind.BOOLEAN}
+        return self._warehouse.value(kinds.get(type(value), ColumnKind.TEXT), value)

@@ -4,6 +4,8 @@ from airflow_provider_cloudtrail.audit_event import (
     AuditEvent,
     Column,
     ColumnKind,
+    DigestEntry,
+    FindingEntry,
     LedgerEntry,
     QuarantineEntry,
     columns_of,
@@ -22,6 +24,10 @@ FILES = """
     log_file_uri, etag, size_bytes, sha256, account_id, region, delivered_at, records, loaded, duplicate, filtered,
     quarantined, status, reason, selection, loaded_at, loaded_by, digest_uri, digest_status, verified_at
 """
+FINDINGS = """
+    finding_id, kind, fails, location, account_id, region, trail_name, object_uri, covered_from, covered_to, objects,
+    message, first_seen_at, last_seen_at, last_seen_by, resolved_at, resolved_by
+"""
 QUARANTINE = "log_file_uri, record_index, reason, raw, quarantined_at"
 
 
@@ -33,6 +39,7 @@ def test_names_that_dashboards_rely_on() -> None:
     assert [column.name for column in columns_of(AuditEvent)] == names(EVENTS)
     assert [column.name for column in columns_of(LedgerEntry)] == names(FILES)
     assert [column.name for column in columns_of(QuarantineEntry)] == names(QUARANTINE)
+    assert [column.name for column in columns_of(FindingEntry)] == names(FINDINGS)
 
 
 def test_kinds() -> None:
@@ -69,7 +76,7 @@ def test_columns_that_are_never_null() -> None:
 
 
 def test_every_column_says_what_it_means() -> None:
-    for row_type in (AuditEvent, LedgerEntry, QuarantineEntry):
+    for row_type in (AuditEvent, LedgerEntry, QuarantineEntry, DigestEntry, FindingEntry):
         for column in columns_of(row_type):
             assert isinstance(column, Column)
             assert len(column.meaning) > 10, column.name

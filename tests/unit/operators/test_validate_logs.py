@@ -21,12 +21,10 @@ from tests.support.signed_trail import (
     BUCKET,
     EMPTY,
     FIRST,
-    HOUR,
     LAST,
     REGION,
     WINDOW,
     Hour,
-    MemoryStore,
     SignedTrail,
     signing_key,
 )
@@ -35,70 +33,6 @@ from tests.unit.face import SqliteHook, connection_of
 MIDDLE = 6
 DIGESTS = LAST - FIRST + 1
 VALID = "SELECT count(*) FROM mwaa_audit_events_digests WHERE status = 'valid'"
-
-
-class World:
-    """A trail in memory, a warehouse, and the operators between them."""
-
-    def __init__(self, hook: SqliteHook, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.hook = hook
-        self.store = MemoryStore()
-        self.trails: list[SignedTrail] = []
-        self.pushed = {}
-        monkeypatch.setattr(CloudTrailHook, "get_store", lambda _, bucket: self.store)
-        monkeypatch.setattr(CloudTrailToSqlOperator, "_persist_links", lambda *_: None)
-        monkeypatch.setattr(CloudTrailHook, "list_public_keys", lambda _, *question: self.public_keys(*question))
-
-    def public_keys(self, region, start, end):
-        return [key for trail in self.trails if trail.region == region for key in trail.public_keys()]
-
-    def use(self, *trails: SignedTrail) -> None:
-        self.trails = list(trails)
-        self.store = MemoryStore(*trails)
-
-    def load(self, **arguments):
-        window = {"delivered_from": WINDOW[0] - 4 * HOUR, "delivered_to": WINDOW[1] + 4 * HOUR}
-        CloudTrailToSqlOperator(task_id="load", **{"bucket": BUCKET, **window, **arguments}).execute({})
-        self.store.gets.clear()
-
-    def validate(self, **arguments):
-        window = {"delivered_from": WINDOW[0], "delivered_to": WINDOW[1]}
-        operator = CloudTrailValidateLogsOperator(task_id="validate", **{"bucket": BUCKET, **window, **arguments})
-        instance = SimpleNamespace(
-            dag_id="d", task_id="t", run_id="r", xcom_push=lambda key, value: self.pushed.update({key: value})
-        )
-        return operator.execute({"ti": instance})
-
-    def fails(self, **arguments):
-        """Validate, expect it to fail, and return the text and the summary."""
-        with pytest.raises(CloudTrailIntegrityError) as raised:
-            self.validate(**arguments)
-        return str(raised.value), self.pushed["summary"]
-
-    def statuses(self) -> dict[str, str]:
-        rows = self.hook.rows("SELECT log_file_uri, digest_status FROM mwaa_audit_events_files")
-        return {uri.partition(f"{BUCKET}/")[2]: status for uri, status in rows if status is not None}
-
-    def digests(self) -> dict[str, tuple[str, str | None]]:
-        rows = self.hook.rows("SELECT digest_uri, status, reason FROM mwaa_audit_events_digests")
-        return {
-            uri.partition(f"{BUCKET}/")[2]: (status, reason and reason.partition(":")[0])
-            for uri, status, reason in rows
-        }
-
-
-@pytest.fixture
-def world(tmp_path, monkeypatch):
-    hook = SqliteHook(tmp_path / "audit.sqlite")
-    monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: connection_of(hook)))
-    return World(hook, monkeypatch)
-
-
-@pytest.fixture
-def trail(world):
-    trail = SignedTrail().build()
-    world.use(trail)
-    return trail
 
 
 def damaged(trail, *keys):

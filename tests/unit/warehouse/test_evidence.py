@@ -4,12 +4,20 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, DigestEntry, FileRows, LedgerEntry, columns_of
-from airflow_provider_cloudtrail.warehouse.evidence import Evidence, FileVerdict, LoadedFile, RecordedChain
+from airflow_provider_cloudtrail.audit_event import (
+    MAX_KEY_LENGTH,
+    DigestEntry,
+    FileRows,
+    FindingEntry,
+    LedgerEntry,
+    columns_of,
+)
+from airflow_provider_cloudtrail.warehouse.evidence import Evidence, Examined, FileVerdict, LoadedFile, RecordedChain
 from tests.support.engines import ENGINES
 from tests.support.tables import query
 
 AT = datetime(2026, 2, 3, 10, 5, 12, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
 
 
 def digest(number: int, **others) -> DigestEntry:
@@ -49,6 +57,94 @@ def ledger(number: int) -> LedgerEntry:
     )
 
 
+def finding(name: str, *, seen: datetime = AT, hour: int = 0, **others) -> FindingEntry:
+    entry = FindingEntry(
+        finding_id=name,
+        kind="altered",
+        fails=True,
+        location="s3://example-trail/AWSLogs/",
+        account_id="111122223333",
+        region="eu-west-1",
+        trail_name="audit",
+        object_uri=f"s3://example-trail/{name}",
+        covered_from=AT + hour * HOUR,
+        covered_to=AT + (hour + 1) * HOUR,
+        objects=1,
+        message="is not what it was",
+        first_seen_at=seen,
+        last_seen_at=seen,
+        last_seen_by="dag.task run",
+        resolved_at=None,
+        resolved_by=None,
+    )
+    return entry._replace(**others)
+
+
+def examined(seen: datetime, **others) -> Examined:
+    whole = Examined("s3://example-trail/", AT, AT + 24 * HOUR, None, None, (), seen, "dag.task later")
+    return whole._replace(**others)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_findings_are_kept_until_they_are_gone(engine, new_warehouse):
+    evidence = Evidence(new_warehouse(engine))
+    evidence.prepare()
+    warehouse = evidence._warehouse
+    gap = {"kind": "gap", "object_uri": None}
+    absent = {**gap, "trail_name": None}
+    found = [
+        *(finding(f"file-{number:04}", hour=number % 24) for number in range(1_200)),
+        finding("gap", **gap),
+        finding("silent", **absent, account_id=None, region="eu-west-1"),
+        finding("empty", **absent, account_id=None, region=None),
+        finding("next-day", hour=24),
+        finding("elsewhere", location="s3://example%trail/AWSLogs/"),
+    ]
+    evidence.write([], [], found)
+    later = AT + timedelta(days=2)
+    again = [one._replace(fails=False, first_seen_at=later, last_seen_at=later) for one in found[:600]]
+    # The same gap, as a window sees it that begins later.
+    again.append(finding("gap-of-another-window", seen=later, **gap, covered_from=AT + HOUR / 2))
+    evidence.write([], [], again)
+
+    def open_ones(condition: str) -> list[str]:
+        rows = query(
+            warehouse,
+            f"SELECT finding_id FROM {evidence.findings} WHERE resolved_at IS NULL AND {condition} ORDER BY finding_id",
+        )
+        return [row[0] for row in rows]
+
+    of_files = f"object_uri IS NOT NULL AND location = '{found[0].location}' AND finding_id LIKE 'file%'"
+    others = "finding_id NOT LIKE 'file%'"
+    everything_else = ["elsewhere", "empty", "gap", "gap-of-another-window", "next-day", "silent"]
+    for other in (
+        examined(later, location="s3://other-trail/"),
+        examined(later, account_ids=["444455556666"]),
+        examined(later, regions=["us-east-1"]),
+        examined(later, start=AT - HOUR, end=AT),
+        examined(AT),
+    ):
+        evidence.resolve(other)
+        assert len(open_ones(of_files)) == 1_200
+    evidence.resolve(examined(later, account_ids=["111122223333"], regions=["us-east-1", "eu-west-1"]))
+    assert open_ones(of_files) == [one.finding_id for one in found[:600]]
+    assert open_ones(others) == everything_else
+    # Only a digest proves that there is one.
+    evidence.resolve(examined(later, with_digests=[("111122223333", "us-east-1")]))
+    assert open_ones(others) == ["elsewhere", "gap", "gap-of-another-window", "next-day", "silent"]
+    evidence.resolve(examined(later, with_digests=[("111122223333", "eu-west-1")]))
+    assert open_ones(others) == ["elsewhere", "gap", "gap-of-another-window", "next-day"]
+
+    counted = (
+        f"SELECT fails, count(*) FROM {evidence.findings} WHERE first_seen_at < last_seen_at GROUP BY 1 ORDER BY 1"
+    )
+    assert [(bool(fails), number) for fails, number in query(warehouse, counted)] == [(False, 600), (True, 1)]
+    resolved = f"SELECT resolved_by, count(*) FROM {evidence.findings} WHERE resolved_at IS NOT NULL GROUP BY 1"
+    assert query(warehouse, resolved) == [("dag.task later", 602)]
+    evidence.write([], [], [found[700]._replace(last_seen_at=later + HOUR)])
+    assert len(open_ones(of_files)) == 601
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_digests_and_verdicts_are_stored_once(engine, new_warehouse):
     warehouse = new_warehouse(engine)
@@ -80,12 +176,15 @@ def test_digests_and_verdicts_are_stored_once(engine, new_warehouse):
         ("unlisted", None, 1),
         ("verified", "s3://example-trail/0001.json.gz", 1_199),
     ]
-    assert evidence.chains_since(AT) == [RecordedChain("111122223333", "eu-west-1", "audit", "eu-central-1")]
-    assert evidence.chains_since(AT + timedelta(hours=599)) == []
+    recorded = evidence.chains_since(AT, "s3://example-trail/")
+    assert recorded == [RecordedChain("111122223333", "eu-west-1", "audit", "eu-central-1")]
+    assert evidence.chains_since(AT, "s3://other-trail/") == []
+    assert evidence.chains_since(AT + timedelta(hours=599), "s3://example-trail/") == []
 
 
 def test_only_the_key_of_a_table_is_a_key():
     assert [column.name for column in columns_of(DigestEntry) if column.kind.value == "key"] == ["digest_uri"]
+    assert [column.name for column in columns_of(FindingEntry) if column.kind.value == "key"] == ["finding_id"]
     assert [column.name for column in columns_of(LedgerEntry) if column.kind.value == "key"] == ["log_file_uri"]
     # Prefix, organization, account, trail name at their longest.
     assert MAX_KEY_LENGTH > 5 + 63 + 200 + 12 + 12 + 20 + 14 + 10 + 12 + 18 + 14 + 128 + 14 + 26

@@ -1,0 +1,91 @@
+"""The SQL of the README runs as it stands there, and finds what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudtrail.export import export_log_files
+from airflow_provider_cloudtrail.trail.digest import KeyRing
+from airflow_provider_cloudtrail.trail.listing import list_log_files
+from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+from airflow_provider_cloudtrail.validation import Validation, validate_trail
+from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from airflow_provider_cloudtrail.warehouse.evidence import Evidence
+from tests.support.engines import ONE_OF_EACH, REPOSITORY
+from tests.support.rows import MWAA
+from tests.support.signed_trail import BUCKET, FIRST, HOUR, NOW, WINDOW, MemoryStore, SignedTrail
+from tests.support.tables import query
+
+README = REPOSITORY / "README.md"
+pytestmark = pytest.mark.skipif(not README.exists(), reason="the README is not part of an installation")
+
+MIDDLE = 6
+
+
+def queries() -> dict[str, str]:
+    """Return the queries of the README by the comment above them."""
+    blocks = re.findall(r"```sql\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    statements = [statement.strip() for block in blocks for statement in block.split(";") if statement.strip()]
+    return {statement.partition("\n")[0].removeprefix("-- "): statement for statement in statements}
+
+
+@pytest.fixture(params=ONE_OF_EACH)
+def warehouse(request: pytest.FixtureRequest, new_warehouse: Callable[[str], Warehouse]) -> Warehouse:
+    """Return the tables of a damaged trail that was loaded and validated."""
+    warehouse = new_warehouse(request.param)
+    trail = SignedTrail().build()
+    broken = trail.logs(MIDDLE + 2)[0]
+    trail.append(broken, b"\0padding")
+    store, window = MemoryStore(trail), DeliveryWindow(*WINDOW)
+    warehouse.prepare()
+    location = TrailLocation(BUCKET)
+    files = list_log_files(store, location, window)
+    export_log_files(files, store_of=lambda _: store, warehouse=warehouse, selection=MWAA)
+    forged = trail.log_key(trail.hours[MIDDLE].start + HOUR / 3, "A" * 16)
+    store.contents[forged] = store.contents[trail.logs(MIDDLE)[0]]
+    del store.contents[trail.logs(FIRST + 1)[0]], store.contents[trail.digests[MIDDLE + 3]]
+    evidence = Evidence(warehouse)
+    evidence.prepare()
+    ring = KeyRing(lambda *_: trail.public_keys(), *WINDOW)
+    validate_trail(Validation(location, window, lambda _: store, evidence, ring, now=NOW))
+    return warehouse
+
+
+def answers(warehouse: Warehouse, beginning: str) -> list[tuple[Any, ...]]:
+    (statement,) = (text for comment, text in queries().items() if comment.startswith(beginning))
+    return query(warehouse, adapted(statement, warehouse))
+
+
+def adapted(statement: str, warehouse: Warehouse) -> str:
+    """Return a query for the table of this test."""
+    if warehouse.engine == "duckdb":
+        # Its Python client needs pytz for a time with a zone.
+        statement = f"SELECT CAST(COLUMNS(*) AS VARCHAR) FROM ({statement})"
+    return statement.replace("mwaa_audit_events", warehouse.table)
+
+
+def test_there_are_ten() -> None:
+    assert len(queries()) == 10
+
+
+def test_all_of_them_run(warehouse: Warehouse) -> None:
+    for statement in queries().values():
+        query(warehouse, adapted(statement, warehouse))
+
+
+def test_the_evidence_is_what_was_damaged(warehouse: Warehouse) -> None:
+    verdicts = {verdict: int(files) for _, verdict, files in answers(warehouse, "Log files verified per day")}
+    assert (verdicts["deleted"], verdicts["unlisted"], verdicts["altered"]) == (1, 2, 1)
+    gaps = answers(warehouse, "Gaps")
+    assert sorted(row[0] for row in gaps) == ["gap", "missing"]
+    assert len(answers(warehouse, "How long")) == 1
+    # One more than in the ledger: what was forged was never loaded.
+    files = answers(warehouse, "Log files that nothing vouches for")
+    assert sorted(row[0] for row in files) == ["altered", "deleted", *["unlisted"] * 3]
+    ((_, _, reason, _, verdict),) = answers(warehouse, "What was quarantined")
+    assert reason.startswith("bytes_behind_gzip")
+    assert verdict == "altered"
