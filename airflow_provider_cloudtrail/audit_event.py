@@ -202,6 +202,24 @@ class FindingEntry(NamedTuple):
     resolved_by: Annotated[str | None, "DAG, task and run that did"]
 
 
+class HashEntry(NamedTuple):
+    """
+    One row of ``<table>_hashes``: a log file that was fetched only to be held against its digest.
+
+    Not in the ledger, because nothing was loaded from it: an export that wants it reads it. Kept so that the
+    next validation need not fetch it again.
+    """
+
+    log_file_uri: Annotated[str, "S3 URI of the log file"]
+    etag: Annotated[str | None, "ETag of the object that was fetched"]
+    sha256: Annotated[str | None, "SHA-256 (hex) of its uncompressed bytes; null if it cannot be unpacked"]
+    fault: Annotated[str | None, "why it cannot be unpacked, in one word"]
+    digest_uri: Annotated[str, "signed digest that lists the file"]
+    digest_status: Annotated[str, "verified or altered"]
+    verified_at: Annotated[datetime, "when it was fetched and compared"]
+    verified_by: Annotated[str | None, "DAG, task and run that did"]
+
+
 class KnownFile(NamedTuple):
     """
     What a run must know of a file that was read before; the fields are those of :class:`LedgerEntry`.

@@ -16,6 +16,7 @@ from airflow_provider_cloudtrail.audit_event import (
     NOT_LOADED,
     VERIFIED,
     DigestEntry,
+    HashEntry,
 )
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
 from airflow_provider_cloudtrail.trail.digest import ListedFile
@@ -24,7 +25,7 @@ from airflow_provider_cloudtrail.trail.log_file import LogFile, log_file, object
 from airflow_provider_cloudtrail.trail.store import ObjectError
 from airflow_provider_cloudtrail.validation_findings import About, Findings
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
-from airflow_provider_cloudtrail.warehouse.evidence import FileVerdict, LoadedFile
+from airflow_provider_cloudtrail.warehouse.evidence import FileVerdict, HashedFile, LoadedFile
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail.validation import Validation
@@ -70,45 +71,57 @@ class Comparison:
         """
         uris = [file.uri for _, files in batch for file in files]
         loaded = self._run.evidence.loaded_files(list(dict.fromkeys(uris)))
-        fetched = self._fetch_files(batch, loaded)
-        verdicts, entries = [], []
+        hashed = self._hashes_of(batch, loaded)
+        verdicts, entries, hashes = [], [], {}
         for checked, files in batch:
             counts = Counter[str]()
             uri = object_uri(self._bucket, checked.key.key)
             for file in files:
-                status = _status(file, loaded.get(file.uri), fetched.get(file.uri)) if checked.valid else DIGEST_INVALID
+                found = hashed.get(file.uri)
+                status = _status(file, loaded.get(file.uri), found) if checked.valid else DIGEST_INVALID
                 counts[status or "not_loaded"] += 1
                 self._report(file, status, checked, uri)
                 if status is not None and file.uri in loaded:
                     verdicts.append(FileVerdict(file.uri, uri, status, self._run.now))
+                if found is not None and status in (VERIFIED, ALTERED):
+                    hashes[file.uri] = HashEntry(*found, uri, status, self._run.now, self._run.verified_by)
             entries.append(self._entry(checked, uri, counts))
         distinct = list({entry.digest_uri: entry for entry in entries}.values())
-        self._run.evidence.write(distinct, verdicts, self._findings.take())
+        self._run.evidence.write(distinct, verdicts, self._findings.take(), list(hashes.values()))
 
-    def _fetch_files(
+    def _hashes_of(
         self, batch: Sequence[tuple[CheckedDigest, list[DeliveredFile]]], loaded: dict[str, LoadedFile]
-    ) -> dict[str, str]:
-        """Return the hash of what had to be fetched; of what cannot be unpacked, the name of the fault."""
+    ) -> dict[str, HashedFile]:
+        """Return what is in the files that the ledger does not answer for: fetched, or known from an earlier run."""
         wanted = {
             file.uri: file.present
             for checked, files in batch
             for file in files
             if checked.valid and file.present is not None and self._must_fetch(file.present, loaded.get(file.uri))
         }
-        self._summary.files_downloaded += len(wanted)
-        return dict(zip(wanted, self._pool.map(self._hash, wanted.values()), strict=True))
+        known = {
+            uri: hashed
+            for uri, hashed in self._run.evidence.hashed_files(list(wanted)).items()
+            if hashed.etag is not None and hashed.etag == wanted[uri].etag
+        }
+        to_fetch = [file for uri, file in wanted.items() if uri not in known]
+        self._summary.files_downloaded += len(to_fetch)
+        return known | {hashed.log_file_uri: hashed for hashed in self._pool.map(self._hash, to_fetch)}
 
     def _must_fetch(self, present: LogFile, known: LoadedFile | None) -> bool:
         if known is None or (known.sha256 is None and not (known.reason or "").startswith(_DAMAGED)):
             return self._run.download_missing
         return known.etag is not None and present.etag is not None and known.etag != present.etag
 
-    def _hash(self, file: LogFile) -> str:
+    def _hash(self, file: LogFile) -> HashedFile:
+        etag = file.etag
         try:
             stored = self._run.store_of(file.bucket).get(file.key)
-            return hashlib.sha256(CODEC.gunzip(stored.body, self._run.max_file_bytes)).hexdigest()
+            etag = stored.etag
+            content = CODEC.gunzip(stored.body, self._run.max_file_bytes)
         except (MalformedError, ObjectError) as error:
-            return f"{error.code}:"
+            return HashedFile(file.uri, etag, None, error.code)
+        return HashedFile(file.uri, etag, hashlib.sha256(content).hexdigest(), None)
 
     def _report(self, file: DeliveredFile, status: str | None, checked: CheckedDigest, digest_uri: str) -> None:
         summary, chain = self._summary, checked.key.chain
@@ -165,16 +178,16 @@ class Comparison:
         )
 
 
-def _status(file: DeliveredFile, known: LoadedFile | None, fetched: str | None) -> str | None:
+def _status(file: DeliveredFile, known: LoadedFile | None, found: HashedFile | None) -> str | None:
     """Return the verdict on a log file that a valid digest lists; None: there is nothing to compare."""
     hashes = {known.sha256} if known is not None and known.sha256 is not None else set()
     damaged = known is not None and (known.reason or "").startswith(_DAMAGED)
-    if fetched is not None:
-        if fetched.startswith("not_found:"):
+    if found is not None:
+        if found.fault == "not_found":
             return DELETED
-        if fetched.startswith(("access_denied:", "too_large:")):
+        if found.fault in ("access_denied", "too_large"):
             return None
-        hashes.add(fetched)
+        hashes.add(found.sha256 or "")
         damaged = False
     if damaged or hashes - {file.listed.sha256}:
         return ALTERED

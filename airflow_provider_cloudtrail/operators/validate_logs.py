@@ -43,7 +43,8 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
     it), every log file that it lists is compared with the SHA-256 in the ledger, without fetching it
     again. Also found: log files that no digest lists, times without a digest, accounts and Regions that
     fell silent, digests that are missing at the end or altogether. A log file is fetched only if its ETag
-    has changed since it was loaded, or with ``download_missing``.
+    has changed since it was loaded, or with ``download_missing``; what was found in it is kept in
+    ``<table>_hashes``, so that it is fetched once.
 
     Everything is recorded first: one row per digest in ``<table>_digests``, one per finding in
     ``<table>_findings`` (with ``resolved_at`` once it is gone); ``digest_uri``, ``digest_status`` and

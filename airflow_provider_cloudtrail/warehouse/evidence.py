@@ -10,9 +10,24 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from airflow_provider_cloudtrail.audit_event import GAP, MISSING, ColumnKind, DigestEntry, FindingEntry, columns_of
+from airflow_provider_cloudtrail.audit_event import (
+    ALTERED,
+    DELETED,
+    DIGEST_INVALID,
+    GAP,
+    MISSING,
+    VERIFIED,
+    Column,
+    ColumnKind,
+    DigestEntry,
+    FindingEntry,
+    HashEntry,
+    columns_of,
+)
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 
+# What one run has said of a file, and must not be replaced by the other verdict.
+_GRAVER = {VERIFIED: (ALTERED, DELETED), DIGEST_INVALID: (VERIFIED, ALTERED, DELETED)}
 # What a later run may have found out anew about a finding.
 _RENEWED = (
     *("fails", "location", "covered_from", "covered_to", "objects", "message"),
@@ -27,6 +42,15 @@ class LoadedFile(NamedTuple):
     etag: str | None
     sha256: str | None
     reason: str | None
+
+
+class HashedFile(NamedTuple):
+    """What is known of a log file that was only fetched to be compared; the names are those of its columns."""
+
+    log_file_uri: str
+    etag: str | None
+    sha256: str | None
+    fault: str | None
 
 
 class FileVerdict(NamedTuple):
@@ -73,7 +97,7 @@ class Examined(NamedTuple):
 
 class Evidence:
     """
-    The tables ``<table>_digests`` and ``<table>_findings``, and the columns of the ledger about digests.
+    The tables ``<table>_digests``, ``<table>_findings`` and ``<table>_hashes``, and the ledger's columns about digests.
 
     :param warehouse: the audit table.
     """
@@ -82,6 +106,7 @@ class Evidence:
         self._warehouse = warehouse
         self.digests = warehouse.qualified(f"{warehouse.table}_digests")
         self.findings = warehouse.qualified(f"{warehouse.table}_findings")
+        self.hashes = warehouse.qualified(f"{warehouse.table}_hashes")
 
     def prepare(self) -> None:
         """
@@ -93,6 +118,7 @@ class Evidence:
         self._warehouse.ensure_tables({
             self.digests: columns_of(DigestEntry),
             self.findings: columns_of(FindingEntry),
+            self.hashes: columns_of(HashEntry),
         })
 
     def loaded_files(self, uris: Sequence[str]) -> dict[str, LoadedFile]:
@@ -101,21 +127,29 @@ class Evidence:
 
         :raises WarehouseError: if the warehouse cannot be read.
         """
-        if not uris:
-            return {}
-        warehouse = self._warehouse
-        names = ", ".join(warehouse.quoted(name) for name in LoadedFile._fields)
-        uri = warehouse.quoted("log_file_uri")
+        return {row[0]: LoadedFile(*row) for row in self._ask(self._warehouse.files, LoadedFile._fields, uris)}
 
-        def ask(cursor: Any) -> dict[str, LoadedFile]:
-            found = {}
+    def hashed_files(self, uris: Sequence[str]) -> dict[str, HashedFile]:
+        """
+        Return what earlier runs found in log files that they fetched, by URI.
+
+        :raises WarehouseError: if the warehouse cannot be read.
+        """
+        return {row[0]: HashedFile(*row) for row in self._ask(self.hashes, HashedFile._fields, uris)}
+
+    def _ask(self, table: str, columns: Sequence[str], uris: Sequence[str]) -> list[tuple[Any, ...]]:
+        warehouse = self._warehouse
+        names = ", ".join(map(warehouse.quoted, columns))
+
+        def ask(cursor: Any) -> list[tuple[Any, ...]]:
+            found: list[tuple[Any, ...]] = []
             for portion, marks in warehouse.portions(uris):
-                cursor.execute(f"SELECT {names} FROM {warehouse.files} WHERE {uri} IN ({marks})", portion)
-                for row in cursor.fetchall():
-                    found[row[0]] = LoadedFile(*row)
+                uri = warehouse.quoted("log_file_uri")
+                cursor.execute(f"SELECT {names} FROM {table} WHERE {uri} IN ({marks})", portion)
+                found += cursor.fetchall()
             return found
 
-        return warehouse.transact(f"reading {warehouse.files}", ask)
+        return warehouse.transact(f"reading {table}", ask) if uris else []
 
     def chains_since(self, since: datetime, location: str) -> list[RecordedChain]:
         """
@@ -141,13 +175,17 @@ class Evidence:
         digests: Sequence[DigestEntry],
         verdicts: Iterable[FileVerdict],
         findings: Sequence[FindingEntry] = (),
+        hashes: Sequence[HashEntry] = (),
     ) -> None:
         """
         Store what a run found out, in one transaction; it takes the place of what an earlier run did.
 
+        Of several verdicts of one run on a file the gravest is kept.
+
         :param digests: each digest at most once.
         :param verdicts: log files that the ledger knows; others are passed over.
         :param findings: what is wrong; one that is known keeps the time at which it was seen first.
+        :param hashes: log files that were fetched, each at most once.
         :raises WarehouseError: if it cannot be stored; nothing of it is then.
         """
         groups: dict[tuple[str | None, str, datetime], list[str]] = {}
@@ -155,11 +193,12 @@ class Evidence:
             groups.setdefault(verdict[1:], []).append(verdict.log_file_uri)
 
         def work(cursor: Any) -> None:
-            self._write_digests(cursor, digests)
+            self._replace(cursor, self.digests, columns_of(DigestEntry), digests)
             self._write_verdicts(cursor, groups)
             self._write_findings(cursor, {finding.finding_id: finding for finding in findings})
+            self._replace(cursor, self.hashes, columns_of(HashEntry), hashes)
 
-        if digests or groups or findings:
+        if digests or groups or findings or hashes:
             self._warehouse.transact(f"writing {self.digests}", work, writes=True)
 
     def resolve(self, examined: Examined) -> None:
@@ -175,20 +214,29 @@ class Evidence:
             f"writing {self.findings}", lambda cursor: self._resolve(cursor, examined), writes=True
         )
 
-    def _write_digests(self, cursor: Any, digests: Sequence[DigestEntry]) -> None:
-        for portion, marks in self._warehouse.portions([digest.digest_uri for digest in digests]):
-            key = self._warehouse.quoted("digest_uri")
-            cursor.execute(f"DELETE FROM {self.digests} WHERE {key} IN ({marks})", portion)
-        self._warehouse.insert(cursor, self.digests, columns_of(DigestEntry), digests)
+    def _replace(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows in the place of those with the same key, which is the first column."""
+        for portion, marks in self._warehouse.portions([row[0] for row in rows]):
+            key = self._warehouse.quoted(columns[0].name)
+            cursor.execute(f"DELETE FROM {table} WHERE {key} IN ({marks})", portion)
+        self._warehouse.insert(cursor, table, columns, rows)
 
     def _write_verdicts(self, cursor: Any, groups: dict[tuple[str | None, str, datetime], list[str]]) -> None:
         warehouse = self._warehouse
         for (digest_uri, status, verified_at), uris in groups.items():
             values = {"digest_uri": digest_uri, "digest_status": status, "verified_at": verified_at}
-            for portion, marks in warehouse.portions(uris):
-                self._update(
-                    cursor, warehouse.files, values, f"{warehouse.quoted('log_file_uri')} IN ({marks})", portion
+            keep, graver = "", list(_GRAVER.get(status, ()))
+            if graver:
+                at, of_now = warehouse.quoted("verified_at"), self._value(verified_at)
+                marks = ", ".join([warehouse.mark] * len(graver))
+                keep = (
+                    f" AND ({at} IS NULL OR {at} < {warehouse.mark} "
+                    f"OR {warehouse.quoted('digest_status')} NOT IN ({marks}))"
                 )
+                graver.insert(0, of_now)
+            for portion, marks in warehouse.portions(uris):
+                where = f"{warehouse.quoted('log_file_uri')} IN ({marks}){keep}"
+                self._update(cursor, warehouse.files, values, where, [*portion, *graver])
 
     def _write_findings(self, cursor: Any, findings: dict[str, FindingEntry]) -> None:
         warehouse, key = self._warehouse, self._warehouse.quoted("finding_id")

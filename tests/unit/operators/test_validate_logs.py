@@ -105,6 +105,62 @@ def test_what_was_never_loaded_is_downloaded_on_request(world, trail):
     assert behind in text
 
 
+def test_what_was_downloaded_is_not_downloaded_again_and_can_still_be_loaded(world, trail):
+    altered, behind = trail.logs(MIDDLE)[0], trail.logs(MIDDLE + 2)[0]
+    trail.flip(altered)
+    trail.append(behind, gzip.compress(b'{"Records":[]}'))
+    world.use(trail)
+    listed = len(trail.in_window())
+    _, first = world.fails(download_missing=True)
+    _, again = world.fails(download_missing=True)
+    assert (first["files_downloaded"], again["files_downloaded"]) == (listed, 0)
+    assert first["files_verified"] == again["files_verified"] == listed - 2
+    assert first["found"] == again["found"]
+    verdicts = "SELECT digest_status, fault, count(*) FROM mwaa_audit_events_hashes GROUP BY 1, 2 ORDER BY 1, 2"
+    expected = [("altered", None, 1), ("altered", "bytes_behind_gzip", 1), ("verified", None, listed - 2)]
+    assert world.hook.rows(verdicts) == expected
+    assert world.hook.rows("SELECT count(*) FROM mwaa_audit_events_files") == [(0,)]
+
+    # What has been written again since then is fetched again.
+    trail.replace(altered, trail.objects[trail.logs(MIDDLE)[1]].body)
+    world.use(trail)
+    _, third = world.fails(download_missing=True)
+    assert third["files_downloaded"] == 1
+
+    # Nothing of it was loaded, so an export loads all of it.
+    world.load(fail_on_quarantine=False)
+    everything = sum(len(hour.files) for hour in trail.hours)
+    balance = (
+        "SELECT count(*), sum(records) - sum(loaded) - sum(duplicate) - sum(filtered) - sum(quarantined) "
+        "FROM mwaa_audit_events_files"
+    )
+    assert world.hook.rows(balance) == [(everything, 0)]
+    assert world.hook.rows("SELECT count(*) FROM mwaa_audit_events") == [(everything - 2,)]
+    _, last = world.fails(download_missing=True)
+    assert (last["files_downloaded"], last["files_verified"], last["files_altered"]) == (0, listed - 2, 2)
+
+
+def test_the_gravest_verdict_on_a_file_stays(world, trail):
+    """Whoever can write to the bucket can add a digest that lists what it likes; it must not cover anything up."""
+    world.load()
+    altered, verified = trail.logs(MIDDLE)
+    forged = SignedTrail(trail_name="forged").build()
+    for number, key in enumerate(forged.digests):
+        forged.sign(key, "00" * 256)
+        if number != MIDDLE + 1:
+            forged.delete(key)
+    lists = SignedTrail(trail_name="forged")
+    lists.hours[MIDDLE + 1].files = lists.hours[MIDDLE].files
+    lists.build()
+    forged.objects[forged.digests[MIDDLE + 1]] = lists.objects[lists.digests[MIDDLE + 1]]
+    forged.sign(forged.digests[MIDDLE + 1], "00" * 256)
+    trail.replace(altered, gzip.compress(b"{}"))
+    world.use(forged, trail)
+    world.fails()
+    statuses = world.statuses()
+    assert (statuses[altered], statuses[verified]) == ("altered", "verified")
+
+
 @pytest.mark.parametrize("when", ["before-loading", "after-loading"])
 @pytest.mark.parametrize(
     "damage",
