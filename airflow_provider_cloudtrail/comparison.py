@@ -75,7 +75,7 @@ class Comparison:
         verdicts, entries, hashes = [], [], {}
         for checked, files in batch:
             counts = Counter[str]()
-            uri = object_uri(self._bucket, checked.key.key)
+            uri = self.uri_of(checked)
             for file in files:
                 found = hashed.get(file.uri)
                 status = _status(file, loaded.get(file.uri), found) if checked.valid else DIGEST_INVALID
@@ -88,6 +88,10 @@ class Comparison:
             entries.append(self._entry(checked, uri, counts))
         distinct = list({entry.digest_uri: entry for entry in entries}.values())
         self._run.evidence.write(distinct, verdicts, self._findings.take(), list(hashes.values()))
+
+    def uri_of(self, checked: CheckedDigest) -> str:
+        """Return the URI of a digest."""
+        return object_uri(checked.key.bucket or self._bucket, checked.key.key)
 
     def _hashes_of(
         self, batch: Sequence[tuple[CheckedDigest, list[DeliveredFile]]], loaded: dict[str, LoadedFile]
@@ -152,7 +156,11 @@ class Comparison:
 
     def _entry(self, checked: CheckedDigest, uri: str, counts: Counter[str]) -> DigestEntry:
         chain, digest = checked.key.chain, checked.digest
-        previous = digest is not None and digest.previous_key is not None
+        previous = None
+        if digest is not None and digest.previous_key is not None:
+            same = digest.previous_bucket in (None, digest.bucket)
+            lies_in = checked.key.bucket or self._bucket if same else str(digest.previous_bucket)
+            previous = object_uri(lies_in, digest.previous_key)
         return DigestEntry(
             digest_uri=uri,
             account_id=chain.account_id,
@@ -167,7 +175,7 @@ class Comparison:
             proof=checked.proof.value if checked.proof is not None else None,
             sha256=digest.sha256 if digest is not None else None,
             public_key_fingerprint=digest.fingerprint if digest is not None else None,
-            previous_digest_uri=object_uri(self._bucket, str(digest.previous_key)) if digest and previous else None,
+            previous_digest_uri=previous,
             files_listed=counts.total() if checked.valid else None,
             files_verified=counts[VERIFIED] if checked.valid else None,
             files_altered=counts[ALTERED] if checked.valid else None,

@@ -27,11 +27,19 @@ from airflow_provider_cloudtrail.trail.delivered import (
     list_logs,
     probe,
 )
-from airflow_provider_cloudtrail.trail.digest import Chain, DigestKey, FetchedDigest, KeyRing, ListedFile, fetch_digest
+from airflow_provider_cloudtrail.trail.digest import (
+    Chain,
+    DigestKey,
+    Fault,
+    FetchedDigest,
+    KeyRing,
+    ListedFile,
+    fetch_digest,
+)
 from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest, Coverage, DigestStatus, Gap
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation, object_uri
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
-from airflow_provider_cloudtrail.trail.store import Store
+from airflow_provider_cloudtrail.trail.store import Store, StoreError
 from airflow_provider_cloudtrail.validation_findings import About, Findings
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence, Examined, FileVerdict
@@ -230,7 +238,15 @@ class _AccountRegion:
         return verifier.check(self._fetched(keys))
 
     def _fetch(self, key: DigestKey) -> FetchedDigest | None:
-        return fetch_digest(self._store, self._bucket, key)
+        if key.bucket is None:
+            return fetch_digest(self._store, self._bucket, key)
+        if self._bucket.startswith("file://"):
+            return None
+        try:
+            # The trail delivered there before, and who reads its bucket now may not be allowed to.
+            return fetch_digest(self._run.store_of(key.bucket), key.bucket, key)
+        except StoreError as error:
+            return FetchedDigest(key, None, fault=Fault("bucket_not_readable", str(error)))
 
     def _fetched(self, keys: Iterable[DigestKey]) -> Iterator[FetchedDigest]:
         """Yield digests in the order of their keys, while threads fetch the next ones."""
@@ -275,7 +291,7 @@ class _AccountRegion:
             missing = checked.status is DigestStatus.MISSING
             summary.digests_missing += missing
             summary.digests_invalid += not missing
-            uri = object_uri(self._bucket, checked.key.key)
+            uri = self._comparison.uri_of(checked)
             about = About(checked.start, checked.end, chain.account_id, chain.region, chain.trail_name, uri)
             self._findings.add(MISSING if missing else INVALID, about, str(checked.fault))
         if chain in coverage:
@@ -301,7 +317,7 @@ class _AccountRegion:
     def _lies_in(self, file: ListedFile, checked: CheckedDigest) -> str:
         """Return the bucket of a listed file; a copy of a bucket does not know the name of its original."""
         if checked.digest is not None and file.bucket == checked.digest.bucket:
-            return self._bucket
+            return checked.key.bucket or self._bucket
         return file.bucket
 
     def _present(self, file: ListedFile, checked: CheckedDigest, files: DeliveredFiles) -> LogFile | None:

@@ -20,7 +20,7 @@ from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.task import run_of, warehouse_of
 from airflow_provider_cloudtrail.trail.digest import KeyRing
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
-from airflow_provider_cloudtrail.trail.store import StoreError
+from airflow_provider_cloudtrail.trail.store import Store, StoreError
 from airflow_provider_cloudtrail.validation import Validation, validate_trail
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
@@ -157,7 +157,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
                 Validation(
                     location=location,
                     window=window,
-                    store_of=self.hook.get_store,
+                    store_of=self._store_of,
                     evidence=evidence,
                     ring=KeyRing(self.hook.list_public_keys, window.start, window.end),
                     account_ids=account_ids,
@@ -175,6 +175,13 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
             raise CloudTrailBucketError(str(error)) from None
         self._conclude(summary, fail_on, evidence, context)
         return summary.as_dict()
+
+    def _store_of(self, bucket: str) -> Store:
+        try:
+            return self.hook.get_store(bucket)
+        except CloudTrailBucketError as error:
+            # A bucket that the trail delivered to before may be gone; that is a finding, not the end of the run.
+            raise StoreError(str(error)) from None
 
     # -- parameters --------------------------------------------------------------------------------
 

@@ -60,11 +60,13 @@ class DigestKey:
     What the key of a digest says.
 
     :param end: end of the time that it covers, UTC.
+    :param bucket: bucket that it lies in; None: the one that the trail delivers to now.
     """
 
     key: str
     chain: Chain
     end: datetime
+    bucket: str | None = None
 
 
 @dataclass(frozen=True)

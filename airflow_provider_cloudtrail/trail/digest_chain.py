@@ -8,7 +8,7 @@ signature that the next digest repeats.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import TypeVar
@@ -89,8 +89,8 @@ class ChainVerifier:
     Verifies one chain, from its oldest digest to its newest.
 
     :param ring: the public keys.
-    :param fetch: returns the digest of a key of this bucket, or None if it is not there; for digests that
-        are named by another one, but not among those given (the trail's prefix may have changed).
+    :param fetch: returns the digest of a key, or None if it is not there; for digests that are named by
+        another one, but not among those given (the trail's prefix or bucket may have changed).
     :param floor: begin of the window; nobody asks for digests before it.
     """
 
@@ -136,7 +136,8 @@ class ChainVerifier:
         while len(back) < _FARTHEST_BACK and (name := self._previous_in_window(found)) is not None:
             previous = self._fetch(name)
             if previous is None:
-                fault = Fault("not_found", f"{found.key.key} names it as the digest before itself")
+                where = f", in the bucket {name.bucket}" if name.bucket is not None else ""
+                fault = Fault("not_found", f"{found.key.key} names it as the digest before itself{where}")
                 back.append(CheckedDigest(name, name.end - HOUR, name.end, DigestStatus.MISSING, fault=fault))
                 self._remember(self._arrived, name.key, None)
                 break
@@ -151,13 +152,14 @@ class ChainVerifier:
         if digest is None or digest.previous_key is None or found.fault is not None or digest.start <= self._floor:
             return None
         name = digest_key(digest.previous_key)
-        if name is None or name.key in self._arrived or digest.previous_bucket != digest.bucket:
-            return None
-        if name.chain != found.key.chain or name.end >= found.key.end:
+        if name is None or name.key in self._arrived or name.chain != found.key.chain or name.end >= found.key.end:
             return None
         if found.signature is not None and signature_fault(found, found.signature, self._ring) is not None:
             return None
-        return name
+        if digest.previous_bucket == digest.bucket:
+            return replace(name, bucket=found.key.bucket)
+        # What nobody has signed does not send this program to the bucket of whom it likes.
+        return replace(name, bucket=digest.previous_bucket) if found.signature is not None else None
 
     def _arrive(self, found: FetchedDigest) -> FetchedDigest:
         self._remember(self._arrived, found.key.key, None)

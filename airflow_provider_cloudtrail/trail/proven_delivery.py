@@ -86,7 +86,7 @@ def _not_proven(store: Store, bucket: str, keys: list[DigestKey], until: datetim
 def _checked(
     store: Store, bucket: str, keys: list[DigestKey], until: datetime, ring: KeyRing
 ) -> Iterator[CheckedDigest]:
-    verifier = ChainVerifier(ring, lambda key: fetch_digest(store, bucket, key), until)
+    verifier = ChainVerifier(ring, lambda key: fetch_digest(store, bucket, key) if key.bucket is None else None, until)
     return verifier.check(found for key in keys if (found := fetch_digest(store, bucket, key)) is not None)
 
 

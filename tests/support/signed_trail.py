@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
@@ -118,6 +118,26 @@ class SignedTrail:
                     self.objects[key] = Object(gzip.compress(content, mtime=0))
                 previous = self._digest(hour, None if hour.starting else previous)
         return self
+
+    def split(self, number: int, **later: Any) -> tuple[SignedTrail, SignedTrail]:
+        """
+        Return the digests before a number, and from it on those of the same trail after a change of its settings.
+
+        :param later: what was changed, such as ``bucket`` or ``root``.
+        """
+        before = replace(self, hours=self.hours[:number], objects={}).build()
+        last = before.objects[before.digests[-1]]
+        after = replace(self, hours=[Hour(hour.start) for hour in self.hours[number:]], objects={}, **later)
+        for hour, old in zip(after.hours, self.hours[number:], strict=True):
+            for minute in (10, 40) if old.files else ():
+                after.add_file(hour, hour.start + timedelta(minutes=minute))
+        after.hours[0].document = {
+            "previousDigestS3Bucket": before.bucket,
+            "previousDigestS3Object": before.digests[-1],
+            "previousDigestHashValue": sha256(gzip.decompress(last.body)),
+            "previousDigestSignature": last.metadata["signature"],
+        }
+        return before, after.build()
 
     def _digest(self, hour: Hour, previous: tuple[str, bytes, str] | None) -> tuple[str, bytes, str]:
         key = self.digest_key(hour)

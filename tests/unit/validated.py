@@ -22,7 +22,9 @@ class World:
         self.store = MemoryStore()
         self.trails: list[SignedTrail] = []
         self.pushed = {}
-        monkeypatch.setattr(CloudTrailHook, "get_store", lambda _, bucket: self.store)
+        self.stores: dict[str, MemoryStore] = {}
+        """Of buckets that have one of their own."""
+        monkeypatch.setattr(CloudTrailHook, "get_store", lambda _, bucket: self.stores.get(bucket, self.store))
         monkeypatch.setattr(CloudTrailToSqlOperator, "_persist_links", lambda *_: None)
         monkeypatch.setattr(CloudTrailHook, "list_public_keys", lambda _, *question: self.public_keys(*question))
 

@@ -264,3 +264,38 @@ def test_a_forged_digest_does_not_lead_elsewhere(trail):
     trail.build()
     trail.sign(trail.digests[MIDDLE], "00" * 256)
     assert faults(check(trail)) == {trail.digests[MIDDLE]: "wrong_signature"}
+
+
+@pytest.mark.parametrize("change", [{"bucket": "new-trail"}, {"root": "new/AWSLogs/"}], ids=["bucket", "prefix"])
+def test_a_change_of_the_trail_is_followed_back(trail, change):
+    old, new = trail.split(MIDDLE, **change)
+    buckets = {BUCKET: MemoryStore(old), "new-trail": MemoryStore(new)} if "bucket" in change else {}
+    both, asked = MemoryStore(old, new), []
+
+    def fetch(key):
+        asked.append((key.bucket, key.key))
+        return fetch_digest(buckets.get(key.bucket, both), key.bucket or BUCKET, key)
+
+    ring = KeyRing(lambda *_: trail.public_keys(), *WINDOW)
+    fetched = [fetch_digest(MemoryStore(new), new.bucket, digest_key(key)) for key in new.digests]
+    checked = {one.key.key: one for one in ChainVerifier(ring, fetch, WINDOW[0]).check(fetched)}
+    assert list(checked) == [*old.digests[FIRST:MIDDLE], *new.digests]
+    assert faults(checked) == {}
+    assert gaps(checked) == []
+    before = BUCKET if "bucket" in change else None
+    assert asked == [(before, key) for key in reversed(old.digests[FIRST:MIDDLE])]
+
+
+def test_a_digest_that_was_replaced_in_the_bucket_before_is_found(trail):
+    old, new = trail.split(MIDDLE, bucket="new-trail")
+    other = SignedTrail()
+    other.hours[MIDDLE - 1].files.clear()
+    other.build()
+    # Validly signed, but not what the first digest in the new bucket names.
+    old.objects[old.digests[MIDDLE - 1]] = other.objects[other.digests[MIDDLE - 1]]
+    store = MemoryStore(old)
+    ring = KeyRing(lambda *_: trail.public_keys(), *WINDOW)
+    fetched = [fetch_digest(MemoryStore(new), new.bucket, digest_key(key)) for key in new.digests]
+    verifier = ChainVerifier(ring, lambda key: fetch_digest(store, BUCKET, key), WINDOW[0])
+    checked = {one.key.key: one for one in verifier.check(fetched)}
+    assert faults(checked) == {new.digests[0]: "broken_chain"}
