@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.mwaa.commands import CommandError, clean_environment, run
 from tests.mwaa.daily_run import DailyRun, Warehouse, postgres, sqlite
+from tests.mwaa.integrity_run import show_on
 
 ROOT = Path(__file__).parents[2]
 LISTS = ROOT / "tests" / "environments"
@@ -131,6 +132,7 @@ def steps(image: Image, python: str, wheel: Path) -> Iterator[tuple[str, Callabl
         return
     yield "unit tests", lambda: pytest(inside, "tests/unit")
     yield "daily DAG, PostgreSQL", lambda: daily(inside, postgres)
+    yield "integrity DAG, PostgreSQL", lambda: show_on(inside, SOURCE / "dags", postgres)
     bare = environment(image, python, wheel, bare=True)
     yield "unit tests without accelerators", lambda: pytest(bare, "tests/unit")
     # SQLite stands for the engines that have no adapter of their own.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.request import ProxyHandler, Request, build_opener
 from xml.sax.saxutils import escape
 
 from airflow_provider_cloudtrail.trail.digest import PublicKey
@@ -29,6 +31,8 @@ class StandIn:
     keys: dict[str, list[PublicKey]] = field(default_factory=dict)
     trails: dict[str, SignedTrail] = field(default_factory=dict)
     endpoint: str = ""
+    others: str = ""
+    """Endpoint of a server that is asked what this one has no answer for."""
 
     def serve(self, trail: SignedTrail, keys: list[PublicKey] | None = None) -> None:
         self.buckets[trail.bucket] = trail.objects
@@ -98,6 +102,18 @@ class StandIn:
         )
 
 
+def ask_other(endpoint: str, headers: Mapping[str, str], request: dict[str, Any]) -> tuple[int, bytes, dict[str, str]]:
+    """Return status, body and headers of what a server answers to the same request."""
+    passed = {name: headers[name] for name in ("Authorization", "X-Amz-Target", "Content-Type", "X-Amz-Date")}
+    sent = Request(endpoint, json.dumps(request).encode(), passed)
+    try:
+        with build_opener(ProxyHandler({})).open(sent, timeout=30) as answer:
+            status, body = answer.status, answer.read()
+    except HTTPError as error:
+        status, body = error.code, error.read()
+    return status, body, {"Content-Type": "application/x-amz-json-1.1"}
+
+
 def etag(body: bytes) -> str:
     return md5(body).hexdigest()
 
@@ -127,6 +143,9 @@ def stand_in() -> Iterator[StandIn]:  # noqa: C901
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
             action = self.headers["X-Amz-Target"].rpartition(".")[2]
+            if served.others and action != "ListPublicKeys":
+                self.answer(*ask_other(served.others, self.headers, request))
+                return
             found = served.cloudtrail(self.path.strip("/").split("/")[1], action, request)
             self.answer(200, json.dumps(found).encode(), {"Content-Type": "application/x-amz-json-1.1"})
 
