@@ -53,6 +53,13 @@ OPTIONS: dict[str, Option] = {
         "Days before the data interval that are listed as well. Files that were loaded are not read again; "
         "late ones, and days on which the DAG did not run, are made up for.",
     ),
+    "wait_for": Option(
+        "files",
+        "string",
+        "digests",
+        "What the daily DAG waits for: files (the day has been over for an hour) or digests (signed digests prove "
+        "that the day is complete, an hour or two later; the trail needs log file validation).",
+    ),
     "include_environment_activity": Option(
         "False", "boolean", None, "Also load what the environments themselves did in AWS."
     ),
@@ -93,3 +100,15 @@ def switched_on(name: str) -> bool:
     if value not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
         raise ValueError(f"[cloudtrail] {name} is {value!r}; write True or False")
     return value in ("true", "1", "yes", "on")
+
+
+def one_of(name: str, *choices: str) -> str:
+    """
+    Return an option that is one of some words.
+
+    :raises ValueError: if it is another.
+    """
+    value = str(option(name)).strip().lower()
+    if value not in choices:
+        raise ValueError(f"[cloudtrail] {name} is {value!r}; write {' or '.join(choices)}")
+    return value

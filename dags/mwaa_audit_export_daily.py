@@ -11,8 +11,8 @@ from datetime import datetime, timedelta, timezone
 
 from airflow.timetables.interval import CronDataIntervalTimetable
 
-from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
-from airflow_provider_cloudtrail.settings import listed, option, switched_on
+from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailDigestSensor, CloudTrailLogFileSensor
+from airflow_provider_cloudtrail.settings import listed, one_of, option, switched_on
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 
 try:
@@ -24,11 +24,13 @@ trail = {
     "bucket": option("bucket"),
     "prefix": option("prefix"),
     "organization_id": option("organization_id"),
-    "trail_name": option("trail_name"),
+    # Bucket or trail; the check of the trail in mwaa_audit_integrity_daily wants its name as well.
+    "trail_name": option("trail_name") if option("bucket") is None else None,
     "account_ids": listed("account_ids"),
     "regions": listed("regions"),
     "aws_conn_id": option("aws_conn_id"),
 }
+waiting = {"mode": "reschedule", "poke_interval": 600, "timeout": timedelta(hours=12).total_seconds()}
 
 with DAG(
     dag_id="mwaa_audit_export_daily",
@@ -42,15 +44,14 @@ with DAG(
     tags=["audit", "cloudtrail", "mwaa"],
     doc_md=__doc__,
 ):
-    wait_for_log_files = CloudTrailLogFileSensor(
-        task_id="wait_for_log_files",
-        **trail,
-        settle=timedelta(hours=1),
-        max_files=1,
-        mode="reschedule",
-        poke_interval=600,
-        timeout=timedelta(hours=12).total_seconds(),
-    )
+    if one_of("wait_for", "files", "digests") == "digests":
+        # Until signed digests prove that every log file of the day is there.
+        wait = CloudTrailDigestSensor(task_id="wait_for_digests", **trail, **waiting)
+    else:
+        # Until the day has been over for an hour, and at least one log file of it is there.
+        wait = CloudTrailLogFileSensor(
+            task_id="wait_for_log_files", **trail, **waiting, settle=timedelta(hours=1), max_files=1
+        )
     export_audit_events = CloudTrailToSqlOperator(
         task_id="export_audit_events",
         **trail,
@@ -61,4 +62,4 @@ with DAG(
         schema=option("schema"),
         fail_on_quarantine=switched_on("fail_on_quarantine"),
     )
-    wait_for_log_files >> export_audit_events
+    wait >> export_audit_events

@@ -26,7 +26,7 @@ trail = {
     "bucket": option("bucket"),
     "prefix": option("prefix"),
     "organization_id": option("organization_id"),
-    "trail_name": option("trail_name"),
+    "trail_name": option("trail_name") if option("bucket") is None else None,
     "aws_conn_id": option("aws_conn_id"),
 }
 

@@ -141,5 +141,31 @@ print(json.dumps({"network": used, "dags": sorted({task.dag_id for task in tasks
     assert used == {"network": [], "dags": [dag_file.stem]}
 
 
+@pytest.mark.parametrize(
+    ("wait_for", "task"),
+    [("", "wait_for_log_files"), ("files", "wait_for_log_files"), ("digests", "wait_for_digests")],
+)
+def test_daily_dag_waits_for_what_the_configuration_says(
+    monkeypatch: pytest.MonkeyPatch, wait_for: str, task: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__WAIT_FOR", wait_for)
+    # Both are set where the integrity DAG checks the trail; operators take one of them.
+    monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__BUCKET", "example-trail")
+    monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__TRAIL_NAME", "audit")
+    (daily,) = (path for path in DAGS if path.stem == "mwaa_audit_export_daily")
+    found = python(
+        """
+import json, runpy, sys
+tasks = {id(task): task for task in runpy.run_path(sys.argv[1]).values() if hasattr(task, "task_id")}.values()
+print(json.dumps({task.task_id: [*task.upstream_task_ids, task.bucket, task.trail_name] for task in tasks}))
+""",
+        str(daily),
+    )
+    assert found == {
+        task: ["example-trail", None],
+        "export_audit_events": [task, "example-trail", None],
+    }
+
+
 def test_there_are_dag_files() -> None:
     assert {path.stem for path in DAGS} >= {"mwaa_audit_export_daily", "mwaa_audit_export_organization"}

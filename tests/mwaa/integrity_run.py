@@ -17,6 +17,8 @@ from tests.support.aws_stand_in import StandIn, stand_in
 from tests.support.signed_trail import BUCKET, HOUR, Hour, SignedTrail
 
 DAG = "mwaa_audit_integrity_daily"
+DAILY_DAG = "mwaa_audit_export_daily"
+WAIT_FOR_DIGESTS = {"AIRFLOW__CLOUDTRAIL__WAIT_FOR": "digests"}
 TABLE = "mwaa_audit_events"
 TRAIL_NAME = "audit-trail"
 REGIONS = ("eu-west-1", "us-east-1")
@@ -37,12 +39,14 @@ class IntegrityRun:
     :param dags: folder of the example DAGs.
     :param warehouse: yields the database.
     :param home: folder of this Airflow's home.
+    :param daily_first: whether the daily DAG loads the day before, when it has waited for the digests.
     """
 
     airflow: Path
     dags: Path
     warehouse: Callable[[], Any]
     home: Path
+    daily_first: bool = False
 
     def show(self) -> str:
         """
@@ -65,6 +69,10 @@ class IntegrityRun:
             environment = self._environment(server.url, api, warehouse.connection)
             self._airflow(environment, "db", "migrate")
             self._airflow(environment, "dags", "reserialize")
+            if self.daily_first:
+                self._airflow(environment | WAIT_FOR_DIGESTS, "dags", "test", DAILY_DAG, MORNING)
+                ((loaded,),) = warehouse.rows(f"SELECT count(*) FROM {TABLE}")
+                assert loaded >= len(REGIONS) * DIGESTS_OF_THE_DAY, loaded
             self._airflow(environment, "dags", "test", DAG, MORNING)
             verified = _check_proven(warehouse)
 

@@ -4,7 +4,7 @@ import pytest
 
 from airflow_provider_cloudtrail import __version__
 from airflow_provider_cloudtrail.get_provider_info import get_provider_info
-from airflow_provider_cloudtrail.settings import OPTIONS, listed, option, switched_on
+from airflow_provider_cloudtrail.settings import OPTIONS, listed, one_of, option, switched_on
 
 
 def test_defaults_stand_without_configuration():
@@ -25,6 +25,15 @@ def test_a_switch_is_true_or_false(monkeypatch):
     monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__FAIL_ON_QUARANTINE", "maybe")
     with pytest.raises(ValueError, match="write True or False"):
         switched_on("fail_on_quarantine")
+
+
+def test_a_choice_is_one_of_its_words(monkeypatch):
+    assert one_of("wait_for", "files", "digests") == "files"
+    monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__WAIT_FOR", " Digests")
+    assert one_of("wait_for", "files", "digests") == "digests"
+    monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__WAIT_FOR", "digest")
+    with pytest.raises(ValueError, match="wait_for is 'digest'; write files or digests"):
+        one_of("wait_for", "files", "digests")
 
 
 def test_provider_info_names_every_option_and_only_what_is_there():
