@@ -104,9 +104,9 @@ class AuditEvent(NamedTuple):
     resources: Annotated[JsonText | None, "resources that the service named"]
     raw_event: Annotated[RawJson, "the record as delivered; secrets are replaced by ***, NUL is left out"]
     redacted: Annotated[int, "number of secret values that were replaced in this row"]
-    log_file_uri: Annotated[str, "log file that the row was read from"]
-    log_file_index: Annotated[int, "position of the record in that file, from 0"]
-    delivered_at: Annotated[datetime, "stamp in the name of the log file"]
+    log_file_uri: Annotated[str, "log file that the row was read from, or event-history://... for a lookup (no file)"]
+    log_file_index: Annotated[int, "position of the record in that file or lookup, from 0"]
+    delivered_at: Annotated[datetime, "stamp in the name of the log file; for a lookup, when it was answered"]
     loaded_at: Annotated[datetime, "when the row was loaded"]
     loaded_by: Annotated[str | None, "DAG, task and run that loaded it"]
 
@@ -220,6 +220,26 @@ class HashEntry(NamedTuple):
     verified_by: Annotated[str | None, "DAG, task and run that did"]
 
 
+class LookupEntry(NamedTuple):
+    """One row of ``<table>_lookups``: a span of Event history that was read, and what became of its events."""
+
+    lookup_uri: Annotated[str, "event-history://ACCOUNT/REGION/FROM-TO/UNIQUE; log_file_uri of its rows"]
+    account_id: Annotated[str, "account whose Event history was read"]
+    region: Annotated[str, "Region that was looked in"]
+    lookup_attribute: Annotated[str | None, "what the service looked for; null: all management events"]
+    window_from: Annotated[datetime, "begin of the span of event time (included)"]
+    window_to: Annotated[datetime, "end of the span (not included)"]
+    events: Annotated[int, "events that the service gave; loaded + duplicate + filtered + quarantined"]
+    loaded: Annotated[int, "rows of the table that came from this lookup"]
+    duplicate: Annotated[int, "selected events that a log file or another lookup brought already"]
+    filtered: Annotated[int, "events that were not selected"]
+    quarantined: Annotated[int, "events that could not be read and are in quarantine"]
+    status: Annotated[str, "complete; recent: events may still appear, so the next run reads this span again"]
+    selection: Annotated[str, "what was selected; a run that wants more reads the span again"]
+    loaded_at: Annotated[datetime, "when this entry was written"]
+    loaded_by: Annotated[str | None, "DAG, task and run that wrote it"]
+
+
 class KnownFile(NamedTuple):
     """
     What a run must know of a file that was read before; the fields are those of :class:`LedgerEntry`.
@@ -254,6 +274,21 @@ class FileRows:
     previous: KnownFile | None = None
 
 
+@dataclass
+class LookupRows:
+    """
+    What one lookup gives to the warehouse; it is stored as a whole or not at all.
+
+    :param entry: its ledger entry; ``loaded`` and ``duplicate`` are filled in by the warehouse.
+    :param rows: its selected events, newest first.
+    :param quarantine: what of it could not be read.
+    """
+
+    entry: LookupEntry
+    rows: list[AuditEvent]
+    quarantine: list[QuarantineEntry]
+
+
 # Kinds of findings.
 INVALID = "invalid"
 MISSING = "missing"
@@ -264,6 +299,10 @@ LOADED = "loaded"
 NO_MATCH = "no_match"
 QUARANTINED = "quarantined"
 
+# Values of ``status`` of a lookup.
+COMPLETE = "complete"
+RECENT = "recent"
+
 # Values of ``digest_status`` in the ledger; some are kinds of findings as well.
 VERIFIED = "verified"
 ALTERED = "altered"
@@ -271,7 +310,7 @@ DELETED = "deleted"
 UNLISTED = "unlisted"
 DIGEST_INVALID = "digest_invalid"
 
-_KEYS = frozenset({"event_id", "log_file_uri", "digest_uri", "finding_id"})
+_KEYS = frozenset({"event_id", "log_file_uri", "digest_uri", "finding_id", "lookup_uri"})
 _KINDS: dict[object, ColumnKind] = {
     str: ColumnKind.TEXT,
     int: ColumnKind.INTEGER,
@@ -284,7 +323,14 @@ _KINDS: dict[object, ColumnKind] = {
 
 @cache
 def columns_of(
-    row_type: (type[AuditEvent] | type[LedgerEntry] | type[QuarantineEntry] | type[DigestEntry] | type[FindingEntry]),
+    row_type: (
+        type[AuditEvent]
+        | type[LedgerEntry]
+        | type[QuarantineEntry]
+        | type[DigestEntry]
+        | type[FindingEntry]
+        | type[LookupEntry]
+    ),
 ) -> tuple[Column, ...]:
     """
     Return the columns of a table, in the order of the fields of its row.

@@ -59,3 +59,7 @@ class CloudTrailIntegrityError(CloudTrailError, AirflowFailException):
 
 class CloudTrailDigestsPendingError(CloudTrailError):
     """Raised when nothing is wrong with the digests of a window, but the last of them may still be delivered."""
+
+
+class CloudTrailEventHistoryError(CloudTrailError):
+    """Raised when Event history cannot be read; what was read before is stored, and the next run goes on there."""

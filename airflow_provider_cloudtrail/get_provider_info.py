@@ -39,7 +39,12 @@ def get_provider_info() -> dict[str, Any]:
                 "source-integration-name": _INTEGRATION,
                 "target-integration-name": "Common SQL",
                 "python-module": "airflow_provider_cloudtrail.transfers.cloudtrail_to_sql",
-            }
+            },
+            {
+                "source-integration-name": _INTEGRATION,
+                "target-integration-name": "Common SQL",
+                "python-module": "airflow_provider_cloudtrail.transfers.event_history_to_sql",
+            },
         ],
         "triggers": [
             {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_cloudtrail.triggers.cloudtrail"]}

@@ -8,14 +8,17 @@ from typing import Any
 from airflow_provider_cloudtrail._compat import BaseHook
 
 
-def operator_lineage(folders: Sequence[tuple[str, str]], conn_id: str, schema: str | None, table: str) -> Any:
+def operator_lineage(
+    sources: Sequence[tuple[str, str]], conn_id: str, schema: str | None, table: str, ledger: str = "files"
+) -> Any:
     """
-    Return the lineage of a load: folders of buckets to the three tables.
+    Return the lineage of a load: what was read to the audit table, its ledger and the quarantine.
 
-    :param folders: pairs of bucket and key prefix.
+    :param sources: pairs of bucket and key prefix, or of the URI of something else and a name in it.
     :param conn_id: connection of the warehouse.
     :param schema: schema of the tables.
     :param table: audit table.
+    :param ledger: what follows its name in that of the ledger.
     :return: ``airflow.providers.openlineage.extractors.OperatorLineage``.
     """
     from airflow.providers.common.compat.openlineage.facet import Dataset
@@ -24,12 +27,12 @@ def operator_lineage(folders: Sequence[tuple[str, str]], conn_id: str, schema: s
     namespace, path = _namespace(conn_id, schema)
     return OperatorLineage(
         inputs=[
-            Dataset(namespace=bucket if bucket.startswith("file://") else f"s3://{bucket}", name=prefix)
-            for bucket, prefix in folders
+            Dataset(namespace=bucket if "://" in bucket else f"s3://{bucket}", name=prefix)
+            for bucket, prefix in sources
         ],
         outputs=[
             Dataset(namespace=namespace, name=".".join((*path, name)))
-            for name in (table, f"{table}_files", f"{table}_quarantine")
+            for name in (table, f"{table}_{ledger}", f"{table}_quarantine")
         ],
     )
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+from airflow_provider_cloudtrail.trail.lookup import Span
 
 _NOTHING = (None, "", "None")
 
@@ -86,6 +87,32 @@ def window(delivered_from: Any, delivered_to: Any, lookback: timedelta, settle: 
             f"delivered_from={start.isoformat()} is later than delivered_to={end.isoformat()}; exchange them"
         )
     return DeliveryWindow(start, end, lookback, settle)
+
+
+def history_window(events_from: Any, events_to: Any, earliest: datetime, now: datetime) -> tuple[Span, Span | None]:
+    """
+    Return the window of event times that Event history can answer, and what was asked for and is too old for it.
+
+    :param events_from: begin; missing: as far back as Event history reaches.
+    :param events_to: end; missing or in the future: now.
+    :param earliest: how far it reaches, UTC.
+    :param now: UTC.
+    :raises ValueError: if the window is empty or reversed, or all of it is too old.
+    """
+    start = earliest if events_from in _NOTHING else moment("events_from", events_from)
+    end = now if events_to in _NOTHING else min(moment("events_to", events_to), now)
+    if end <= start:
+        raise ValueError(
+            f"events_from={start.isoformat()} is not before events_to={end.isoformat()} (at most now), so the window "
+            "is empty. Leave both out to read all that Event history has and the table's ledger has not"
+        )
+    if end <= earliest:
+        raise ValueError(
+            f"events_to={end.isoformat()} is more than 90 days ago: Event history has nothing of that time. Only the "
+            "log files of a trail go back further: CloudTrailToSqlOperator loads them"
+        )
+    too_old = Span(start, earliest) if start < earliest else None
+    return Span(max(start, earliest), end), too_old
 
 
 def location(bucket: Any, prefix: Any, organization_id: Any) -> TrailLocation:

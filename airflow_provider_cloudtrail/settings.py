@@ -35,7 +35,12 @@ OPTIONS: dict[str, Option] = {
         "Name or ARN of the trail, instead of bucket, prefix and organization_id.",
     ),
     "account_ids": Option(None, "string", "111122223333,444455556666", "Accounts to read. Unset: all in the bucket."),
-    "regions": Option(None, "string", "eu-west-1,us-east-1", "Regions to read. Unset: all in the bucket."),
+    "regions": Option(
+        None,
+        "string",
+        "eu-west-1,us-east-1",
+        "Regions to read. Unset: all in the bucket; of Event history, all that are enabled in the account.",
+    ),
     "queue_url": Option(
         None,
         "string",

@@ -1,7 +1,9 @@
-"""What the operators share of their task: its name for the tables, and the warehouse of a connection."""
+"""What the operators share of their task: its name for the tables, the warehouse of a connection, safe errors."""
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_cloudtrail._compat import AirflowException, AirflowNotFoundException, BaseHook
@@ -21,6 +23,13 @@ def run_of(context: Context) -> str | None:
     index = getattr(instance, "map_index", -1)
     mapped = f"[{index}]" if isinstance(index, int) and index >= 0 else ""
     return f"{instance.dag_id}.{instance.task_id}{mapped} {instance.run_id}"
+
+
+def where(error: Exception) -> str:
+    """Return kind and place of an unexpected error, without its text and without any value."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    return f"unexpected {type(error).__name__} in {places}; what was stored before is complete, please report this"
 
 
 def warehouse_of(conn_id: str, table: str, schema: str | None) -> Warehouse:

@@ -15,14 +15,18 @@ from airflow_provider_cloudtrail._compat import AirflowNotFoundException
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
     CloudTrailError,
+    CloudTrailEventHistoryError,
     CloudTrailLogFileError,
     CloudTrailQueueError,
     CloudTrailTrailNotFoundError,
 )
-from airflow_provider_cloudtrail.trail.codec import MalformedError
+from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
 from airflow_provider_cloudtrail.trail.digest import PublicKey
+from airflow_provider_cloudtrail.trail.event_history import CLOCK, Clock, EventHistory
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files, region_folders
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation, log_file_of_uri
+from airflow_provider_cloudtrail.trail.lookup import Attribute, Span
+from airflow_provider_cloudtrail.trail.lookup_errors import EventHistoryError
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_records
 from airflow_provider_cloudtrail.trail.store import LocalStore, ObjectError, S3Store, Store, StoreError
 
@@ -295,6 +299,83 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
                 ).conn
             return self._queue_clients[region]
 
+    # -- Event history -----------------------------------------------------------------------------
+
+    def get_event_history(self, *, clock: Clock = CLOCK) -> EventHistory:
+        """
+        Return what reads Event history, in all Regions and within the quota; see there.
+
+        :param clock: time, and how to wait.
+        """
+        from botocore.config import Config
+
+        # Retries are those of EventHistory: the client's own would use up the quota.
+        config = Config(connect_timeout=10).merge(self.config).merge(Config(retries={"total_max_attempts": 1}))
+        return EventHistory(
+            lambda region: self.get_client_type(region_name=region, config=config),
+            clock=clock,
+            log=self.log,  # type: ignore[arg-type]
+        )
+
+    def lookup_events(
+        self, start: datetime, end: datetime, *, regions: Collection[str], attribute: Attribute | None = None
+    ) -> Iterator[Any]:
+        """
+        Yield the records of Event history, decoded; Region after Region, newest first, within the quota.
+
+        Calls :external+boto3:py:meth:`CloudTrail.Client.lookup_events`: management events of the last 90 days
+        in the account of the connection. For use on its own: nothing is filtered, scrubbed or remembered.
+
+        :param start: begin of the event times (included), UTC.
+        :param end: their end (not included), UTC.
+        :param regions: Regions to look in.
+        :param attribute: what to look for, such as ``Attribute("EventSource", "airflow.amazonaws.com")``.
+        :raises CloudTrailEventHistoryError: if it cannot be read, or an answer is no record.
+        """
+        try:
+            yield from _decoded(self.get_event_history(), regions, attribute, Span(start, end))
+        except (EventHistoryError, MalformedError) as error:
+            raise CloudTrailEventHistoryError(str(error)) from None
+
+    def read_account_id(self) -> str:
+        """
+        Return the account that the connection's credentials belong to.
+
+        Calls ``sts:GetCallerIdentity``, which needs no permission.
+
+        :raises CloudTrailError: if STS does not answer or does not know the credentials.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return str(self.account_id)
+        except (BotoCoreError, ClientError) as error:
+            raise CloudTrailError(
+                "sts:GetCallerIdentity failed, so it is not known whose Event history would be read with "
+                f"aws_conn_id={self.aws_conn_id!r}: {error}"
+            ) from None
+
+    def list_enabled_regions(self) -> list[str]:
+        """
+        Return the Regions that are enabled in the account, sorted.
+
+        Calls ``ec2:DescribeRegions``.
+
+        :raises CloudTrailError: if that fails; the message says what to do instead.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        session = self.get_session(region_name=self.conn_region_name)
+        endpoint = self.conn_config.get_service_endpoint_url("ec2")
+        client = session.client("ec2", endpoint_url=endpoint, config=self.config, verify=self.verify)
+        try:
+            return sorted(region["RegionName"] for region in client.describe_regions()["Regions"])
+        except (BotoCoreError, ClientError) as error:
+            raise CloudTrailError(
+                f"ec2:DescribeRegions failed, so it is not known which Regions are enabled: {error}. Allow it, or name "
+                "the Regions in regions (on MWAA with the example DAGs: the option cloudtrail.regions)"
+            ) from None
+
     # -- the bucket --------------------------------------------------------------------------------
 
     def get_store(self, bucket: str) -> Store:
@@ -340,6 +421,14 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
                 session, client = connect(region)
         self._regions[bucket] = (client.meta.region_name or "us-east-1", client.meta.partition)
         return S3Store(client, bucket, session=session, verify=hook.verify)
+
+
+def _decoded(history: EventHistory, regions: Collection[str], attribute: Attribute | None, span: Span) -> Iterator[Any]:
+    # Beside the method, so that no record is in a frame that an error of ours passes through.
+    for region in regions:
+        for page in history.pages(region, attribute, span):
+            for event in page.events:
+                yield CODEC.decode((event.raw or "").encode("utf-8", "surrogatepass"))
 
 
 def _region_of(client: Any, bucket: str) -> str | None:

@@ -99,8 +99,7 @@ def read_log_file(
         try:
             event = _event(raw, index, needles, selection, provenance, codec)
         except MalformedError as fault:
-            reason = f"{fault.code}: {log_file.uri} record {index}: {fault}"
-            quarantine.append(QuarantineEntry(log_file.uri, index, reason, _raw_text(raw, codec), now))
+            quarantine.append(_quarantined(raw, index, fault, provenance, codec))
             continue
         if event is None:
             filtered += 1
@@ -108,6 +107,26 @@ def read_log_file(
             events.append(event)
     entry = entry._replace(records=len(raws), filtered=filtered, quarantined=len(quarantine))
     return FileRows(entry, events, quarantine, unpacked)
+
+
+def read_record(
+    raw: bytes, index: int, selection: Selection, provenance: Provenance, codec: StandardCodec = CODEC
+) -> AuditEvent | QuarantineEntry | None:
+    """
+    Read one record that comes without a log file, in the way of those that come in one.
+
+    Records like these are few: each is decoded, whether or not the name of a wanted event source occurs in it.
+
+    :param raw: the record as JSON text.
+    :param index: its position among those that came with it, from 0.
+    :param selection: which records are wanted.
+    :param provenance: where it was found.
+    :return: its row, its quarantine, or None if it is not wanted.
+    """
+    try:
+        return _event(raw, index, None, selection, provenance, codec)
+    except MalformedError as fault:
+        return _quarantined(raw, index, fault, provenance, codec)
 
 
 def unreadable_file(
@@ -186,6 +205,14 @@ def _event(
         return audit_event(record, raw, index, provenance, codec)
     except RecursionError:
         raise MalformedError("nested_too_deeply", "the JSON is nested too deeply") from None
+
+
+def _quarantined(
+    raw: bytes, index: int, fault: MalformedError, provenance: Provenance, codec: StandardCodec
+) -> QuarantineEntry:
+    uri = provenance.source.uri
+    reason = f"{fault.code}: {uri} record {index}: {fault}"
+    return QuarantineEntry(uri, index, reason, _raw_text(raw, codec), provenance.loaded_at)
 
 
 def _occurs(needles: tuple[bytes, ...], data: bytes) -> bool:

@@ -12,14 +12,13 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, JsonText, RawJson
 from airflow_provider_cloudtrail.trail.actor import actor_of
 from airflow_provider_cloudtrail.trail.codec import MalformedError, StandardCodec
 from airflow_provider_cloudtrail.trail.environment import environment_of
 from airflow_provider_cloudtrail.trail.fields import boolean, http_status, member, moment, text
-from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.scrub import may_need_scrubbing, scrub
 
 LONGEST_EVENT_ID = 255
@@ -29,10 +28,22 @@ _DENIED = re.compile(r"access.?denied|unauthorized|not.?authorized|forbidden|aut
 _PLAIN_ID = re.compile(rf"[\x20-\x7e]{{1,{LONGEST_EVENT_ID}}}")
 
 
+class Source(Protocol):
+    """What a record was found in: a log file, or a lookup of Event history."""
+
+    @property
+    def uri(self) -> str:
+        """What the rows have as ``log_file_uri``."""
+
+    @property
+    def delivered_at(self) -> datetime:
+        """When CloudTrail handed it over, UTC."""
+
+
 class Provenance(NamedTuple):
     """Where a record was found and who loads it."""
 
-    log_file: LogFile
+    source: Source
     loaded_at: datetime
     loaded_by: str | None
 
@@ -98,9 +109,9 @@ def audit_event(
         resources=_json(record.get("resources"), codec),
         raw_event=RawJson(raw_text),
         redacted=redacted,
-        log_file_uri=provenance.log_file.uri,
+        log_file_uri=provenance.source.uri,
         log_file_index=index,
-        delivered_at=provenance.log_file.delivered_at,
+        delivered_at=provenance.source.delivered_at,
         loaded_at=provenance.loaded_at,
         loaded_by=provenance.loaded_by,
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
@@ -23,7 +21,7 @@ from airflow_provider_cloudtrail.exceptions import (
 from airflow_provider_cloudtrail.export import ExportSummary, export_log_files
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailBucketLink, CloudTrailEventHistoryLink
-from airflow_provider_cloudtrail.task import run_of, warehouse_of
+from airflow_provider_cloudtrail.task import run_of, warehouse_of, where
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files
 from airflow_provider_cloudtrail.trail.log_file import KeyGrammarError, log_file_of_uri
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
@@ -197,7 +195,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             raise
         except Exception as error:
             # Airflow 3 logs the local variables of every frame, and here they hold records.
-            raise CloudTrailError(_where(error)) from None
+            raise CloudTrailError(where(error)) from None
         self._conclude(summary, warehouse, context)
         tell_outlets(context, self.outlets, summary.as_dict())
         return summary.as_dict()
@@ -299,13 +297,6 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             else [(trail.bucket, trail.root.rstrip("/")) for trail in (self._trail()[0],)]
         )
         return operator_lineage(buckets, self.conn_id, self.schema, self.table)
-
-
-def _where(error: Exception) -> str:
-    """Return kind and place of an unexpected error, without its text and without any value."""
-    frames = traceback.extract_tb(error.__traceback__)[-6:]
-    places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
-    return f"unexpected {type(error).__name__} in {places}; what was stored before is complete, please report this"
 
 
 def _quarantine_message(summary: ExportSummary, warehouse: Warehouse) -> str | None:

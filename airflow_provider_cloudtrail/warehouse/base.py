@@ -177,6 +177,13 @@ class Warehouse(ABC):
         if rows:
             self._insert(cursor, table, columns, rows)
 
+    def insert_new_events(self, cursor: Any, events: Iterable[AuditEvent]) -> set[str]:
+        """Insert the events whose id the table does not hold, in a transaction that writes, and return their ids."""
+        first: dict[str, AuditEvent] = {}
+        for event in events:
+            first.setdefault(event.event_id, event)
+        return self._insert_new_events(cursor, list(first.values())) if first else set()
+
     def portions(self, values: Sequence[str]) -> Iterator[tuple[list[str], str]]:
         """Yield portions of values that fit into one statement, each with its placeholders."""
         return self._portions(values)

@@ -72,6 +72,7 @@ def is_part_of(name: str, package: str) -> bool:
         PACKAGE,
         f"{PACKAGE}.get_provider_info",
         f"{PACKAGE}.audit_event",
+        f"{PACKAGE}.event_history_export",
         f"{PACKAGE}.export",
         *modules_of("trail"),
         *modules_of("warehouse"),
@@ -114,6 +115,7 @@ def test_wings_know_nothing_of_each_other() -> None:
 
 def test_wings_know_nothing_of_what_is_above() -> None:
     above = [*(f"{PACKAGE}.{folder}" for folder in (*FACE, "demo")), f"{PACKAGE}.export", "airflow"]
+    above.append(f"{PACKAGE}.event_history_export")
     for wing in ("trail", "warehouse", "audit_event.py"):
         path = SOURCES / wing
         for source in [path] if path.is_file() else sorted(path.rglob("*.py")):
@@ -168,4 +170,8 @@ print(json.dumps({task.task_id: [*task.upstream_task_ids, task.bucket, task.trai
 
 
 def test_there_are_dag_files() -> None:
-    assert {path.stem for path in DAGS} >= {"mwaa_audit_export_daily", "mwaa_audit_export_organization"}
+    assert {path.stem for path in DAGS} >= {
+        "mwaa_audit_event_history_backfill",
+        "mwaa_audit_export_daily",
+        "mwaa_audit_export_organization",
+    }
