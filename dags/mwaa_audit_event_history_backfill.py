@@ -30,7 +30,7 @@ with DAG(
     tags=["audit", "cloudtrail", "mwaa"],
     doc_md=__doc__,
 ):
-    CloudTrailEventHistoryToSqlOperator(
+    load_event_history = CloudTrailEventHistoryToSqlOperator(
         task_id="load_event_history",
         regions=listed("regions"),
         include_environment_activity=switched_on("include_environment_activity"),

@@ -7,7 +7,9 @@ from importlib.util import find_spec
 
 import pytest
 
+from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
+from airflow_provider_cloudtrail.transfers.event_history_to_sql import CloudTrailEventHistoryToSqlOperator
 
 pytest.importorskip("airflow.providers.openlineage", reason="the OpenLineage provider is an extra")
 
@@ -38,3 +40,19 @@ def test_files_to_duckdb(monkeypatch):
 
     assert [found.namespace for found in lineage.inputs] == ["s3://one", "s3://two"]
     assert (lineage.outputs[0].namespace, lineage.outputs[0].name) == ("duckdb://audit.duckdb", "events")
+
+
+def test_event_history_to_postgres(monkeypatch):
+    warehouse = {"conn_type": "postgres", "host": "db.example", "port": 5433, "schema": "audit", "login": "u"}
+    monkeypatch.setenv("AIRFLOW_CONN_CLOUDTRAIL_WAREHOUSE", json.dumps(warehouse))
+    monkeypatch.setattr(CloudTrailHook, "read_account_id", lambda _: "111122223333")
+    task = CloudTrailEventHistoryToSqlOperator(task_id="backfill", regions="eu-west-1,us-east-1", schema="logs")
+    lineage = task.get_openlineage_facets_on_complete(None)
+
+    assert [(found.namespace, found.name) for found in lineage.inputs] == [
+        ("event-history://111122223333", "eu-west-1"),
+        ("event-history://111122223333", "us-east-1"),
+    ]
+    assert [found.name for found in lineage.outputs] == [
+        f"audit.logs.mwaa_audit_events{suffix}" for suffix in ("", "_lookups", "_quarantine")
+    ]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail import __version__
+from airflow_provider_cloudtrail import __version__, transfers
 from airflow_provider_cloudtrail.get_provider_info import get_provider_info
 from airflow_provider_cloudtrail.settings import OPTIONS
 
@@ -95,3 +95,10 @@ def test_every_named_module_and_class_exists() -> None:
     for name in info["extra-links"]:
         module, _, link = name.rpartition(".")
         assert getattr(importlib.import_module(module), link)
+
+
+def test_every_transfer_is_named() -> None:
+    """A transfer that the provider info does not name works, but no tool shows it."""
+    folder = Path(transfers.__file__).parent
+    there = {f"{transfers.__name__}.{path.stem}" for path in folder.glob("*.py") if path.stem != "__init__"}
+    assert {entry["python-module"] for entry in get_provider_info()["transfers"]} == there

@@ -14,6 +14,7 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailWarehouseError,
 )
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailEventHistoryLink
 from airflow_provider_cloudtrail.trail.lookup import Attribute
 from airflow_provider_cloudtrail.transfers.event_history_to_sql import CloudTrailEventHistoryToSqlOperator
 from tests.support.event_history import NOW, EventHistoryStandIn, RefusalError, management_events, served
@@ -172,7 +173,9 @@ def test_regions_that_cannot_be_told(stand_in, warehouse):
         operator(regions=None).execute({})
 
 
-def test_a_region_that_is_refused_does_not_keep_the_others_back(stand_in, warehouse):
+def test_a_region_that_is_refused_does_not_keep_the_others_back(stand_in, warehouse, monkeypatch):
+    linked = {}
+    monkeypatch.setattr(CloudTrailEventHistoryLink, "persist", lambda **described: linked.update(described))
     stand_in.closed = {"eu-west-1": RefusalError("AccessDeniedException", "explicit deny in a service control policy")}
     for region in ("ap-south-1", "us-east-1"):
         stand_in.record(region, management_events(3, region))
@@ -190,7 +193,8 @@ def test_a_region_that_is_refused_does_not_keep_the_others_back(stand_in, wareho
     assert pushed["summary"]["loaded"] == 6
     assert list(pushed["summary"]["regions_refused"]) == ["eu-west-1"]
     assert warehouse.rows("SELECT count(*), min(loaded_by) FROM mwaa_audit_events") == [(6, "d.t r")]
-    assert pushed["cloudtrail_event_history"]["region_name"] == "ap-south-1"
+    assert (linked["region_name"], linked["aws_partition"]) == ("ap-south-1", "aws")
+    assert linked["event_source"] == MWAA
 
 
 def test_credentials_that_expire_stop_the_run_and_the_next_one_goes_on(stand_in, warehouse):
