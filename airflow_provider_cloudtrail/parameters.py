@@ -8,6 +8,7 @@ its error and says what to write instead.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
 from airflow_provider_cloudtrail.trail.lookup import Span
 
+_REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2}")
 _NOTHING = (None, "", "None")
 
 
@@ -44,6 +46,18 @@ def names(parameter: str, value: Any) -> list[str] | None:
     if not found:
         raise ValueError(f"{parameter} is empty, which selects nothing; leave it out to select everything")
     return list(dict.fromkeys(found))
+
+
+def regions(parameter: str, value: Any) -> list[str] | None:
+    """
+    Return a list of Regions; None: not given.
+
+    :raises ValueError: as for :func:`names`, and for what is no name of a Region.
+    """
+    found = names(parameter, value)
+    if wrong := [name for name in found or () if not _REGION.fullmatch(name)]:
+        raise ValueError(f"{parameter}: {', '.join(map(repr, wrong))} is no Region; write names such as 'eu-west-1'")
+    return found
 
 
 def moment(parameter: str, value: Any) -> datetime:

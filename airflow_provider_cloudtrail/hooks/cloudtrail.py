@@ -365,10 +365,10 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
-        session = self.get_session(region_name=self.conn_region_name)
+        session = self.get_session(region_name=self.region_name)
         endpoint = self.conn_config.get_service_endpoint_url("ec2")
-        client = session.client("ec2", endpoint_url=endpoint, config=self.config, verify=self.verify)
         try:
+            client = session.client("ec2", endpoint_url=endpoint, config=self.config, verify=self.verify)
             return sorted(region["RegionName"] for region in client.describe_regions()["Regions"])
         except (BotoCoreError, ClientError) as error:
             raise CloudTrailError(

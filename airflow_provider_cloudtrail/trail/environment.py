@@ -62,6 +62,11 @@ def environment_of(record: Mapping[str, Any]) -> Environment:
     return Environment(name, arn)
 
 
+def partition_of(region: str) -> str:
+    """Return the partition that a Region lies in, such as ``aws`` or ``aws-cn``."""
+    return next((partition for start, partition in _PARTITIONS if region.startswith(start)), "aws")
+
+
 def is_environment_activity(record: Mapping[str, Any]) -> bool:
     """Tell whether an environment itself made the call: its execution role's session, or MWAA for it."""
     actor = actor_of(record)
@@ -99,5 +104,4 @@ def _environment_arn(record: Mapping[str, Any], name: str) -> str | None:
     region, account = record.get("awsRegion"), record.get("recipientAccountId")
     if not (isinstance(region, str) and region and isinstance(account, str) and account):
         return None
-    partition = next((partition for start, partition in _PARTITIONS if region.startswith(start)), "aws")
-    return f"arn:{partition}:airflow:{region}:{account}:environment/{name}"
+    return f"arn:{partition_of(region)}:airflow:{region}:{account}:environment/{name}"

@@ -20,6 +20,7 @@ from airflow_provider_cloudtrail.exceptions import (
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailEventHistoryLink
 from airflow_provider_cloudtrail.task import run_of, warehouse_of, where
+from airflow_provider_cloudtrail.trail.environment import partition_of
 from airflow_provider_cloudtrail.trail.event_history import CLOCK, Clock, EventHistory
 from airflow_provider_cloudtrail.trail.lookup import names_only_data_events
 from airflow_provider_cloudtrail.trail.lookup_errors import EventHistoryError
@@ -142,7 +143,7 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         history = self.hook.get_event_history(clock=self.clock)
         window = self._window(history)
         lookups = Lookups(warehouse_of(self.conn_id, self.table, self.schema))
-        account_id, regions = self.hook.read_account_id(), self._regions()
+        regions, account_id = self._regions(), self.hook.read_account_id()
         self.log.info("%s", _LIMITS)
         self.log.info("Event history of account %s, %s, in %s", account_id, window, ", ".join(regions))
         self._persist_link(context, regions[0])
@@ -197,7 +198,7 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         return window
 
     def _regions(self) -> list[str]:
-        return parameters.names("regions", self.regions) or self.hook.list_enabled_regions()
+        return parameters.regions("regions", self.regions) or self.hook.list_enabled_regions()
 
     # -- the run -----------------------------------------------------------------------------------
 
@@ -208,7 +209,7 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             context=context,
             operator=self,
             region_name=region,
-            aws_partition=self.hook.conn_partition,
+            aws_partition=partition_of(region),
             event_source=(parameters.names("event_sources", self.event_sources) or MWAA_EVENT_SOURCES)[0],
         )
 

@@ -253,6 +253,7 @@ def test_quarantine_fails_the_task_after_everything_good_is_stored(stand_in, war
         pytest.param({"settle": timedelta(seconds=-1)}, "zero or more", id="negative-settle"),
         pytest.param({"table": "a; drop table b"}, "table='a; drop table b'", id="unsafe-table"),
         pytest.param({"regions": []}, "regions is empty", id="no-regions"),
+        pytest.param({"regions": "eu-west-1,Ireland"}, "'Ireland' is no Region", id="no-such-region"),
     ],
 )
 def test_wrong_parameters_fail_before_any_work(stand_in, warehouse, arguments, message):

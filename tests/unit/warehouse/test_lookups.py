@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -21,8 +23,6 @@ HOUR = timedelta(hours=1)
 
 
 def lookup_rows(*records, start=AT, end=AT + HOUR, status=COMPLETE, region=REGION):
-    import json
-
     events = [
         HistoryEvent(AT, record if isinstance(record, str) else json.dumps(record), str(index))
         for index, record in enumerate(records)
@@ -102,6 +102,47 @@ def test_all_or_nothing(lookups, monkeypatch):
         assert query(lookups.warehouse, f"SELECT count(*) FROM {table}") == [(0,)]
     monkeypatch.undo()
     assert lookups.write(rows).loaded == 1
+
+
+def test_a_trail_and_event_history_at_once(lookups):
+    """Both bring the same events at the same time: each has a row, and the two ledgers account for all of them."""
+    warehouse = lookups.warehouse
+    batches = [[event(f"{batch}-{index}") for index in range(20)] for batch in range(8)]
+    start = threading.Barrier(2)
+    failed = []
+
+    def run(write):
+        try:
+            start.wait()
+            for number, batch in enumerate(batches):
+                write(number, batch)
+        except Exception as error:
+            failed.append(error)
+
+    writers = [
+        lambda number, batch: warehouse.write([file_rows(f"20260203T10{number:02}Z", *batch)]),
+        lambda number, batch: lookups.write(lookup_rows(*batch)),
+    ]
+    threads = [threading.Thread(target=run, args=(write,)) for write in writers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+
+    assert failed == []
+    assert query(warehouse, f"SELECT count(*), count(DISTINCT event_id) FROM {warehouse.events}") == [(160, 160)]
+    (files,), (history,) = (
+        query(warehouse, f"SELECT sum(loaded), sum(duplicate) FROM {table}")
+        for table in (warehouse.files, lookups.name)
+    )
+    assert (files[0] + history[0], files[1] + history[1]) == (160, 160)
+
+
+@pytest.mark.parametrize("hostile", ["\x00broken", '{"eventID": "\ud800"', '{"a": "\\u0000', "[" * 9_000])
+def test_records_that_databases_refuse_are_quarantined(lookups, hostile):
+    entry = lookups.write(lookup_rows(hostile, event("a")))
+    assert (entry.loaded, entry.quarantined) == (1, 1)
+    assert query(lookups.warehouse, f"SELECT count(*) FROM {lookups.warehouse.quarantine}") == [(1,)]
 
 
 def test_columns_that_are_missing_are_added(lookups):
