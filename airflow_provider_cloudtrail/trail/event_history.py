@@ -176,9 +176,11 @@ class EventHistory:
         """Send one request as often as it takes, and not faster than the quota allows."""
         pause, attempts, throttled_since = _FIRST_PAUSE, 0, self.clock.monotonic()
         while True:
-            self._keep_pace()
             try:
-                answer: dict[str, Any] = self._client(region).lookup_events(**request)
+                # Made before the pace is kept: it takes so long that the next request would come too early.
+                client = self._client(region)
+                self._keep_pace()
+                answer: dict[str, Any] = client.lookup_events(**request)
             except Exception as error:
                 fault, text = fault_of(error, region)
                 if fault is None:
