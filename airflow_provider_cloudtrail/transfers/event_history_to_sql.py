@@ -10,6 +10,7 @@ from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail.assets import tell_outlets
 from airflow_provider_cloudtrail.event_history_export import EventHistorySummary, export_event_history
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailError,
@@ -82,6 +83,8 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
     :param region_name: Region in which account and Regions are asked for. (templated)
     :param verify: whether to verify TLS certificates, or the path of a CA bundle. (templated)
     :param botocore_config: configuration of the botocore clients; its ``retries`` do not apply to LookupEvents.
+    :param outlets: assets, such as :func:`~airflow_provider_cloudtrail.assets.audit_table`; their events carry the
+        summary as extra.
     :return: summary of the run (XCom): see
         :class:`~airflow_provider_cloudtrail.event_history_export.EventHistorySummary`.
     :raises ValueError: for wrong parameters, before any work.
@@ -168,6 +171,7 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             # Airflow 3 logs the local variables of every frame, and here they hold records.
             raise CloudTrailError(where(error)) from None
         self._conclude(summary, lookups, context)
+        tell_outlets(context, self.outlets, summary.as_dict())
         return summary.as_dict()
 
     # -- parameters --------------------------------------------------------------------------------

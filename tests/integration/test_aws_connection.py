@@ -16,7 +16,9 @@ import pytest
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.trail import store as store_module
+from airflow_provider_cloudtrail.trail.lookup import Span
 from airflow_provider_cloudtrail.trail.store import S3Store
+from tests.support.event_history import NOW, EventHistoryStandIn, served
 
 READERS = ["boto3", "obstore"] if store_module.OBSTORE_INSTALLED else ["boto3"]
 KEY = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/02/03/x.json.gz"
@@ -208,3 +210,20 @@ def test_the_region_of_a_bucket_is_asked_of_s3(monkeypatch):
         raise ClientError({"ResponseMetadata": {"HTTPStatusCode": 403, "HTTPHeaders": headers}}, "HeadBucket")
 
     assert cloudtrail._region_of(SimpleNamespace(head_bucket=head_bucket), "example-trail") == "ap-south-1"
+
+
+def test_role_endpoint_and_botocore_configuration_reach_event_history(monkeypatch, tmp_path):
+    role = "arn:aws:iam::111122223333:role/audit"
+    with served(EventHistoryStandIn()) as stand_in:
+        services = {name: {"endpoint_url": stand_in.endpoint} for name in ("cloudtrail", "sts", "ec2")}
+        connect(monkeypatch, service_config=services, role_arn=role, region_name="eu-central-1")
+        hook = CloudTrailHook(aws_conn_id="audit_reader", config={"user_agent_extra": "from-the-task"})
+        history = hook.get_event_history(clock=stand_in.clock)
+        regions, account = hook.list_enabled_regions(), hook.read_account_id()
+        for region in regions:
+            list(history.pages(region, None, Span(NOW - timedelta(days=1), NOW)))
+
+    assert account == "111122223333"
+    assert [asked.region for asked in stand_in.asked] == regions == ["ap-south-1", "eu-west-1", "us-east-1"]
+    assert {asked.access_key for asked in stand_in.asked} == {"ROLEKEY"}
+    assert all("from-the-task" in asked.user_agent for asked in stand_in.asked)

@@ -28,7 +28,7 @@ NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=timezone.utc)
 MANAGEMENT = ("CreateEnvironment", "UpdateEnvironment", "DeleteEnvironment", "TagResource")
 PAGE = 50
 TARGET = "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.LookupEvents"
-_SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([^/]+)/([^/]+)/aws4_request")
+_SCOPE = re.compile(r"Credential=([^/]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 
 
 class SimulatedClock(Clock):
@@ -68,6 +68,8 @@ class Asked:
     parameters: dict[str, Any]
     at: float
     code: str
+    access_key: str
+    user_agent: str
 
 
 @dataclass
@@ -150,7 +152,9 @@ class EventHistoryStandIn:
 
     # -- what the handler calls --------------------------------------------------------------------
 
-    def lookup_events(self, region: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
+    def lookup_events(
+        self, region: str, parameters: dict[str, Any], access_key: str, user_agent: str
+    ) -> dict[str, Any] | None:
         with self._lock:
             self.clock.sleep(self.latency)
             now = self.clock.monotonic()
@@ -169,7 +173,7 @@ class EventHistoryStandIn:
                 code = refusal.code
                 raise
             finally:
-                self.asked.append(Asked(region, parameters, now, code))
+                self.asked.append(Asked(region, parameters, now, code, access_key, user_agent))
 
     def _admit(self, region: str, now: float) -> None:
         if region in self.closed:
@@ -239,6 +243,13 @@ class EventHistoryStandIn:
                 '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>'
                 f"<Arn>arn:aws:iam::{self.account}:user/ines</Arn><UserId>AIDA</UserId><Account>{self.account}</Account>"
                 "</GetCallerIdentityResult></GetCallerIdentityResponse>"
+            )
+        if action == "AssumeRole":
+            return (
+                '<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>'
+                "<AccessKeyId>ROLEKEY</AccessKeyId><SecretAccessKey>secret</SecretAccessKey>"
+                "<SessionToken>token</SessionToken><Expiration>2036-01-01T00:00:00Z</Expiration></Credentials>"
+                "</AssumeRoleResult></AssumeRoleResponse>"
             )
         assert action == "DescribeRegions", action
         if self.enabled is None:
@@ -314,9 +325,9 @@ def served(stand_in: EventHistoryStandIn) -> Iterator[EventHistoryStandIn]:
             scope = _SCOPE.search(self.headers["Authorization"])
             assert (target, self.headers["Content-Type"]) == (TARGET, "application/x-amz-json-1.1")
             assert scope is not None
-            assert scope[2] == "cloudtrail"
+            assert scope[3] == "cloudtrail"
             try:
-                answer = stand_in.lookup_events(scope[1], json.loads(body))
+                answer = stand_in.lookup_events(scope[2], json.loads(body), scope[1], self.headers["User-Agent"])
                 status = 200
             except RefusalError as refusal:
                 answer = {"__type": refusal.code, "message": str(refusal)}

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_provider_cloudtrail._compat import AirflowFailException
+from airflow_provider_cloudtrail.assets import audit_table
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailError,
     CloudTrailEventHistoryError,
@@ -342,3 +343,11 @@ def test_botocore_retries_of_the_connection_do_not_bypass_the_pace(stand_in, war
     task = operator(event_sources=MWAA, botocore_config={"retries": {"max_attempts": 9, "mode": "standard"}})
     summary = task.execute({})
     assert (summary["throttled"], summary["requests"], len(stand_in.asked)) == (1, 3, 3)
+
+
+def test_outlets_are_told_the_summary(stand_in, warehouse):
+    table = audit_table("cloudtrail_warehouse", "mwaa_audit_events")
+    events = {table: SimpleNamespace(extra={})}
+    stand_in.record(REGION, management_events(3, REGION))
+    operator(outlets=[table]).execute({"outlet_events": events})
+    assert events[table].extra["loaded"] == 3
