@@ -87,7 +87,8 @@ def fault_of(error: Exception, region: str) -> tuple[Fault | None, str]:
         code, message = str(described.get("Code", "")), str(described.get("Message", ""))
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         fault = _CODES.get(code, Fault.NO_ANSWER if status >= 500 else Fault.RUN)
-        advice = _ADVICE.get(_SAME_ADVICE.get(code, code))
+        # What a role needs to be assumed is another matter.
+        advice = _ADVICE.get(_SAME_ADVICE.get(code, code)) if error.operation_name == "LookupEvents" else None
         return fault, f"{region}: {error.operation_name}: {code}: {message}" + (f"; {advice}" if advice else "")
     if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError | exceptions.IncompleteReadError):
         text = (
