@@ -28,6 +28,7 @@ from airflow_provider_cloudtrail.trail.delivered import (
     probe,
 )
 from airflow_provider_cloudtrail.trail.digest import (
+    HOUR,
     Chain,
     DigestKey,
     Fault,
@@ -40,7 +41,7 @@ from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, Checke
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation, object_uri
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store, StoreError
-from airflow_provider_cloudtrail.validation_findings import About, Findings
+from airflow_provider_cloudtrail.validation_findings import About, Findings, finding_id
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence, Examined, FileVerdict
 
@@ -93,6 +94,15 @@ class Validation:
         """Up to where digests must be there."""
         return min(self.window.end, self.now - self.window.settle)
 
+    @property
+    def unlisted_from(self) -> datetime:
+        """
+        Since when unlisted log files are looked for.
+
+        What was younger than ``settle`` when the window before was validated could not be judged then.
+        """
+        return self.window.start - self.window.settle
+
 
 def validate_trail(run: Validation) -> ValidationSummary:
     """
@@ -133,6 +143,7 @@ def validate_trail(run: Validation) -> ValidationSummary:
             location=findings.location,
             start=window.start,
             end=run.due,
+            unlisted_from=run.unlisted_from,
             account_ids=run.account_ids,
             regions=run.regions,
             with_digests=with_digests,
@@ -192,6 +203,7 @@ class _AccountRegion:
         self._comparison = Comparison(run, summary, findings, pool)
         self._batch: list[tuple[CheckedDigest, list[DeliveredFile]]] = []
         self._batch_files = 0
+        self._earliest = min(run.unlisted_from, run.window.start - _MARGIN)
         self.chains: set[Chain] = set()
         """Chains, those of backfill digests left out, of which a digest was listed."""
 
@@ -200,19 +212,19 @@ class _AccountRegion:
         keys = list_digests(
             self._store,
             self._place.digests,
-            min(window.start - window.lookback, window.start - _MARGIN),
+            min(window.start - window.lookback, self._earliest),
             window.end + _MARGIN,
         )
         before = {key.chain for key in keys if key.end <= window.start} | set(expected)
         self.chains = {key.chain for key in keys if not key.chain.backfill}
         by_chain: dict[Chain, list[DigestKey]] = {chain: [] for chain in self.chains}
         for key in keys:
-            if key.end > window.start - _MARGIN:
+            if key.end > self._earliest:
                 by_chain.setdefault(key.chain, []).append(key)
         coverage = {
             chain: Coverage(chain, window.start, window.end, run.due, expected=chain in before) for chain in self.chains
         }
-        floor, ceiling = window.start - SLACK, window.end + SLACK
+        floor, ceiling = min(window.start - SLACK, self._earliest - HOUR), window.end + SLACK
         logs = list_logs(self._store, self._bucket, self._place, floor, ceiling)
         files = DeliveredFiles(logs, self._store, self._bucket, self._place.logs, floor, ceiling)
         counted = Counter[str]()
@@ -330,16 +342,13 @@ class _AccountRegion:
         run, summary = self._run, self._summary
         files.finish()
         window = run.window
-        unlisted = [
-            file for file in files.unlisted.values() if window.covers(file.delivered_at) and file.delivered_at < run.due
-        ]
+        unlisted = [file for file in files.unlisted.values() if run.unlisted_from <= file.delivered_at < run.due]
+        unlisted = self._not_reported_before(unlisted)
         place = (self._place.account_id, self._place.region)
         for start in range(0, len(unlisted), _BATCH_FILES):
             portion = unlisted[start : start + _BATCH_FILES]
             for file in portion:
-                # Stamps are on the minute.
-                about = About(file.delivered_at, file.delivered_at + _MINUTE, *place, object_uri=file.uri)
-                self._findings.add(UNLISTED, about, "no digest lists it")
+                self._findings.add(UNLISTED, self._about(file), "no digest lists it")
             verdicts = [FileVerdict(file.uri, None, UNLISTED, run.now) for file in portion]
             run.evidence.write([], verdicts, self._findings.take())
         whole = About(window.start, window.end, *place)
@@ -351,6 +360,23 @@ class _AccountRegion:
         number = len(unlisted) + more
         summary.files_unlisted += number
         return number
+
+    def _not_reported_before(self, unlisted: list[LogFile]) -> list[LogFile]:
+        """Leave out what lies before the window and was reported by the run of the window before."""
+        run, location = self._run, self._findings.location
+        before = {
+            finding_id(UNLISTED, location, self._about(file)): file.key
+            for file in unlisted
+            if file.delivered_at < run.window.start
+        }
+        known = run.evidence.still_there(list(before), run.now, run.verified_by)
+        reported = {before[one] for one in known}
+        return [file for file in unlisted if file.key not in reported]
+
+    def _about(self, file: LogFile) -> About:
+        # Stamps are on the minute.
+        end = file.delivered_at + _MINUTE
+        return About(file.delivered_at, end, self._place.account_id, self._place.region, object_uri=file.uri)
 
     def _flush(self) -> None:
         batch, self._batch, self._batch_files = self._batch, [], 0

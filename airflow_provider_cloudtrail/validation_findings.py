@@ -74,7 +74,7 @@ class Findings:
             self._name(kind, message if about.object_uri is None else f"{about.object_uri}: {message}")
         self._rows.append(
             FindingEntry(
-                finding_id=_identity(kind, self.location, about),
+                finding_id=finding_id(kind, self.location, about),
                 kind=kind,
                 fails=always_fails or (GAP if kind == MISSING else kind) in self._fail_on,
                 location=self.location,
@@ -111,7 +111,7 @@ def location_uri(location: TrailLocation) -> str:
     return f"{object_uri(location.bucket, location.root)}{organization}"
 
 
-def _identity(kind: str, location: str, about: About) -> str:
+def finding_id(kind: str, location: str, about: About) -> str:
     """Return the same text for the same finding, whenever and by whom it is found."""
     if about.object_uri is not None:
         what: tuple[str | None, ...] = (about.object_uri,)

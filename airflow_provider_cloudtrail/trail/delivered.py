@@ -7,12 +7,13 @@ that this takes does not grow with the window.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import heapq
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from airflow_provider_cloudtrail.trail.digest import Chain, DigestKey, ListedFile, digest_key
-from airflow_provider_cloudtrail.trail.listing import layouts
+from airflow_provider_cloudtrail.trail.listing import is_organization, layouts
 from airflow_provider_cloudtrail.trail.log_file import (
     Folder,
     LogFile,
@@ -34,16 +35,19 @@ MOST_UNLISTED = 20_000
 @dataclass(frozen=True)
 class AccountRegion:
     """
-    The folders of one account and Region.
+    The folders of one account and Region: one, or several if it delivers to several layouts.
 
-    :param digests: key prefix of its digests, ``.../ACCOUNT/CloudTrail-Digest/REGION/``.
-    :param logs: key prefix of its log files.
+    The management account of an organization may have a trail of its own, and a trail that becomes one of
+    the organization goes on in the other layout.
+
+    :param digests: key prefixes of its digests, ``.../ACCOUNT/CloudTrail-Digest/REGION/``.
+    :param logs: key prefixes of its log files.
     """
 
     account_id: str
     region: str
-    digests: str
-    logs: str
+    digests: tuple[str, ...]
+    logs: tuple[str, ...]
 
 
 def account_regions(
@@ -58,43 +62,61 @@ def account_regions(
     :param account_ids: accounts; None: all that have a folder.
     :param regions: Regions; None: all that have a folder of digests or of log files.
     """
+    roots: dict[str, list[str]] = {}
     for layout in layouts(store, location):
-        accounts = account_ids if account_ids is not None else store.folders(layout)
-        for account_id in sorted(accounts):
-            if account_ids is None and account_id == location.organization_id:
-                continue
-            digests, logs = (f"{layout}{account_id}/{folder.value}/" for folder in (Folder.DIGEST, Folder.LOG))
-            present = set(store.folders(digests)) | set(store.folders(logs))
-            for region in sorted(present if regions is None else present.intersection(regions)):
-                yield AccountRegion(account_id, region, f"{digests}{region}/", f"{logs}{region}/")
+        for account_id in account_ids if account_ids is not None else store.folders(layout):
+            if account_ids is not None or not is_organization(account_id):
+                roots.setdefault(account_id, []).append(f"{layout}{account_id}/")
+    for account_id, folders in sorted(roots.items()):
+        places: dict[str, list[str]] = {}
+        for root in folders:
+            kinds = (f"{root}{kind.value}/" for kind in (Folder.DIGEST, Folder.LOG))
+            present = {region for kind in kinds for region in store.folders(kind)}
+            for region in present if regions is None else present.intersection(regions):
+                places.setdefault(region, []).append(root)
+        for region, of_region in sorted(places.items()):
+            yield AccountRegion(
+                account_id,
+                region,
+                tuple(f"{root}{Folder.DIGEST.value}/{region}/" for root in of_region),
+                tuple(f"{root}{Folder.LOG.value}/{region}/" for root in of_region),
+            )
 
 
-def list_digests(store: Store, folder: str, start: datetime, end: datetime) -> list[DigestKey]:
+def list_digests(store: Store, folders: Iterable[str], start: datetime, end: datetime) -> list[DigestKey]:
     """
     Return the digests whose end lies between two times, both included, in the order of their ends.
 
     A list: there are 24 for each day and trail, of about 400 bytes.
 
-    :param folder: key prefix of an account's digests of one Region.
+    :param folders: key prefixes of an account's digests of one Region.
     """
     found = []
     chains: dict[Chain, Chain] = {}
-    for listed in store.objects(folder, f"{folder}{day_folder(start)}/"):
-        if is_behind(listed.key, folder, end):
-            break
-        key = digest_key(listed.key)
-        if key is not None and start <= key.end <= end:
-            # Equal ones are kept once.
-            found.append(replace(key, chain=chains.setdefault(key.chain, key.chain)))
+    for folder in folders:
+        for listed in store.objects(folder, f"{folder}{day_folder(start)}/"):
+            if is_behind(listed.key, folder, end):
+                break
+            key = digest_key(listed.key)
+            if key is not None and start <= key.end <= end:
+                # Equal ones are kept once.
+                found.append(replace(key, chain=chains.setdefault(key.chain, key.chain)))
     # Names begin with the trail: within a day, those of several trails are not in the order of time.
     return sorted(found, key=lambda key: (key.end, key.key))
 
 
 def list_logs(store: Store, bucket: str, place: AccountRegion, start: datetime, end: datetime) -> Iterator[LogFile]:
     """Yield the log files of one account and Region with a stamp between two times, the end not included."""
+    folders = [_list_folder(store, bucket, place, folder, start, end) for folder in place.logs]
+    return heapq.merge(*folders, key=lambda file: file.delivered_at) if len(folders) > 1 else folders[0]
+
+
+def _list_folder(
+    store: Store, bucket: str, place: AccountRegion, folder: str, start: datetime, end: datetime
+) -> Iterator[LogFile]:
     floor = start.replace(second=0, microsecond=0)
-    for listed in store.objects(place.logs, first_key(place.logs, place.account_id, place.region, floor)):
-        if is_behind(listed.key, place.logs, end):
+    for listed in store.objects(folder, first_key(folder, place.account_id, place.region, floor)):
+        if is_behind(listed.key, folder, end):
             return
         file = log_file(bucket, listed.key, listed.size_bytes, listed.etag)
         if file is not None and floor <= file.delivered_at < end:
@@ -117,11 +139,17 @@ class DeliveredFiles:
     :param listed: all with a stamp from ``floor`` on to ``ceiling``, as they are listed.
     :param store: the bucket, for what a digest lists outside of that.
     :param bucket: its name, or ``file://`` URI.
-    :param logs: key prefix of the log files.
+    :param logs: key prefixes of the log files.
     """
 
     def __init__(
-        self, listed: Iterator[LogFile], store: Store, bucket: str, logs: str, floor: datetime, ceiling: datetime
+        self,
+        listed: Iterator[LogFile],
+        store: Store,
+        bucket: str,
+        logs: tuple[str, ...],
+        floor: datetime,
+        ceiling: datetime,
     ) -> None:
         self._listed = listed
         self._store = store

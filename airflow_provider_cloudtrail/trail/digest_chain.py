@@ -273,7 +273,9 @@ class Coverage:
         first, self._begun = not self._begun, True
         starting = checked.valid and checked.digest is not None and checked.digest.previous_key is None
         gap = None
-        if checked.start > self._reached + TOLERANCE and self._reached < self._end:
+        # Digests follow on one another within seconds, unless logging was stopped: that is exact.
+        tolerance = timedelta(0) if starting and not first else TOLERANCE
+        if checked.start > self._reached + tolerance and self._reached < self._end:
             if first and starting and not self._expected:
                 self.began_at = checked.start
             else:

@@ -63,7 +63,7 @@ def region_folders(
     for layout in layouts(store, location):
         accounts = account_ids if account_ids is not None else store.folders(layout)
         for account_id in sorted(accounts):
-            if account_ids is None and _ORGANIZATION.fullmatch(account_id):
+            if account_ids is None and is_organization(account_id):
                 continue
             logs = f"{layout}{account_id}/{Folder.LOG.value}/"
             for region in sorted(regions) if regions is not None else store.folders(logs):
@@ -122,9 +122,14 @@ def new_log_files(listed: Iterable[LogFile], seen: Collection[str], limit: int) 
     return list(islice((file for file in listed if file.uri not in seen), limit))
 
 
+def is_organization(folder: str) -> bool:
+    """Tell whether the name of a folder is the id of an organization."""
+    return _ORGANIZATION.fullmatch(folder) is not None
+
+
 def layouts(store: Store, location: TrailLocation) -> list[str]:
     """Return the prefixes under which account folders lie: directly below ``AWSLogs/``, and per organization."""
     if location.organization_id is not None:
         return [f"{location.root}{location.organization_id}/"]
-    organizations = [name for name in store.folders(location.root) if _ORGANIZATION.fullmatch(name)]
+    organizations = [name for name in store.folders(location.root) if is_organization(name)]
     return [location.root, *(f"{location.root}{name}/" for name in organizations)]

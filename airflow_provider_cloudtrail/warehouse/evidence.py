@@ -16,6 +16,7 @@ from airflow_provider_cloudtrail.audit_event import (
     DIGEST_INVALID,
     GAP,
     MISSING,
+    UNLISTED,
     VERIFIED,
     Column,
     ColumnKind,
@@ -78,6 +79,7 @@ class Examined(NamedTuple):
     :param location: begin of the location of the findings.
     :param start: begin of the time, UTC.
     :param end: its end.
+    :param unlisted_from: since when unlisted log files were looked for; not later than ``start``.
     :param account_ids: accounts; None: all.
     :param regions: Regions; None: all.
     :param with_digests: accounts and Regions of which a digest was seen.
@@ -88,6 +90,7 @@ class Examined(NamedTuple):
     location: str
     start: datetime
     end: datetime
+    unlisted_from: datetime
     account_ids: Collection[str] | None
     regions: Collection[str] | None
     with_digests: Collection[tuple[str, str]]
@@ -201,6 +204,33 @@ class Evidence:
         if digests or groups or findings or hashes:
             self._warehouse.transact(f"writing {self.digests}", work, writes=True)
 
+    def still_there(self, finding_ids: Sequence[str], at: datetime, by: str | None) -> set[str]:
+        """
+        Return which findings another task or run saw last, and note that they were there at a time, too.
+
+        :param at: when they were seen again, UTC.
+        :param by: DAG, task and run that asks.
+        :raises WarehouseError: if it cannot be stored; nothing of it is then.
+        """
+        warehouse, key = self._warehouse, self._warehouse.quoted("finding_id")
+
+        def work(cursor: Any) -> set[str]:
+            found: set[str] = set()
+            others = f"{warehouse.quoted('last_seen_by')} <> {warehouse.mark}"
+            for portion, marks in warehouse.portions(finding_ids):
+                cursor.execute(
+                    f"SELECT {key} FROM {self.findings} WHERE {key} IN ({marks}) AND {others}", [*portion, by]
+                )
+                found.update(row[0] for row in cursor.fetchall())
+            for portion, marks in warehouse.portions(sorted(found)):
+                seen = {"last_seen_at": at, "resolved_at": None, "resolved_by": None}
+                self._update(cursor, self.findings, seen, f"{key} IN ({marks})", portion)
+            return found
+
+        if not finding_ids or by is None:
+            return set()
+        return warehouse.transact(f"writing {self.findings}", work, writes=True)
+
     def resolve(self, examined: Examined) -> None:
         """
         Mark findings that a run has looked for and did not see as resolved.
@@ -277,11 +307,11 @@ class Evidence:
     def _resolve(self, cursor: Any, examined: Examined) -> None:
         warehouse, quoted = self._warehouse, self._warehouse.quoted
         resolved = {"resolved_at": examined.seen_at, "resolved_by": examined.by}
-        where, values = self._where({
-            "covered_to >": examined.start,
-            "covered_from <": examined.end,
-            "last_seen_at <": examined.seen_at,
-        })
+        where, values = self._where({"covered_from <": examined.end, "last_seen_at <": examined.seen_at})
+        within, of_window = self._where({"covered_to >": examined.start})
+        unlisted, of_unlisted = self._where({"kind =": UNLISTED, "covered_from >=": examined.unlisted_from})
+        where += f" AND ({within} OR ({unlisted}))"
+        values += [*of_window, *of_unlisted]
         below, of_location = self._begins("location", examined.location)
         where += f" AND {quoted('resolved_at')} IS NULL AND {below}"
         values += of_location

@@ -40,11 +40,11 @@ class World:
         CloudTrailToSqlOperator(task_id="load", **{"bucket": BUCKET, **window, **arguments}).execute({})
         self.store.gets.clear()
 
-    def validate(self, **arguments):
+    def validate(self, run_id="r", **arguments):
         window = {"delivered_from": WINDOW[0], "delivered_to": WINDOW[1]}
         operator = CloudTrailValidateLogsOperator(task_id="validate", **{"bucket": BUCKET, **window, **arguments})
         instance = SimpleNamespace(
-            dag_id="d", task_id="t", run_id="r", xcom_push=lambda key, value: self.pushed.update({key: value})
+            dag_id="d", task_id="t", run_id=run_id, xcom_push=lambda key, value: self.pushed.update({key: value})
         )
         return operator.execute({"ti": instance})
 

@@ -219,7 +219,7 @@ def test_of_many_unlisted_files_the_number_is_kept(world, trail, monkeypatch):
     monkeypatch.setattr(validation, "_BATCH_FILES", 2)
     forged = [trail.log_key(WINDOW[0] + timedelta(minutes=10 * number), "A" * 16) for number in range(8)]
     # Outside of the window, but near it: not its business.
-    forged += [trail.log_key(WINDOW[0] - timedelta(hours=1), "A" * 16)]
+    forged += [trail.log_key(WINDOW[0] - timedelta(hours=2, minutes=30), "A" * 16)]
     for key in forged:
         trail.objects[key] = trail.objects[trail.logs(MIDDLE)[0]]
     world.use(trail)

@@ -81,7 +81,7 @@ def finding(name: str, *, seen: datetime = AT, hour: int = 0, **others) -> Findi
 
 
 def examined(seen: datetime, **others) -> Examined:
-    whole = Examined("s3://example-trail/", AT, AT + 24 * HOUR, None, None, (), seen, "dag.task later")
+    whole = Examined("s3://example-trail/", AT, AT + 24 * HOUR, AT, None, None, (), seen, "dag.task later")
     return whole._replace(**others)
 
 
@@ -143,6 +143,18 @@ def test_findings_are_kept_until_they_are_gone(engine, new_warehouse):
     assert query(warehouse, resolved) == [("dag.task later", 602)]
     evidence.write([], [], [found[700]._replace(last_seen_at=later + HOUR)])
     assert len(open_ones(of_files)) == 601
+
+    young = finding("young", kind="unlisted", hour=-1)
+    evidence.write([], [], [young])
+    assert evidence.still_there(["young", "unknown"], later, young.last_seen_by) == set()
+    assert evidence.still_there(["young", "unknown"], later, None) == set()
+    evidence.resolve(examined(later))
+    assert "young" in open_ones(others)
+    evidence.resolve(examined(later, unlisted_from=AT - HOUR))
+    assert "young" not in open_ones(others)
+    assert evidence.still_there(["young", "unknown"], later, "dag.task another") == {"young"}
+    evidence.resolve(examined(later, unlisted_from=AT - HOUR))
+    assert "young" in open_ones(others)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
