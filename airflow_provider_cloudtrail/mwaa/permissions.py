@@ -1,0 +1,194 @@
+"""
+The IAM statements that the execution role of an environment needs, by feature, and what it lacks of them.
+
+The CloudFormation template and the README hold the same statements. Sources: Service Authorization Reference for
+Amazon S3, AWS CloudTrail, Amazon SQS and AWS KMS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from airflow_provider_cloudtrail.mwaa.aws import Aws, is_denied
+from airflow_provider_cloudtrail.mwaa.environment import Environment
+
+EXPORT, VALIDATION, COVERAGE = "export", "validation", "coverage"
+NOTIFICATIONS, EVENT_HISTORY, ENCRYPTION = "notifications", "event-history", "encryption"
+FEATURES = (EXPORT, VALIDATION, COVERAGE, NOTIFICATIONS, EVENT_HISTORY, ENCRYPTION)
+
+_TRAIL_BUCKET = "arn:{partition}:s3:::{bucket}"
+_LOG_FILES = "arn:{partition}:s3:::{bucket}/*"
+_TRAIL = "{trail}"
+_QUEUE = "{queue}"
+_KEY = "{key}"
+_ANY = "*"
+
+
+class Statement(NamedTuple):
+    """
+    An IAM statement that allows.
+
+    :param sid: its id in the policy.
+    :param feature: one of :data:`FEATURES`.
+    :param resource: ARN with places for partition, bucket, trail, queue and key.
+    """
+
+    sid: str
+    feature: str
+    actions: tuple[str, ...]
+    resource: str
+
+
+STATEMENTS = (
+    Statement("ListTrailBucket", EXPORT, ("s3:ListBucket",), _TRAIL_BUCKET),
+    Statement("ReadLogFiles", EXPORT, ("s3:GetObject",), _LOG_FILES),
+    # CloudTrail offers no resource for these two.
+    Statement("ReadPublicKeys", VALIDATION, ("cloudtrail:ListPublicKeys",), _ANY),
+    Statement("ReadEventHistory", EVENT_HISTORY, ("cloudtrail:LookupEvents",), _ANY),
+    # Also for operators that are told the trail instead of its bucket.
+    Statement(
+        "ReadTrail",
+        COVERAGE,
+        ("cloudtrail:GetEventSelectors", "cloudtrail:GetTrail", "cloudtrail:GetTrailStatus"),
+        _TRAIL,
+    ),
+    Statement(
+        "CheckTrailBucket",
+        COVERAGE,
+        ("s3:GetBucketPublicAccessBlock", "s3:GetBucketVersioning", "s3:GetLifecycleConfiguration"),
+        _TRAIL_BUCKET,
+    ),
+    Statement(
+        "ReadNotifications",
+        NOTIFICATIONS,
+        (
+            "sqs:ChangeMessageVisibility",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:GetQueueUrl",
+            "sqs:ReceiveMessage",
+        ),
+        _QUEUE,
+    ),
+    Statement("DecryptLogFiles", ENCRYPTION, ("kms:Decrypt",), _KEY),
+)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the statements are about; None: not known, so the statements that need it cannot be checked."""
+
+    partition: str = "aws"
+    bucket: str | None = None
+    trail: str | None = None
+    queue: str | None = None
+    key: str | None = None
+
+    def arn(self, statement: Statement) -> str | None:
+        """Return the resource of a statement, None if what it needs is not known."""
+        names = {name: value for name, value in vars(self).items() if value is not None}
+        try:
+            return statement.resource.format(**names)
+        except KeyError:
+            return None
+
+    def shown(self, statement: Statement) -> str:
+        """Return the resource of a statement, with words to replace for what is not known."""
+        return statement.resource.format(**{
+            name: value or f"YOUR-{name.upper()}" for name, value in vars(self).items()
+        })
+
+
+class Checked(NamedTuple):
+    """
+    What is known of a statement.
+
+    :param resource: its ARN, with words to replace for what is not known.
+    :param lacking: actions that the role must not do; None: could not be found out.
+    """
+
+    statement: Statement
+    resource: str
+    lacking: tuple[str, ...] | None
+
+
+def resources_of(environment: Environment, *, bucket: str | None, trail: str | None, queue: str | None) -> Resources:
+    """
+    Return what an environment reads, from what was said and from its configuration options.
+
+    :param trail: name or ARN.
+    :param queue: ARN.
+    """
+    named = trail or environment.option("trail_name")
+    if named and not named.startswith("arn:"):
+        _, partition, _, region, account, _ = environment.arn.split(":", 5)
+        named = f"arn:{partition}:cloudtrail:{region}:{account}:trail/{named}"
+    return Resources(
+        partition=environment.partition, bucket=bucket or environment.option("bucket"), trail=named, queue=queue
+    )
+
+
+def features_of(resources: Resources) -> tuple[str, ...]:
+    """Return the features that can be used with what is known; encryption cannot be seen from here."""
+    return (
+        EXPORT,
+        VALIDATION,
+        *((COVERAGE,) if resources.trail else ()),
+        *((NOTIFICATIONS,) if resources.queue else ()),
+    )
+
+
+def check(aws: Aws, role: str, resources: Resources, features: Sequence[str]) -> tuple[list[Checked], str | None]:
+    """
+    Simulate the statements of some features for a role (``iam:SimulatePrincipalPolicy``).
+
+    Policies of buckets, queues and keys are not part of the simulation.
+
+    :param role: ARN of the execution role.
+    :return: what is known of each, and why nothing is known if simulating is not allowed.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    found: list[Checked] = []
+    reason: str | None = None
+    for statement in STATEMENTS:
+        if statement.feature not in features:
+            continue
+        arn = resources.arn(statement)
+        lacking = None
+        if arn is not None and reason is None:
+            try:
+                lacking = _denied(aws, role, statement.actions, arn)
+            except ClientError as error:
+                reason = "iam:SimulatePrincipalPolicy is denied to you" if is_denied(error) else str(error)
+            except BotoCoreError as error:
+                reason = str(error)
+        found.append(Checked(statement, resources.shown(statement), lacking))
+    return found, reason
+
+
+def policy(checked: Sequence[Checked]) -> dict[str, Any]:
+    """Return a policy document with all that is lacking or could not be checked."""
+    statements = [
+        {
+            "Sid": entry.statement.sid,
+            "Effect": "Allow",
+            "Action": list(entry.lacking or entry.statement.actions),
+            "Resource": entry.resource,
+        }
+        for entry in checked
+        if entry.lacking != ()
+    ]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _denied(aws: Aws, role: str, actions: Sequence[str], arn: str) -> tuple[str, ...]:
+    pages = aws.client("iam").get_paginator("simulate_principal_policy")
+    decisions = {
+        result["EvalActionName"]: result["EvalDecision"]
+        for page in pages.paginate(PolicySourceArn=role, ActionNames=list(actions), ResourceArns=[arn])
+        for result in page["EvaluationResults"]
+    }
+    return tuple(action for action in actions if decisions.get(action) != "allowed")

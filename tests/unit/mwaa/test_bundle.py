@@ -1,0 +1,108 @@
+"""What is to be deployed in each mode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_cloudtrail import __version__
+from airflow_provider_cloudtrail.mwaa import bundle
+from airflow_provider_cloudtrail.mwaa.bundle import Source, build
+from airflow_provider_cloudtrail.mwaa.errors import MwaaUsageError
+
+DAGS = Path(__file__).parents[3] / "dags"
+
+
+@pytest.fixture
+def wheels(tmp_path):
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for name in (
+        "isal-1.8.0-cp312-cp312-manylinux.whl",
+        "msgspec-0.21-cp312-cp312-x.whl",
+        "obstore-0.9-cp312-abi3-x.whl",
+    ):
+        (folder / name).write_bytes(name.encode())
+    own = tmp_path / f"airflow_provider_cloudtrail-{__version__}-py3-none-any.whl"
+    own.write_bytes(b"wheel")
+    return folder, own
+
+
+def test_copy_holds_what_the_dags_import_and_nothing_for_this_machine():
+    made = build("copy", Source(dags=DAGS))
+    assert made.entries == {}
+    assert made.requirements == ()
+    assert set(made.dags) == {path.name for path in DAGS.glob("*.py")}
+    assert set(made.dag_ids) >= {"mwaa_audit_export_daily", "mwaa_audit_integrity_daily"}
+    folders = {name.split("/")[1] for name in made.package}
+    assert {"__init__.py", ".airflowignore", "operators", "trail", "warehouse", "export.py"} <= folders
+    assert not folders & {"demo", "mwaa", "__pycache__"}
+    # The DAGs come behind what they import.
+    assert list(made.objects)[-len(made.dags) :] == list(made.dags)
+
+
+def test_plugins_holds_the_same_package():
+    made = build("plugins", Source(dags=DAGS))
+    assert made.entries == build("copy", Source(dags=DAGS)).package
+    assert (made.package, made.requirements) == ({}, ())
+
+
+def test_wheel(wheels):
+    folder, own = wheels
+    made = build("wheel", Source(dags=DAGS, wheel=own))
+    assert made.entries == {own.name: b"wheel"}
+    assert made.requirements == (
+        "--find-links /usr/local/airflow/plugins",
+        f"airflow-provider-cloudtrail=={__version__}",
+    )
+    private = build("wheel", Source(dags=DAGS, wheel=own, wheels=folder, no_index=True, extras=("postgres",)))
+    assert set(private.entries) == {own.name, *(path.name for path in folder.iterdir())}
+    assert private.requirements == (
+        "--no-index",
+        "--find-links /usr/local/airflow/plugins",
+        f"airflow-provider-cloudtrail[postgres]=={__version__}",
+    )
+    named = build("wheel", Source(dags=DAGS, by_name=True))
+    assert (named.entries, named.requirements) == ({}, (f"airflow-provider-cloudtrail=={__version__}",))
+
+
+def test_one_dag_only():
+    made = build("copy", Source(dags=DAGS, only=["mwaa_audit_integrity_daily"]))
+    assert (set(made.dags), made.dag_ids) == ({"mwaa_audit_integrity_daily.py"}, ("mwaa_audit_integrity_daily",))
+
+
+@pytest.mark.parametrize(
+    ("mode", "arguments", "message"),
+    [
+        pytest.param("copy", {"by_name": True}, "need --mode wheel", id="by name in mode copy"),
+        pytest.param("copy", {"dags": Path("nowhere")}, "no folder of DAG files nowhere", id="no DAG folder"),
+        pytest.param("copy", {"only": ["mine"]}, "no mine.py", id="no such DAG"),
+        pytest.param("wheel", {"by_name": True, "no_index": True}, "--by-name excludes", id="by name without index"),
+        pytest.param("wheel", {"wheel": Path("x.whl")}, "there is no wheel x.whl", id="no such wheel"),
+        pytest.param("wheel", {"wheels": Path("nowhere")}, "there is no wheel in nowhere", id="no wheels"),
+    ],
+)
+def test_what_cannot_be_meant(mode, arguments, message):
+    with pytest.raises(MwaaUsageError, match=message):
+        build(mode, Source(**{"dags": DAGS, **arguments}))
+
+
+def test_no_index_without_the_accelerators(wheels):
+    folder, own = wheels
+    (folder / "obstore-0.9-cp312-abi3-x.whl").unlink()
+    with pytest.raises(MwaaUsageError, match=r"a wheel of obstore in --wheels.*pip download"):
+        build("wheel", Source(dags=DAGS, wheel=own, wheels=folder, no_index=True))
+
+
+def test_wheel_of_another_version(wheels):
+    _, own = wheels
+    other = own.rename(own.with_name("airflow_provider_cloudtrail-0.0.9-py3-none-any.whl"))
+    with pytest.raises(MwaaUsageError, match=f"version {__version__}"):
+        build("wheel", Source(dags=DAGS, wheel=other))
+
+
+def test_wheel_outside_of_a_checkout(monkeypatch, tmp_path):
+    monkeypatch.setattr(bundle, "_SOURCES", tmp_path / "site-packages" / "airflow_provider_cloudtrail")
+    with pytest.raises(MwaaUsageError, match="name the wheel"):
+        build("wheel", Source(dags=DAGS))
