@@ -1,0 +1,228 @@
+"""The IAM statements are those that the code needs: what it calls is recorded, and held against them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_cloudtrail._compat import BaseHook
+from airflow_provider_cloudtrail.mwaa import permissions
+from airflow_provider_cloudtrail.mwaa.__main__ import TEMPLATE, main
+from airflow_provider_cloudtrail.mwaa.permissions import COVERAGE, EXPORT, STATEMENTS, VALIDATION
+from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateLogsOperator
+from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailDigestSensor, CloudTrailLogFileSensor
+from airflow_provider_cloudtrail.trail import store as store_module
+from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
+from tests.integration.test_coverage_moto import MANAGEMENT, REGION, Trail, advanced
+from tests.support.aws_stand_in import stand_in
+from tests.support.engines import REPOSITORY, installed
+from tests.support.signed_trail import WINDOW, SignedTrail
+from tests.unit.face import SqliteHook, connection_of
+
+README = REPOSITORY / "airflow_provider_cloudtrail" / "mwaa" / "README.md"
+# Operations whose IAM action has another name (Service Authorization Reference).
+ACTIONS = {
+    ("s3", "ListObjectsV2"): "s3:ListBucket",
+    ("s3", "HeadBucket"): "s3:ListBucket",
+    ("s3", "GetPublicAccessBlock"): "s3:GetBucketPublicAccessBlock",
+    ("s3", "GetBucketLifecycleConfiguration"): "s3:GetLifecycleConfiguration",
+}
+
+
+def allowed(*features):
+    return {action for statement in STATEMENTS if statement.feature in features for action in statement.actions}
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """Record the actions behind whatever botocore sends, by the name of what is running."""
+    from botocore.client import BaseClient
+
+    recorded = defaultdict(set)
+    recorded["now"] = ""
+    original = BaseClient._make_api_call
+
+    def record(client, operation, parameters):
+        service = client.meta.service_model.signing_name
+        recorded[recorded["now"]].add(ACTIONS.get((service, operation), f"{service}:{operation}"))
+        return original(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", record)
+    return recorded
+
+
+def connect(monkeypatch, hook, **endpoints):
+    services = {service: {"endpoint_url": endpoint} for service, endpoint in endpoints.items()}
+    extra = {"region_name": REGION, "service_config": services}
+    connection = {"conn_type": "aws", "login": "example", "password": "example", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AUDIT_READER", json.dumps(connection))
+    original = BaseHook.get_connection.__func__
+    warehouse = connection_of(hook)
+
+    def get_connection(cls, conn_id):
+        return warehouse if conn_id == "cloudtrail_warehouse" else original(cls, conn_id)
+
+    monkeypatch.setattr(BaseHook, "get_connection", classmethod(get_connection))
+
+
+@pytest.mark.skipif(not installed("moto"), reason="needs moto's server")
+def test_role_may_do_what_the_code_calls_and_nothing_else(s3_server, called, monkeypatch, tmp_path):
+    # obstore fetches objects beside botocore, with the same GetObject (test_s3_requests.py counts them).
+    monkeypatch.setattr(store_module, "OBSTORE_INSTALLED", False)
+    monkeypatch.setattr(CloudTrailToSqlOperator, "_persist_links", lambda *_: None)
+    # Airflow's worker asks who it is when it reports lineage; that needs no permission.
+    trail = SignedTrail().build()
+    window = {"delivered_from": WINDOW[0], "delivered_to": WINDOW[1]}
+    common = {"bucket": trail.bucket, "aws_conn_id": "audit_reader"}
+    with stand_in() as aws:
+        aws.serve(trail)
+        cloudtrail = f"{aws.endpoint}/-cloudtrail-/{trail.bucket}"
+        connect(monkeypatch, SqliteHook(tmp_path / "audit.sqlite"), s3=aws.endpoint, cloudtrail=cloudtrail)
+        called["now"] = EXPORT
+        assert CloudTrailLogFileSensor(task_id="wait", **common, **window).poke({})
+        CloudTrailToSqlOperator(task_id="export", **common, **window, fail_on_quarantine=False).execute({})
+        called["now"] = VALIDATION
+        instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", xcom_push=lambda **_: None)
+        CloudTrailDigestSensor(task_id="digests", **common, until=WINDOW[1]).poke({"ti": instance})
+        CloudTrailValidateLogsOperator(task_id="validate", **common, **window, fail_on=()).execute({"ti": instance})
+    called["now"] = "not the role"
+    coverage = Trail(s3_server.endpoint)
+    coverage.select(AdvancedEventSelectors=[MANAGEMENT, advanced("Data")])
+    connect(monkeypatch, SqliteHook(tmp_path / "none.sqlite"), s3=s3_server.endpoint, cloudtrail=s3_server.endpoint)
+    called["now"] = COVERAGE
+    coverage.check()
+    called["now"] = "not the role"
+    coverage.delete()
+
+    assert called[EXPORT] == allowed(EXPORT)
+    assert allowed(VALIDATION) <= called[VALIDATION] <= allowed(EXPORT, VALIDATION)
+    assert allowed(COVERAGE) <= called[COVERAGE] <= allowed(EXPORT, COVERAGE)
+
+
+# -- the same statements in three places -------------------------------------------------------------
+
+
+def template():
+    """Return the template; what its functions name is text such as ``!GetAtt TrailBucket.Arn``."""
+    yaml = pytest.importorskip("yaml")
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def function(loader, suffix, node):
+        if isinstance(node, yaml.ScalarNode):
+            return f"!{suffix} {node.value}"
+        return [f"!{suffix}", *(loader.construct_sequence(node, deep=True))]
+
+    Loader.add_multi_constructor("!", function)
+    return yaml.load(TEMPLATE.read_text(), Loader)
+
+
+RESOURCES = {
+    "!GetAtt TrailBucket.Arn": "arn:{partition}:s3:::{bucket}",
+    "!Sub ${TrailBucket.Arn}/*": "arn:{partition}:s3:::{bucket}/*",
+    "!GetAtt TrailKey.Arn": "{key}",
+    "!GetAtt Queue.Arn": "{queue}",
+    "!Sub arn:${AWS::Partition}:cloudtrail:${AWS::Region}:${AWS::AccountId}:trail/${TrailName}": "{trail}",
+    "*": "*",
+}
+
+
+def test_template_has_one_policy_for_each_feature_with_the_statements_of_the_code():
+    found = set()
+    for name, resource in template()["Resources"].items():
+        if resource["Type"] != "AWS::IAM::ManagedPolicy":
+            continue
+        feature = next(f for f in permissions.FEATURES if f"{f.title().replace('-', '')}Policy" == name)
+        for entry in resource["Properties"]["PolicyDocument"]["Statement"]:
+            assert entry["Effect"] == "Allow"
+            found.add((entry["Sid"], feature, tuple(entry["Action"]), RESOURCES[entry["Resource"]]))
+    assert found == {tuple(statement) for statement in STATEMENTS}
+
+
+def test_readme_has_the_statements_of_the_code():
+    (block,) = [part.partition("```")[0] for part in README.read_text().split("```json\n")[1:] if '"Statement"' in part]
+    statements = json.loads(block)["Statement"]
+    places = permissions.Resources(
+        bucket="my-trail-bucket",
+        trail="arn:aws:cloudtrail:eu-west-1:111122223333:trail/mwaa-audit",
+        queue="arn:aws:sqs:eu-west-1:111122223333:my-queue",
+        key="arn:aws:kms:eu-west-1:111122223333:key/my-key",
+    )
+    expected = [
+        {"Sid": s.sid, "Effect": "Allow", "Action": list(s.actions), "Resource": places.arn(s)} for s in STATEMENTS
+    ]
+    assert sorted(statements, key=lambda entry: entry["Sid"]) == sorted(expected, key=lambda entry: entry["Sid"])
+
+
+# -- the template ------------------------------------------------------------------------------------
+
+
+def test_template_is_clean(tmp_path):
+    command = shutil.which("cfn-lint", path=str(Path(sys.executable).parent))
+    if command is None:
+        pytest.skip("cfn-lint is no part of a bare image")
+    linted = tmp_path / "template.yaml"
+    shutil.copy(TEMPLATE, linted)
+    done = subprocess.run([command, "--include-checks", "I", "--", linted], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    # The check can fail.
+    linted.write_text(TEMPLATE.read_text().replace("MessageRetentionPeriod: 1209600", "MessageRetentionPeriod: often"))
+    assert subprocess.run([command, linted], capture_output=True, check=False).returncode != 0
+
+
+def test_template_is_printed(capsys):
+    assert main(["template"]) == 0
+    assert capsys.readouterr().out == TEMPLATE.read_text()
+
+
+@pytest.mark.skipif(not installed("moto"), reason="needs moto's server")
+def test_trail_of_the_template_passes_the_coverage_check(s3_server, monkeypatch):
+    """Its selectors and its bucket are given to moto as CloudFormation would, then looked at as a user's trail is."""
+    resources = template()["Resources"]
+    properties, bucket = resources["Trail"]["Properties"], resources["TrailBucket"]["Properties"]
+    services = {service: {"endpoint_url": s3_server.endpoint} for service in ("cloudtrail", "s3")}
+    extra = {"region_name": REGION, "service_config": services}
+    connection = {"conn_type": "aws", "login": "example", "password": "example", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AUDIT_READER", json.dumps(connection))
+    made = Trail(s3_server.endpoint)
+    try:
+        selectors = [
+            {"Name": entry["Name"], "FieldSelectors": entry["FieldSelectors"]}
+            for entry in properties["AdvancedEventSelectors"]
+        ]
+        made.select(AdvancedEventSelectors=selectors)
+        made.s3.put_public_access_block(
+            Bucket=made.bucket, PublicAccessBlockConfiguration=bucket["PublicAccessBlockConfiguration"]
+        )
+        made.s3.put_bucket_versioning(Bucket=made.bucket, VersioningConfiguration=bucket["VersioningConfiguration"])
+        (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+        days = template()["Parameters"]["RetentionDays"]["Default"]
+        made.s3.put_bucket_lifecycle_configuration(
+            Bucket=made.bucket,
+            LifecycleConfiguration={
+                "Rules": [
+                    {
+                        "ID": rule["Id"],
+                        "Status": rule["Status"],
+                        "Filter": {"Prefix": ""},
+                        "Expiration": {"Days": days},
+                        "NoncurrentVersionExpiration": {"NoncurrentDays": days},
+                        "AbortIncompleteMultipartUpload": rule["AbortIncompleteMultipartUpload"],
+                    }
+                ]
+            },
+        )
+        assert {finding["code"] for finding in made.check()} <= {"no_sns_topic"}
+    finally:
+        made.delete()
+    assert properties["IsMultiRegionTrail"] is properties["EnableLogFileValidation"] is properties["IsLogging"] is True
+    assert properties["KMSKeyId"] == "!GetAtt TrailKey.Arn"
+    assert properties["SnsTopicName"] == "!Ref Topic"
