@@ -14,7 +14,7 @@ from airflow_provider_cloudtrail.mwaa.bucket import Bucket
 from airflow_provider_cloudtrail.mwaa.bundle import COPY, MODES, Source, build
 from airflow_provider_cloudtrail.mwaa.deploy import Deployment, await_own_update, current, own_update_is_running
 from airflow_provider_cloudtrail.mwaa.environment import Environment
-from airflow_provider_cloudtrail.mwaa.errors import MwaaError, MwaaUsageError
+from airflow_provider_cloudtrail.mwaa.errors import MwaaError, MwaaStateError, MwaaUsageError
 from airflow_provider_cloudtrail.mwaa.manifest import Manifest, load
 from airflow_provider_cloudtrail.mwaa.permissions import FEATURES, check, features_of, resources_of
 from airflow_provider_cloudtrail.mwaa.plan import Choices, Plan, make_plan
@@ -76,7 +76,9 @@ def _plan(options: argparse.Namespace) -> int:
         report.print_lines(report.environment_lines(environment))
         report.print_lines(report.plan_lines(plan, manifest, environment))
         report.print_lines(report.permission_lines(checked, reason))
-    plan.require_no_conflicts()
+    if plan.conflicts:
+        report.say(f"error: {plan.conflict_message()}")
+        return MwaaStateError.exit_code
     return CHANGES if plan.has_changes else DONE
 
 

@@ -82,6 +82,14 @@ class Plan:
         objects = [change.key for change in self.objects if change.action == CONFLICT]
         return tuple(objects + [f"{name} in {file.key}" for file in self.files for name in file.conflicts])
 
+    def conflict_message(self) -> str:
+        """Say what is in the way, and what to do."""
+        named = f"{', '.join(self.conflicts[:10])}{' ...' if len(self.conflicts) > 10 else ''}"
+        return (
+            f"{len(self.conflicts)} objects are not of this package, or were changed by somebody else: {named}. "
+            "Nothing was changed: move them away, or overwrite them with --take-over"
+        )
+
     def require_no_conflicts(self) -> None:
         """
         Go on only if nothing of somebody else is in the way.
@@ -89,11 +97,7 @@ class Plan:
         :raises MwaaStateError: if something is.
         """
         if self.conflicts:
-            raise MwaaStateError(
-                f"{len(self.conflicts)} objects are not of this package, or were changed by somebody else: "
-                f"{', '.join(self.conflicts[:10])}{' ...' if len(self.conflicts) > 10 else ''}. Nothing was changed: "
-                "move them away, or overwrite them with --take-over"
-            )
+            raise MwaaStateError(self.conflict_message())
 
 
 def make_plan(bucket: Bucket, environment: Environment, manifest: Manifest, bundle: Bundle, choices: Choices) -> Plan:

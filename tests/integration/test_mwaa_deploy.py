@@ -209,7 +209,8 @@ def test_object_of_somebody_else_in_the_way(deployer, capsys):
     put(deployer.bucket, "dags/audit_one.py", b"# mine\n")
     assert before_any_change(deployer) == 4
     assert "dags/audit_one.py" in capsys.readouterr().err
-    assert deployer("plan") == 4
+    assert deployer("plan", "--json") == 4
+    assert document(capsys)["conflicts"] == ["dags/audit_one.py"]
     assert deployer("deploy", "--take-over") == 0
     assert b"audit_one" in contents(deployer.bucket)["dags/audit_one.py"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,9 @@ from airflow_provider_cloudtrail.trail import store as store_module
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from tests.integration.test_coverage_moto import MANAGEMENT, REGION, Trail, advanced
 from tests.support.aws_stand_in import stand_in
+from tests.support.deployment import Deployer, use_package_of
 from tests.support.engines import REPOSITORY, installed
+from tests.support.mwaa_stand_in import mwaa_stand_in
 from tests.support.signed_trail import WINDOW, SignedTrail
 from tests.unit.face import SqliteHook, connection_of
 
@@ -31,6 +34,8 @@ README = REPOSITORY / "airflow_provider_cloudtrail" / "mwaa" / "README.md"
 ACTIONS = {
     ("s3", "ListObjectsV2"): "s3:ListBucket",
     ("s3", "HeadBucket"): "s3:ListBucket",
+    # Head asks for what Get would give.
+    ("s3", "HeadObject"): "s3:GetObject",
     ("s3", "GetPublicAccessBlock"): "s3:GetBucketPublicAccessBlock",
     ("s3", "GetBucketLifecycleConfiguration"): "s3:GetLifecycleConfiguration",
 }
@@ -77,7 +82,6 @@ def test_role_may_do_what_the_code_calls_and_nothing_else(s3_server, called, mon
     # obstore fetches objects beside botocore, with the same GetObject (test_s3_requests.py counts them).
     monkeypatch.setattr(store_module, "OBSTORE_INSTALLED", False)
     monkeypatch.setattr(CloudTrailToSqlOperator, "_persist_links", lambda *_: None)
-    # Airflow's worker asks who it is when it reports lineage; that needs no permission.
     trail = SignedTrail().build()
     window = {"delivered_from": WINDOW[0], "delivered_to": WINDOW[1]}
     common = {"bucket": trail.bucket, "aws_conn_id": "audit_reader"}
@@ -104,6 +108,27 @@ def test_role_may_do_what_the_code_calls_and_nothing_else(s3_server, called, mon
     assert called[EXPORT] == allowed(EXPORT)
     assert allowed(VALIDATION) <= called[VALIDATION] <= allowed(EXPORT, VALIDATION)
     assert allowed(COVERAGE) <= called[COVERAGE] <= allowed(EXPORT, COVERAGE)
+
+
+@pytest.mark.skipif(not installed("moto", "werkzeug"), reason="needs moto's server")
+def test_readme_names_what_whoever_deploys_needs(called, monkeypatch, tmp_path):
+    with mwaa_stand_in() as server:
+        for name, value in server.variables().items():
+            monkeypatch.setenv(name, value)
+        deployer = Deployer(server, server.create(), tmp_path)
+        deployer.use_customers_files()
+        use_package_of(deployer, monkeypatch)
+        for mode in ("copy", "wheel", "copy"):
+            assert deployer("deploy", "--mode", mode) == 0
+        deployer.environment.outcome = "failure"
+        assert deployer("deploy", "--mode", "wheel") == 5
+        deployer("verify")
+        needed = called[""] | {"s3:GetObjectVersion"}
+        called["now"] = "plan"
+        assert deployer("plan", "--mode", "copy") == 0
+        assert called["plan"] - needed == {"iam:SimulatePrincipalPolicy"}
+    (paragraph,) = [part for part in README.read_text().split("\n\n") if part.startswith("Whoever deploys")]
+    assert set(re.findall(r"`((?:airflow|s3|iam):\w+)`", paragraph)) == needed | called["plan"]
 
 
 # -- the same statements in three places -------------------------------------------------------------
