@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-matrix test-reference bench distributions constraints clean
+.PHONY: help demo test check test-mwaa test-matrix test-reference bench distributions constraints clean
 
 help: ## what can be made
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,8 +36,11 @@ check: $(STAMP) ## lint, format, types
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 
-test-matrix: $(STAMP) ## run on the Airflow versions of Amazon MWAA, as its images install them
+test-mwaa: $(STAMP) ## run on the six images of Amazon MWAA, in each mode of deployment
 	@$(BIN)/python -m tests.mwaa.matrix
+
+test-matrix: $(STAMP) ## the same on the oldest and the newest image of each major line
+	@$(BIN)/python -m tests.mwaa.matrix --ci
 
 test-reference: $(STAMP) ## compare the validation of digests with the AWS CLI's, which is installed for it
 	@$(BIN)/python -m pytest -n logical tests/reference

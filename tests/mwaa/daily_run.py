@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,6 +18,7 @@ from airflow_provider_cloudtrail.demo.expected import expected
 from airflow_provider_cloudtrail.demo.plan import TrailPlan
 from airflow_provider_cloudtrail.demo.server import s3_server, upload
 from tests.mwaa.commands import clean_environment, run
+from tests.mwaa.modes import Deployed
 from tests.support.postgres import postgres_server
 
 DAG = "mwaa_audit_export_daily"
@@ -66,22 +68,84 @@ def postgres() -> Iterator[Warehouse]:
 
 
 @dataclass(frozen=True)
+class AirflowOf:
+    """
+    The Airflow of an image, with what was deployed to it.
+
+    :param python: of the image.
+    :param deployed: DAGs and plugins.
+    :param settings: further variables.
+    """
+
+    python: Path
+    deployed: Deployed
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        """Return the variables of its processes, those of MWAA as far as they matter."""
+        return clean_environment() | {
+            "AIRFLOW_HOME": str(self.deployed.home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.deployed.dags),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(self.deployed.plugins),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CLOUDTRAIL__BUCKET": PLAN.bucket,
+            # The trail has a broken file in it, which shall be stored as such and fail nothing here.
+            "AIRFLOW__CLOUDTRAIL__FAIL_ON_QUARANTINE": "False",
+            "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
+            "NO_PROXY": "127.0.0.1",
+            **self.settings,
+            **settings,
+        }
+
+    def run(self, *arguments: str, **settings: str) -> str:
+        """Run the ``airflow`` command; return what it printed."""
+        # A failed task waits minutes for its next try, and in some versions a failed trigger for ever.
+        command = self.python.with_name("airflow")
+        return run(command, *arguments, env=self.environment(**settings), limit=COMMAND_SECONDS)
+
+    def migrate(self) -> None:
+        """Set up the metadata database; for the second mode on an image, as a copy of the first one's."""
+        made, template = self.deployed.home / "airflow.db", self.deployed.image.folder / "airflow.db"
+        if made.exists():
+            return
+        if template.exists():
+            shutil.copy(template, made)
+        else:
+            self.run("db", "migrate")
+            shutil.copy(made, template)
+
+    def import_errors(self) -> str:
+        """Show that every DAG file can be imported, and that nothing of the package is taken for one."""
+        self.migrate()
+        self.run("dags", "reserialize")
+        # Anything that fails to import is listed, or the command ends with an error.
+        said = self.run("dags", "list-import-errors", "--output", "plain")
+        assert "No data found" in said, said
+        listed = json.loads(self.run("dags", "list", "--output", "json").strip().splitlines()[-1])
+        found = {dag["dag_id"] for dag in listed}
+        expected = {path.stem for path in self.deployed.dags.glob("*.py")}
+        assert found == expected, f"DAGs {sorted(found)}, files {sorted(expected)}"
+        return f"none in {len(found)} DAG files"
+
+    def provider(self) -> str:
+        """Show that the provider is listed."""
+        listed = json.loads(self.run("providers", "list", "--output", "json").strip().splitlines()[-1])
+        versions = {entry["package_name"]: entry["version"] for entry in listed}
+        assert "airflow-provider-cloudtrail" in versions, sorted(versions)
+        return f"airflow-provider-cloudtrail {versions['airflow-provider-cloudtrail']}"
+
+
+@dataclass(frozen=True)
 class DailyRun:
     """
     Runs of the daily DAG.
 
-    :param airflow: the ``airflow`` command.
-    :param dags: folder of the example DAGs.
+    :param airflow: what runs it.
     :param warehouse: yields the database.
     """
 
-    airflow: Path
-    dags: Path
+    airflow: AirflowOf
     warehouse: Callable[[], Any]
-    home: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "home", self.airflow.parents[1] / "airflow-home")
 
     def show(self) -> str:
         """
@@ -93,33 +157,17 @@ class DailyRun:
         """
         with s3_server() as server, self.warehouse() as warehouse:
             upload(PLAN, server.client())
-            environment = self._environment(server.connection(), warehouse.connection)
-            self._airflow(environment, "db", "migrate")
-            self._airflow(environment, "dags", "reserialize")
+            connections = {
+                "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(server.connection()),
+                "AIRFLOW_CONN_CLOUDTRAIL_WAREHOUSE": json.dumps(warehouse.connection),
+            }
             morning = (PLAN.first_day + timedelta(days=PLAN.days)).isoformat()
-            self._airflow(environment, "dags", "test", DAG, morning)
+            self.airflow.run("dags", "test", DAG, morning, **connections)
             first = _tables(warehouse)
             _check(warehouse)
-            self._airflow(environment, "dags", "test", DAG, morning)
+            self.airflow.run("dags", "test", DAG, morning, **connections)
             assert _tables(warehouse) == first, "the second run changed the tables"
         return f"{len(first[0])} events from {len(first[1])} files, unchanged by a second run"
-
-    def _airflow(self, environment: dict[str, str], *arguments: str) -> None:
-        # A failed task waits minutes for its next try, and in some versions a failed trigger for ever.
-        run(self.airflow, *arguments, env=environment, limit=COMMAND_SECONDS)
-
-    def _environment(self, trail: dict[str, Any], warehouse: dict[str, str]) -> dict[str, str]:
-        return clean_environment() | {
-            "AIRFLOW_HOME": str(self.home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CLOUDTRAIL__BUCKET": PLAN.bucket,
-            # The trail has a broken file in it, which shall be stored as such and fail nothing here.
-            "AIRFLOW__CLOUDTRAIL__FAIL_ON_QUARANTINE": "False",
-            "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(trail),
-            "AIRFLOW_CONN_CLOUDTRAIL_WAREHOUSE": json.dumps(warehouse),
-            "NO_PROXY": "127.0.0.1",
-        }
 
 
 def _tables(warehouse: Warehouse) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:

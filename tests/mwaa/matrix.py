@@ -1,148 +1,76 @@
 """
 Run the provider on the Airflow versions of Amazon MWAA, each with exactly the packages of its image.
 
-``make test-matrix`` runs all of it; ``.venv/bin/python -m tests.mwaa.matrix 3.0.6`` one image. Environments are kept in
-``.matrix``; what is there is brought up to date, so that only the first run takes minutes.
+``make test-mwaa`` runs all six images, ``.ci/run`` the oldest and the newest of each major line (``--ci``),
+``.venv/bin/python -m tests.mwaa.matrix 3.0.6`` one. Each image goes through the three modes of deployment, then through
+the unit tests with and without accelerators. Environments are kept in ``.matrix``; what is there is brought back to the
+packages of the image, so that only the first run takes long.
+
+The deferrable DAG has its place behind the daily DAG of mode wheel (and of plugins.zip): the same :class:`DailyRun`,
+with ``AirflowOf(..., settings={"AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True"})``.
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mwaa.commands import CommandError, clean_environment, run
-from tests.mwaa.daily_run import DailyRun, Warehouse, postgres, sqlite
-from tests.mwaa.integrity_run import show_on
-
-ROOT = Path(__file__).parents[2]
-LISTS = ROOT / "tests" / "environments"
-MATRIX = ROOT / ".matrix"
-# Tests run from a copy, so that they meet the installed wheel and not the checkout.
-SOURCE = MATRIX / "source"
-UV = Path(sys.executable).with_name("uv")
+from airflow_provider_cloudtrail.mwaa.bundle import COPY, PLUGINS, WHEEL
+from tests.mwaa.commands import CommandError, run
+from tests.mwaa.daily_run import AirflowOf, DailyRun, postgres, sqlite
+from tests.mwaa.images import IMAGES, NEWEST_PYTHON, Image, build_wheel
+from tests.mwaa.integrity_run import IntegrityRun
+from tests.mwaa.modes import PLUGINS_CODE, Deployed, wrongly_named
 
 
-@dataclass(frozen=True)
-class Image:
-    """
-    An MWAA image.
-
-    :param airflow: its version of Airflow.
-    :param python: its version of Python.
-    :param sqlite: whether it has the SQLite provider; all have the PostgreSQL provider.
-    :param registration_only: whether the unit tests and the DAG are left out.
-    """
-
-    airflow: str
-    python: str
-    sqlite: bool
-    registration_only: bool = False
-
-    @property
-    def packages(self) -> Path:
-        """Names and versions of everything in the image."""
-        return LISTS / f"mwaa-{self.airflow}.txt"
-
-
-IMAGES = (
-    Image("2.10.3", "3.11", sqlite=True),
-    Image("3.0.6", "3.12", sqlite=False),
-    Image("2.11.2", "3.12", sqlite=True, registration_only=True),
-)
-# None of these versions of Airflow supports a newer one.
-NEWEST_PYTHON = (3, 12)
-
-
-def python_for(image: Image) -> str | None:
-    """Return the Python of the image, else the running one if it can run that Airflow."""
-    named = shutil.which(f"python{image.python}")
-    # A version manager may have put a name there that leads nowhere.
-    if named and subprocess.run([named, "-c", ""], capture_output=True, check=False).returncode == 0:
-        return named
-    return sys.executable if sys.version_info[:2] <= NEWEST_PYTHON else None
-
-
-def prepare() -> Path:
-    """Build the wheel, lay out the copy of the tests; return the wheel."""
-    shutil.rmtree(SOURCE, ignore_errors=True)
-    for folder in ("tests", "dags"):
-        shutil.copytree(ROOT / folder, SOURCE / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", SOURCE)
-    shutil.rmtree(MATRIX / "dist", ignore_errors=True)
-    run(UV, "build", "-q", "--wheel", "-b", LISTS / "constraints.txt", "-o", MATRIX / "dist", ROOT)
-    (wheel,) = (MATRIX / "dist").glob("*.whl")
-    return wheel
-
-
-def environment(image: Image, python: str, wheel: Path, *, bare: bool) -> Path:
-    """
-    Bring an environment up to date with an image, the wheel and the test tools; return its Python.
-
-    :param bare: without what the wheel depends on and the image lacks, as if the package had only been copied.
-    """
-    folder = MATRIX / (f"{image.airflow}-bare" if bare else image.airflow)
-    inside = folder / "bin" / "python"
-    if not inside.exists():
-        run(UV, "venv", "-q", "--clear", "-p", python, folder)
-    install = (UV, "pip", "install", "-q", "-p", inside)
-    run(*install, "--no-deps", "-r", image.packages)
-    # As MWAA installs requirements.txt: what the image has stays.
-    dependencies = ["--no-deps"] if bare else ["-c", image.packages]
-    run(*install, *dependencies, "--reinstall-package", "airflow-provider-cloudtrail", wheel)
-    run(*install, "-c", image.packages, "-r", LISTS / "mwaa-test-tools.txt")
-    return inside
-
-
-def pytest(python: Path, *arguments: str) -> str:
-    """Run tests; return pytest's last line."""
-    home = python.parents[1] / "airflow-home"
-    settings = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    said = run(
-        python,
-        "-m",
-        "pytest",
-        "-n",
-        "logical",
-        "--tb",
-        "short",
-        *arguments,
-        cwd=SOURCE,
-        env=clean_environment() | settings,
-    )
-    return said.strip().rpartition("\n")[2]
-
-
-def steps(image: Image, python: str, wheel: Path) -> Iterator[tuple[str, Callable[[], str]]]:
+def steps(image: Image, wheel: Path) -> Iterator[tuple[str, Callable[[], str]]]:
     """Yield what is shown on an image: a name, and a function that does it and returns a line to print."""
+    image.reset()
+    airflow = AirflowOf(image.inside, Deployed(image, COPY, wheel))
+    yield "copied, import errors", airflow.import_errors
+    yield "copied, daily DAG, PostgreSQL", DailyRun(airflow, postgres).show
 
-    def daily(inside: Path, warehouse: Warehouse) -> str:
-        return DailyRun(inside.with_name("airflow"), SOURCE / "dags", warehouse).show()
+    airflow = AirflowOf(image.inside, Deployed(image, PLUGINS, wheel))
+    yield "plugins.zip, import errors", airflow.import_errors
+    yield "plugins.zip, names of modules", lambda: names_of_modules(airflow)
+    if image.sqlite:
+        # SQLite stands for the engines that have no adapter of their own.
+        yield "plugins.zip, daily DAG, SQLite", DailyRun(airflow, sqlite).show
 
-    inside = environment(image, python, wheel, bare=False)
-    yield (
-        "registration and imports",
-        lambda: pytest(inside, "tests/integration/test_registration.py", "tests/integration/test_imports.py"),
-    )
-    if image.registration_only:
+    deployed = Deployed(image, WHEEL, wheel)
+    airflow = AirflowOf(image.inside, deployed)
+    yield "wheel, installed", lambda: image.install_requirements(deployed.requirements())
+    yield "wheel, provider is listed", airflow.provider
+    yield "wheel, import errors", airflow.import_errors
+    yield "wheel, daily DAG, PostgreSQL", DailyRun(airflow, postgres).show
+    command = image.inside.with_name("airflow")
+    yield "wheel, integrity DAG, PostgreSQL", IntegrityRun(command, deployed.dags, postgres, deployed.home).show
+
+    image.install_test_tools()
+    integration = ("tests/integration/test_registration.py", "tests/integration/test_imports.py")
+    yield "registration, imports, unit tests", lambda: image.pytest(*integration, "tests/unit")
+    if not image.bare_tests:
         return
-    yield "unit tests", lambda: pytest(inside, "tests/unit")
-    yield "daily DAG, PostgreSQL", lambda: daily(inside, postgres)
-    yield "integrity DAG, PostgreSQL", lambda: show_on(inside, SOURCE / "dags", postgres)
-    bare = environment(image, python, wheel, bare=True)
-    yield "unit tests without accelerators", lambda: pytest(bare, "tests/unit")
-    # SQLite stands for the engines that have no adapter of their own.
-    yield "daily DAG without accelerators", lambda: daily(bare, sqlite if image.sqlite else postgres)
+    image.reset()
+    image.install_alone(wheel)
+    image.install_test_tools()
+    yield "unit tests without accelerators", lambda: image.pytest("tests/unit")
+
+
+def names_of_modules(airflow: AirflowOf) -> str:
+    """Show that Airflow does not take the modules of the package for plugins."""
+    airflow.migrate()
+    home = airflow.deployed.home
+    wrong = wrongly_named(run(airflow.python, "-c", PLUGINS_CODE, env=airflow.environment(), limit=120, cwd=home))
+    assert wrong == [], f"imported under bare names: {wrong}"
+    return "all have their full names"
 
 
 def show(image: Image, wheel: Path) -> tuple[int, int, int]:
     """Run everything on an image; return how much passed, failed and was skipped."""
-    python = python_for(image)
-    if python is None:
+    if image.python_here() is None:
         newest = ".".join(map(str, NEWEST_PYTHON))
         reason = (
             f"needs Python {newest} or older, and there is no python{image.python} beside this {sys.version.split()[0]}"
@@ -150,8 +78,9 @@ def show(image: Image, wheel: Path) -> tuple[int, int, int]:
         print(f"{image.airflow}: SKIPPED, NOT TESTED: {reason}")
         return 0, 0, 1
     passed = failed = 0
+    begun = time.monotonic()
     try:
-        for name, step in steps(image, python, wheel):
+        for name, step in steps(image, wheel):
             started = time.monotonic()
             try:
                 line = step()
@@ -163,21 +92,23 @@ def show(image: Image, wheel: Path) -> tuple[int, int, int]:
     except CommandError as error:
         print(f"{image.airflow}: the environment could not be set up: {error}")
         failed += 1
+    print(f"{image.airflow}: {passed} passed, {failed} failed in {time.monotonic() - begun:.0f} s", flush=True)
     return passed, failed, 0
 
 
-def main(wanted: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the matrix, or some images of it."""
     known = {image.airflow for image in IMAGES}
-    if unknown := set(wanted) - known:
+    wanted = {image.airflow for image in IMAGES if image.in_ci} if "--ci" in arguments else set(arguments) or known
+    if unknown := wanted - known:
         print(f"No list for {', '.join(sorted(unknown))}; there is {', '.join(sorted(known))}.", file=sys.stderr)
         return 2
     try:
-        wheel = prepare()
+        wheel = build_wheel()
     except CommandError as error:
         print(f"The wheel could not be built: {error}", file=sys.stderr)
         return 1
-    results = [show(image, wheel) for image in IMAGES if not wanted or image.airflow in wanted]
+    results = [show(image, wheel) for image in IMAGES if image.airflow in wanted]
     passed, failed, skipped = (sum(column) for column in zip(*results, strict=True))
     print(f"matrix: {passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
