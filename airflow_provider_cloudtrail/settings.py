@@ -51,6 +51,15 @@ OPTIONS: dict[str, Option] = {
     "conn_id": Option("cloudtrail_warehouse", "string", None, "Connection of the warehouse."),
     "table": Option("mwaa_audit_events", "string", None, "Audit table; its ledger is <table>_files."),
     "schema": Option(None, "string", "audit", "Schema of the tables. Unset: the connection's default."),
+    "staging_uri": Option(
+        None, "string", "s3://my-bucket/cloudtrail-staging", "S3 folder that Redshift loads through. Unset: inserts."
+    ),
+    "staging_role": Option(
+        "default",
+        "string",
+        "arn:aws:iam::111122223333:role/redshift-copy",
+        "IAM role with which Redshift reads staging_uri; default: the default role of the cluster.",
+    ),
     "lookback_days": Option(
         "7",
         "integer",

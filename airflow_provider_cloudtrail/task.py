@@ -13,6 +13,7 @@ from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail._compat import Context
     from airflow_provider_cloudtrail.warehouse.base import Warehouse
+    from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
 
 
 def run_of(context: Context) -> str | None:
@@ -32,13 +33,14 @@ def where(error: Exception) -> str:
     return f"unexpected {type(error).__name__} in {places}; what was stored before is complete, please report this"
 
 
-def warehouse_of(conn_id: str, table: str, schema: str | None) -> Warehouse:
+def warehouse_of(conn_id: str, table: str, schema: str | None, staging: StagingFolder | None = None) -> Warehouse:
     """
     Return the warehouse of a connection; nothing is connected yet.
 
     :param conn_id: its connection.
     :param table: name of the audit table.
     :param schema: its schema, or None for the connection's default.
+    :param staging: S3 folder for engines that bulk-load through one.
     :raises ValueError: if a name is not a plain identifier, or the connection is not one of a database.
     :raises CloudTrailWarehouseError: if there is no such connection, or no provider for its type.
     """
@@ -58,4 +60,4 @@ def warehouse_of(conn_id: str, table: str, schema: str | None) -> Warehouse:
             f"connection {conn_id!r} has the type {connection.conn_type!r}, for which no provider is installed here; "
             "install it, for instance airflow-provider-cloudtrail[duckdb] or [postgres]"
         ) from None
-    return open_warehouse(hook, table, schema)
+    return open_warehouse(hook, table, schema, staging)

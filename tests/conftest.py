@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.engines import database_file, installed, warehouse_of
 from tests.support.log_files import FolderTrail
 from tests.support.postgres import postgres_server
+from tests.support.redshift import RedshiftShim, redshift_shim
 from tests.support.s3 import CountedS3, counted_s3
 
 # Of what is not part of a bare MWAA image, only what is installed can be tested there.
@@ -39,6 +41,17 @@ def s3_server() -> Iterator[CountedS3]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def redshift(postgres_uri: str, s3_server: CountedS3) -> Iterator[RedshiftShim]:
+    with redshift_shim(postgres_uri, s3_server.endpoint).running() as shim:
+        yield shim
+
+
+@pytest.fixture(scope="session")
+def redshift_address(redshift: RedshiftShim, s3_server: CountedS3) -> str:
+    return json.dumps({"port": redshift.port, "s3": s3_server.endpoint, "bucket": s3_server.new_bucket()})
+
+
 @pytest.fixture
 def trail(tmp_path: Path) -> FolderTrail:
     return FolderTrail(tmp_path / "trail")
@@ -52,6 +65,8 @@ def new_warehouse(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[s
         if engine.startswith("postgres"):
             address = request.getfixturevalue("postgres_uri")
             return warehouse_of(engine, address, f"audit_{os.getpid()}_{next(_tables)}")
+        if engine.startswith("redshift"):
+            return warehouse_of(engine, request.getfixturevalue("redshift_address"), f"audit_{next(_tables)}")
         folder = tmp_path / f"warehouse-{next(_tables)}"
         folder.mkdir()
         return warehouse_of(engine, database_file(engine, folder))

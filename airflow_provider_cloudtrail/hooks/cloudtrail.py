@@ -29,6 +29,7 @@ from airflow_provider_cloudtrail.trail.lookup import Attribute, Span
 from airflow_provider_cloudtrail.trail.lookup_errors import EventHistoryError
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_records
 from airflow_provider_cloudtrail.trail.store import LocalStore, ObjectError, S3Store, Store, StoreError
+from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
@@ -394,7 +395,27 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         """Return Region and partition of a bucket whose store was made."""
         return self._regions[bucket]
 
+    def get_staging(self, uri: str, role: str) -> StagingFolder:
+        """
+        Return the folder through which a warehouse bulk-loads; the connection must be allowed to write there.
+
+        :param uri: ``s3://bucket/folder``.
+        :param role: IAM role with which the warehouse reads it, or ``default``: the cluster's default role.
+        :raises ValueError: if one of them is not such a thing.
+        """
+
+        def connect(bucket: str) -> tuple[Any, str]:
+            _, client, _ = self._s3_client(bucket)
+            return client, self._regions[bucket][0]
+
+        return StagingFolder(uri, role, connect)
+
     def _s3_store(self, bucket: str) -> S3Store:
+        session, client, verify = self._s3_client(bucket)
+        return S3Store(client, bucket, session=session, verify=verify)
+
+    def _s3_client(self, bucket: str) -> tuple[Any, Any, bool | str | None]:
+        """Return a session, a client in the bucket's own Region, and how certificates are verified."""
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
         from botocore.config import Config
 
@@ -420,7 +441,7 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
                 self.log.info("Bucket %s lies in %s", bucket, region)
                 session, client = connect(region)
         self._regions[bucket] = (client.meta.region_name or "us-east-1", client.meta.partition)
-        return S3Store(client, bucket, session=session, verify=hook.verify)
+        return session, client, hook.verify
 
 
 def _decoded(history: EventHistory, regions: Collection[str], attribute: Attribute | None, span: Span) -> Iterator[Any]:

@@ -28,6 +28,7 @@ from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.selection import MWAA_EVENT_SOURCES, Selection
 from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
+from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,11 +70,16 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
     :param environment_names: environments (or MWAA Serverless workflows) that are wanted; None: all. (templated)
     :param include_environment_activity: also load what environments did in AWS themselves: calls of role
         session ``AmazonMWAA-airflow``, and calls that MWAA made to other services.
-    :param conn_id: connection of the warehouse: DuckDB, PostgreSQL or any other ``DbApiHook``. (templated)
+    :param conn_id: connection of the warehouse: DuckDB, PostgreSQL, Redshift, Snowflake or any other
+        ``DbApiHook``. (templated)
     :param table: audit table; ledger and quarantine are ``<table>_files`` and ``<table>_quarantine``.
         All are created if missing. (templated)
     :param schema: schema of the tables, which must exist. None: the connection's default. (templated)
-    :param staging_uri: S3 folder for engines that bulk-load from S3; the engines of this version need none. (templated)
+    :param staging_uri: S3 folder (``s3://bucket/folder``) for engines that bulk-load from S3, which is Redshift;
+        without it rows are inserted. Its objects are removed after each batch; ``aws_conn_id`` must be allowed to
+        put and delete them. The other engines need none. (templated)
+    :param staging_role: ARN of the IAM role with which Redshift reads ``staging_uri``; ``default``: the default role
+        of the cluster or workgroup. Keys never get into SQL. (templated)
     :param fail_on_quarantine: fail, after everything good is stored, if something of the window is in quarantine.
     :param max_file_bytes: most bytes that a log file may have when unpacked; larger ones go into quarantine.
     :param aws_conn_id: AWS connection that reads the trail. (templated)
@@ -105,6 +111,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         "table",
         "schema",
         "staging_uri",
+        "staging_role",
     )
     operator_extra_links = (CloudTrailBucketLink(), CloudTrailEventHistoryLink())
     ui_color = "#e7157b"
@@ -132,6 +139,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         table: str = "mwaa_audit_events",
         schema: str | None = None,
         staging_uri: str | None = None,
+        staging_role: str = DEFAULT_ROLE,
         fail_on_quarantine: bool = True,
         max_file_bytes: int = MAX_FILE_BYTES,
         **kwargs: Any,
@@ -156,6 +164,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         self.table = table
         self.schema = schema
         self.staging_uri = staging_uri
+        self.staging_role = staging_role
         self.fail_on_quarantine = fail_on_quarantine
         self.max_file_bytes = max_file_bytes
 
@@ -166,7 +175,13 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             raise ValueError(f"max_file_bytes={self.max_file_bytes} is no size; write a number of bytes above 0")
         given = self._given_files()
         window = None if given is not None else self._window()
-        warehouse = warehouse_of(self.conn_id, self.table, self.schema)
+        staging_uri = parameters.text(self.staging_uri)
+        staging = (
+            self.hook.get_staging(staging_uri, parameters.text(self.staging_role) or DEFAULT_ROLE)
+            if staging_uri
+            else None
+        )
+        warehouse = warehouse_of(self.conn_id, self.table, self.schema, staging)
         log_files: Iterable[LogFile]
         in_window: Callable[[LogFile], bool]
         if given is not None or window is None:

@@ -212,6 +212,10 @@ class Warehouse(ABC):
     def _lock(self, cursor: Any) -> None:
         """Keep other writers of these tables out until the transaction ends, as far as the engine can."""
 
+    def _table_options(self, table: str) -> str:  # noqa: ARG002
+        """Return what follows the columns where a table is created."""
+        return ""
+
     def _is_conflict(self, error: Exception) -> bool:
         """Tell whether a transaction failed only because of another one, so that it can be tried again."""
         return type(error).__name__ == "IntegrityError" or sqlstate(error) in _CONFLICTS
@@ -324,7 +328,7 @@ class Warehouse(ABC):
         ]
         if has_key:
             definitions.append(f"PRIMARY KEY ({self.quoted(columns[0].name)})")
-        statement = f"CREATE TABLE {table} ({', '.join(definitions)})"
+        statement = f"CREATE TABLE {table} ({', '.join(definitions)}){self._table_options(table)}"
         try:
             self._run(f"creating {table}", lambda cursor: cursor.execute(statement))
         except WarehouseError:

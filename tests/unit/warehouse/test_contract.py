@@ -21,15 +21,15 @@ from airflow_provider_cloudtrail.audit_event import (
 from airflow_provider_cloudtrail.export import export_log_files
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
-from tests.support.engines import ENGINES, ONE_OF_EACH, SqliteHook
+from tests.support.engines import ENGINES, ONE_OF_EACH, REDSHIFT, SqliteHook
 from tests.support.log_files import FolderTrail, event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, known, reread
-from tests.support.tables import assert_balanced, execute, expected_row, query, read_table
+from tests.support.tables import assert_balanced, execute, expected_row, kept, query, read_table
 
 NewWarehouse = Callable[[str], Warehouse]
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=[*ENGINES, *REDSHIFT[1:]])
 def warehouse(request: pytest.FixtureRequest, new_warehouse: NewWarehouse) -> Warehouse:
     prepared = new_warehouse(request.param)
     prepared.prepare()
@@ -106,7 +106,8 @@ def test_rows_come_back_as_they_were_handed_over(warehouse: Warehouse) -> None:
     for file in batch:
         for row in file.events:
             first.setdefault(row.event_id, row)
-    assert read_table(warehouse).events == sorted(map(expected_row, first.values()), key=lambda row: row["event_id"])
+    expected = [expected_row(row, warehouse) for row in first.values()]
+    assert read_table(warehouse).events == sorted(expected, key=lambda row: row["event_id"])
 
 
 def test_same_batch_again_changes_nothing(warehouse: Warehouse) -> None:
@@ -245,6 +246,8 @@ VALUES = [
 
 @pytest.mark.parametrize("value", VALUES)
 def test_values_come_back(warehouse: Warehouse, value: str) -> None:
+    if len(value) > 65_535 and getattr(warehouse, "_staging", warehouse) is None:
+        pytest.skip("what Redshift keeps without staged files: see test_redshift.py")
     stored = value.replace("\0", "").replace("\ud83d", "\ufffd")
     record = event(
         "v",
@@ -259,14 +262,15 @@ def test_values_come_back(warehouse: Warehouse, value: str) -> None:
     warehouse.write([file])
     tables = read_table(warehouse)
     (row,) = tables.events
-    assert row == expected_row(file.events[0])
-    assert row["user_agent"] == row["event_name"] == row["environment_name"] == stored
-    assert row["request_parameters"] == {"Name": stored, "": "", stored: [stored, "", None, {}]}
-    assert row["response_elements"] == stored
+    assert row == expected_row(file.events[0], warehouse)
+    in_column = kept(warehouse, stored)
+    assert row["user_agent"] == row["event_name"] == row["environment_name"] == in_column
+    assert row["request_parameters"] == {"Name": in_column, "": "", in_column: [in_column, "", None, {}]}
+    assert row["response_elements"] == in_column
     assert (row["error_message"], row["resources"]) == (None, [])
     assert json.loads(row["raw_event"])["userAgent"] == stored
     (entry,) = tables.quarantine
-    assert entry["raw"] == file.quarantine[0].raw
+    assert entry["raw"] == kept(warehouse, file.quarantine[0].raw)
 
 
 def test_numbers_in_json_come_back(warehouse: Warehouse) -> None:
@@ -364,7 +368,7 @@ def test_table_of_the_user_with_more_columns_goes_on_working(warehouse: Warehous
         pytest.param("audit", "", id="empty schema"),
     ],
 )
-@pytest.mark.parametrize("conn_type", ["duckdb", "postgres", "sqlite", "mysql", "snowflake"])
+@pytest.mark.parametrize("conn_type", ["duckdb", "postgres", "sqlite", "mysql", "redshift", "snowflake"])
 def test_unsafe_names_are_refused(conn_type: str, table: str, schema: str | None) -> None:
     hook = SqliteHook("never opened")
     hook.conn_type = conn_type
@@ -456,13 +460,13 @@ def test_all_engines_hold_the_same(new_warehouse: NewWarehouse) -> None:
                 "20260203T1100Z", *[event(str(number), userAgent=case.values[0]) for number, case in enumerate(VALUES)]
             )
         ])
-        results[engine] = read_table(warehouse)
-    (expected, *others) = results.values()
+        results[engine] = (warehouse, read_table(warehouse))
+    ((_, expected), *others) = results.values()
     assert len(expected.events) == 6 + len(VALUES)
-    for tables in others:
+    for other, tables in others:
         for row, wanted in zip(tables.events, expected.events, strict=True):
-            assert row == wanted
-        assert tables == expected
+            assert row == {name: value if name == "raw_event" else kept(other, value) for name, value in wanted.items()}
+        assert (tables.files, tables.quarantine) == (expected.files, expected.quarantine)
 
 
 def test_previous_is_what_the_ledger_says(warehouse: Warehouse) -> None:

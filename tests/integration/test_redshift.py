@@ -1,0 +1,71 @@
+"""From a trail in S3 to Redshift: operator, Airflow's RedshiftSQLHook, its driver, COPY from a staging folder."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from airflow_provider_cloudtrail.exceptions import CloudTrailWarehouseError
+from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
+from tests.support.engines import REDSHIFT, airflow_redshift_hook, warehouse_of
+from tests.support.log_files import event, foreign, key_of, log_bytes
+from tests.support.redshift import ROLE
+from tests.support.s3 import REGION, client_of
+from tests.support.tables import assert_balanced, read_table
+
+pytestmark = pytest.mark.skipif(not REDSHIFT, reason="needs embedded PostgreSQL, redshift_connector, sqlglot and moto")
+
+DAY = {"delivered_from": "2026-02-03T00:00:00Z", "delivered_to": "2026-02-04T00:00:00Z"}
+
+
+@pytest.fixture
+def bucket(s3_server, monkeypatch):
+    connection = {
+        "conn_type": "aws",
+        "login": "AKIAEXAMPLEKEY",
+        "password": "secret-of-the-worker",
+        "extra": {
+            "region_name": REGION,
+            "endpoint_url": s3_server.endpoint,
+            "config_kwargs": {"s3": {"addressing_style": "path"}},
+        },
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    bucket = s3_server.new_bucket()
+    client = client_of(s3_server.endpoint)
+    for stamp, records in {
+        "20260203T1000Z": [event("a"), event("b"), foreign("f"), 7],
+        "20260203T1005Z": [event("b"), event("c", userAgent="x" * 100_000)],
+    }.items():
+        client.put_object(Bucket=bucket, Key=key_of(stamp), Body=log_bytes(*records))
+    return bucket
+
+
+def test_operator_loads_through_the_staging_folder(bucket, redshift, redshift_address, s3_server, monkeypatch):
+    hook = airflow_redshift_hook(redshift.port)
+    staging = s3_server.new_bucket()
+
+    def load(**arguments):
+        given = {"conn_id": hook.get_conn_id(), "table": "operator_audit", "fail_on_quarantine": False, **arguments}
+        return CloudTrailToSqlOperator(task_id="export", bucket=bucket, **DAY, **given).execute({})
+
+    with pytest.raises(ValueError, match="staging_role='redshift-copy' is no role"):
+        load(staging_uri=f"s3://{staging}/a", staging_role="redshift-copy")
+    with pytest.raises(CloudTrailWarehouseError, match="not authorized to assume IAM Role"):
+        load(staging_uri=f"s3://{staging}/a", staging_role="arn:aws:iam::111122223333:role/other")
+    first = load(staging_uri=f"s3://{staging}/a", staging_role=ROLE)
+    again = load()
+
+    assert (first["records"], first["loaded"], first["duplicate"]) == (6, 3, 1)
+    assert (first["filtered"], first["quarantined"]) == (1, 1)
+    assert (again["files_read"], again["loaded"]) == (0, 0)
+    warehouse = warehouse_of("redshift", redshift_address, "operator_audit")
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert tables.event_ids == ["a", "b", "c"]
+    assert json.loads(tables.events[2]["raw_event"])["userAgent"] == "x" * 100_000
+    assert client_of(s3_server.endpoint).list_objects_v2(Bucket=staging).get("Contents") is None
+    text = "".join(redshift.statements)
+    assert "AKIAEXAMPLEKEY" not in text
+    assert "secret-of-the-worker" not in text

@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudtrail.audit_event import AuditEvent, columns_of
+from airflow_provider_cloudtrail.warehouse import redshift as redshift_module
+from airflow_provider_cloudtrail.warehouse.base import WarehouseError, WarehouseUnavailableError
+from airflow_provider_cloudtrail.warehouse.redshift import RedshiftWarehouse
+from airflow_provider_cloudtrail.warehouse.staging import StagedFiles, StagingFolder
+from tests.support.engines import REDSHIFT, hook_of
+from tests.support.log_files import event
+from tests.support.redshift import ROLE, RefusedError, translated
+from tests.support.rows import file_rows
+from tests.support.s3 import REGION, client_of
+from tests.support.tables import assert_balanced, execute, kept, query, read_table
+
+pytestmark = pytest.mark.skipif(not REDSHIFT, reason="needs embedded PostgreSQL, redshift_connector, sqlglot and moto")
+
+
+@pytest.fixture
+def staged(new_warehouse) -> RedshiftWarehouse:
+    warehouse = new_warehouse("redshift")
+    warehouse.prepare()
+    return warehouse
+
+
+@pytest.fixture
+def inserted(new_warehouse) -> RedshiftWarehouse:
+    warehouse = new_warehouse("redshift-inserts")
+    warehouse.prepare()
+    return warehouse
+
+
+def staged_keys(address: str) -> list[str]:
+    place = json.loads(address)
+    found = client_of(place["s3"]).list_objects_v2(Bucket=place["bucket"])
+    return [entry["Key"] for entry in found.get("Contents", [])]
+
+
+def with_staging(address: str, table: str, *, role: str = "default", region: str = REGION, bucket: str | None = None):
+    place = json.loads(address)
+    bucket = bucket or place["bucket"]
+    staging = StagingFolder(f"s3://{bucket}/stage", role, lambda _: (client_of(place["s3"]), region))
+    warehouse = RedshiftWarehouse(hook_of("redshift", address), table, staging=staging)
+    warehouse.prepare()
+    return warehouse
+
+
+# -- the stand-in is as strict as Redshift -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param('INSERT INTO "t" ("a") VALUES (1) ON CONFLICT DO NOTHING', id="ON CONFLICT"),
+        pytest.param('INSERT INTO "t" ("a") VALUES (1) RETURNING "a"', id="RETURNING"),
+        pytest.param('CREATE INDEX "i" ON "t" ("a")', id="index"),
+        pytest.param('CREATE TABLE "t" ("a" JSONB)', id="JSONB"),
+        pytest.param('CREATE TABLE "t" ("a" JSON)', id="JSON"),
+        pytest.param('CREATE TABLE "t" ("a" VARCHAR(65536))', id="VARCHAR above 65,535"),
+        pytest.param('CREATE TABLE "t" ("a" BIGINT CHECK ("a" > 1))', id="CHECK"),
+        pytest.param('CREATE TEMPORARY TABLE "t" ("a" BIGINT) ON COMMIT DROP', id="ON COMMIT"),
+        pytest.param('CREATE TABLE "t" ("a" SUPER) SORTKEY ("a")', id="SUPER as sort key"),
+        pytest.param('CREATE TABLE "t" ("a" BIGINT) SORTKEY ("b")', id="sort key that is no column"),
+        pytest.param('ALTER TABLE "t" ADD COLUMN "a" BIGINT UNIQUE', id="constraint of an added column"),
+        pytest.param("VACUUMISH everything", id="no SQL"),
+    ],
+)
+def test_what_redshift_lacks_is_refused(statement):
+    with pytest.raises(RefusedError):
+        translated(statement)
+
+
+def test_what_redshift_declares_and_does_not_enforce_is_dropped():
+    assert translated('CREATE TABLE "t" ("a" VARCHAR(MAX) NOT NULL, "b" SUPER, PRIMARY KEY ("a")) SORTKEY ("a")') == (
+        'CREATE TABLE "t" ("a" TEXT CHECK (octet_length("a") <= 65535) NOT NULL, "b" super)'
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param('{"a":1,"a":2}', id="repeated name"),
+        pytest.param(json.dumps("x" * 65_536), id="string above 65,535 bytes"),
+        pytest.param('{"a":"\\u0000"}', id="NUL"),
+        pytest.param("{", id="no JSON"),
+    ],
+)
+def test_json_that_redshift_refuses_is_refused(staged, value):
+    with pytest.raises(Exception, match=r"violates check|too long|unsupported Unicode|invalid input syntax"):
+        execute(staged, f"SELECT JSON_PARSE('{value}')")
+
+
+# -- loads -------------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_one_copy_and_leaves_nothing_behind(staged, redshift, redshift_address):
+    del redshift.statements[:]
+    before = redshift.copied
+    staged.write([file_rows("20260203T1000Z", *[event(str(number)) for number in range(50)])])
+    (copy,) = (statement for statement in redshift.statements if statement.startswith("COPY"))
+    assert "IAM_ROLE DEFAULT" in copy
+    assert f"REGION '{REGION}'" in copy
+    assert "aws_secret" not in copy.lower()
+    assert redshift.copied - before == 50
+    assert staged_keys(redshift_address) == []
+    # The lock is asked for before anything is read, else what others have written would not be seen.
+    begin = redshift.statements.index("begin transaction")
+    assert redshift.statements[begin + 2].startswith("LOCK ")
+    assert staged._inserted_rows == 0
+
+
+def test_large_batches_are_staged_in_several_files(staged, monkeypatch, redshift):
+    monkeypatch.setattr(redshift_module, "_FILE_BYTES", 20_000)
+    puts = []
+    put = StagedFiles.put
+    monkeypatch.setattr(StagedFiles, "put", lambda *call: (puts.append(call[1]), put(*call)))
+    (entry,) = staged.write([file_rows("20260203T1000Z", *[event(str(number)) for number in range(100)])])
+    assert entry.loaded == 100
+    assert len(puts) > 3
+    assert puts == [f"{number:05}.json.gz" for number in range(len(puts))]
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        pytest.param({"role": "arn:aws:iam::111122223333:role/other"}, "not authorized to assume", id="role"),
+        pytest.param({"region": "us-west-2"}, "S3ServiceException:The bucket is in another Region", id="Region"),
+        pytest.param(
+            {"bucket": "no-such-bucket"}, "cannot stage under s3://no-such-bucket/.*NoSuchBucket", id="bucket"
+        ),
+    ],
+)
+def test_failure_of_staging_says_why_and_stores_nothing(new_warehouse, redshift_address, place, message):
+    plain = new_warehouse("redshift")
+    warehouse = with_staging(redshift_address, plain.table, **place)
+    with pytest.raises(WarehouseError, match=message):
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    assert staged_keys(redshift_address) == []
+    assert query(plain, f"SELECT COUNT(*) FROM {plain.files}") == [(0,)]
+    assert len(plain.write([file_rows("20260203T1000Z", event("a"))])) == 1
+
+
+def test_named_role_is_in_the_statement(new_warehouse, redshift, redshift_address):
+    warehouse = with_staging(redshift_address, new_warehouse("redshift").table, role=ROLE)
+    warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    assert any(f"IAM_ROLE '{ROLE}'" in statement for statement in redshift.statements)
+
+
+def test_copy_that_fails_names_the_system_table_and_no_value(staged, redshift_address):
+    # A column of the user's own making, into which a text does not fit.
+    real = staged._create_stage
+
+    def with_short_column(cursor: Any, columns: Any) -> None:
+        real(cursor, columns)
+        cursor.execute('ALTER TABLE "cloudtrail_stage" DROP COLUMN "user_agent"')
+        cursor.execute('ALTER TABLE "cloudtrail_stage" ADD COLUMN "user_agent" VARCHAR(3)')
+
+    staged._create_stage = with_short_column  # type: ignore[method-assign]
+    with pytest.raises(WarehouseError, match="Check 'stl_load_errors' system table") as caught:
+        staged.write([file_rows("20260203T1000Z", event("a", userAgent="secret agent"))])
+    assert "secret agent" not in str(caught.value)
+    assert staged_keys(redshift_address) == []
+    assert read_table(staged).files == []
+
+
+def test_rows_that_copy_loses_are_noticed(staged, monkeypatch):
+    monkeypatch.setattr(redshift_module, "_FILE_BYTES", 20_000)
+    put = StagedFiles.put
+    monkeypatch.setattr(StagedFiles, "put", lambda *call: put(*call) if call[1] == "00000.json.gz" else None)
+    with pytest.raises(WarehouseError, match=r"redshift, writing .*: \d+ of 100 rows were staged"):
+        staged.write([file_rows("20260203T1000Z", *[event(str(number)) for number in range(100)])])
+    assert read_table(staged).files == []
+
+
+# -- long values -------------------------------------------------------------------------------------
+
+
+def test_long_values_are_shortened_and_complete_in_the_record(staged, inserted, caplog):
+    long, longer = "é" * 40_000, "x" * 300_000
+    records = [
+        event("a", userAgent=long, requestParameters={"Name": "orders", "text": long}),
+        event("b", userAgent=longer, responseElements={"answer": longer}),
+        event("c"),
+        event("d", requestParameters={"list": ["y" * 50_000] * 3}),
+    ]
+    for warehouse in (staged, inserted):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            (entry,) = warehouse.write([file_rows("20260203T1000Z", *records)])
+        assert entry.loaded == 4
+        events = {row["event_id"]: row for row in read_table(warehouse).events}
+        assert events["a"]["user_agent"] == kept(warehouse, long)
+        assert events["a"]["user_agent"].endswith("é... (shortened from 80000 bytes)")
+        assert events["a"]["environment_name"] == "orders"
+        assert events["b"]["user_agent"].endswith("x... (shortened from 300000 bytes)")
+        for event_id, member, value in (("a", "userAgent", long), ("b", "userAgent", longer)):
+            assert json.loads(events[event_id]["raw_event"])[member] == value
+        assert "shortened in their columns" in caplog.text
+        assert "array of the pieces" in caplog.text
+        assert long not in caplog.text
+    staged_row, inserted_row = ({row["event_id"]: row for row in read_table(w).events} for w in (staged, inserted))
+    assert staged_row["d"]["request_parameters"] == {"list": ["y" * 50_000] * 3}
+    # What JSON_PARSE is given has at most 65,535 bytes: the strings in it have less.
+    assert [len(text) for text in inserted_row["d"]["request_parameters"]["list"]] == [8_192] * 3
+
+
+def test_records_above_what_a_row_may_have_are_cut_and_say_so(staged, inserted, caplog):
+    record = event("a", requestParameters={str(number): "\x01" * 60_000 for number in range(14)})
+    for warehouse in (staged, inserted):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            (entry,) = warehouse.write([file_rows("20260203T1000Z", record, event("b"))])
+        assert entry.loaded == 2
+        row, _ = read_table(warehouse).events
+        assert "... (shortened from " in row["raw_event"][-60:]
+        assert "log_file_uri and log_file_index say where" in caplog.text
+        assert_balanced(read_table(warehouse))
+
+
+def test_records_that_super_cannot_hold_are_kept_in_pieces(staged, inserted):
+    raw = b'{ "eventTime":"2026-02-03T09:58:00Z", "eventID":"a", "a":1.50, "a":2e1,\n "A":"\\/" }'
+    for warehouse in (staged, inserted):
+        warehouse.write([file_rows("20260203T1000Z", raw)])
+        ((stored,),) = query(warehouse, f"SELECT raw_event FROM {warehouse.events}")
+        assert json.loads(stored) == [raw.decode()]
+
+
+def test_record_is_navigable_where_super_holds_it(staged, inserted):
+    for warehouse in (staged, inserted):
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
+        ((stored,),) = query(warehouse, f"SELECT raw_event FROM {warehouse.events}")
+        assert json.loads(stored)["eventID"] == "a"
+
+
+# -- without staging ---------------------------------------------------------------------------------
+
+
+def test_many_inserted_rows_are_warned_about_once(inserted, caplog, monkeypatch):
+    monkeypatch.setattr(redshift_module, "_MANY_ROWS", 10)
+    with caplog.at_level(logging.WARNING):
+        for number, rows in enumerate((10, 1, 30)):
+            inserted.write([file_rows(f"20260203T10{number:02}Z", *[event(f"{number}-{row}") for row in range(rows)])])
+            assert caplog.text.count("set staging_uri to an S3 folder") == (1 if number else 0)
+
+
+def test_statements_stay_small(inserted, redshift, monkeypatch):
+    monkeypatch.setattr(redshift_module, "_STATEMENT_BYTES", 10_000)
+    del redshift.statements[:]
+    inserted.write([file_rows("20260203T1000Z", *[event(str(number)) for number in range(60)])])
+    staged = [s for s in redshift.statements if s.startswith('INSERT INTO "cloudtrail_stage"')]
+    # The driver sends a statement once, and after that only its values.
+    assert max(statement.count("$") for statement in staged) < 20 * len(columns_of(AuditEvent))
+    assert len(read_table(inserted).events) == 60
+
+
+# -- other writers -----------------------------------------------------------------------------------
+
+
+def test_lock_that_is_not_to_be_had(staged):
+    staged._lock_timeout = timedelta(seconds=0.2)
+    connection = staged.hook.get_conn()
+    connection.cursor().execute(f"LOCK {staged.files}")
+    try:
+        with pytest.raises(WarehouseUnavailableError, match=r"because of another writer \(the lock of .*_files"):
+            staged.write([file_rows("20260203T1000Z", event("a"))])
+    finally:
+        connection.rollback()
+        connection.close()
+    assert len(staged.write([file_rows("20260203T1000Z", event("a"))])) == 1
+
+
+def test_serialization_failure_is_tried_again(staged, monkeypatch):
+    """Two transactions that read what the other writes: PostgreSQL's failure, in Redshift's words."""
+    failures = []
+    is_conflict = staged._is_conflict
+
+    def noticed(error: Exception) -> bool:
+        failures.append(error.args[0].get("M") if error.args and isinstance(error.args[0], dict) else None)
+        return is_conflict(error)
+
+    monkeypatch.setattr(staged, "_is_conflict", noticed)
+    monkeypatch.setattr(staged, "_lock", lambda cursor: cursor.execute(f"SELECT COUNT(*) FROM {staged.events}"))
+    write, barrier, rounds = staged._write, threading.Barrier(2), []
+
+    def meet(cursor: Any, files: Any) -> Any:
+        rounds.append(threading.get_ident())
+        if rounds.count(threading.get_ident()) == 1:
+            barrier.wait(30)
+        return write(cursor, files)
+
+    monkeypatch.setattr(staged, "_write", meet)
+    errors: list[BaseException] = []
+
+    def load(stamp: str) -> None:
+        try:
+            staged.write([file_rows(stamp, event("same"), event(stamp))])
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=load, args=(stamp,)) for stamp in ("20260203T1000Z", "20260203T1005Z")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert failures == ["1023"]
+    tables = read_table(staged)
+    assert_balanced(tables)
+    assert len(tables.events) == 3
+
+
+def test_sort_key_is_declared_for_events_only(new_warehouse, redshift):
+    del redshift.statements[:]
+    warehouse = new_warehouse("redshift")
+    warehouse.prepare()
+    created = [statement for statement in redshift.statements if statement.startswith("CREATE TABLE")]
+    assert [statement.endswith('SORTKEY ("event_time")') for statement in created] == [True, False, False]
+    types = {kind.name: type_ for kind, type_ in warehouse.dialect.types.items()}
+    assert (types["JSON"], types["RAW_JSON"], types["TIMESTAMP"]) == ("SUPER", "SUPER", "TIMESTAMPTZ")
+    assert created[0].count("SUPER") == sum(column.kind.value.endswith("json") for column in columns_of(AuditEvent))
