@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+ENGINES := .matrix/engines
 CONSTRAINTS := tests/environments/constraints.txt
 STAMP := $(VENV)/.set-up
 
@@ -20,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-mwaa test-matrix test-reference bench distributions constraints clean
+.PHONY: help demo test check test-mwaa test-matrix test-reference test-engines bench distributions constraints clean
 
 help: ## what can be made
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +48,12 @@ test-reference: $(STAMP) ## compare the validation of digests with the AWS CLI's
 
 bench: $(STAMP) ## compare speed, memory and requests with other tools; make bench BENCH='--scale 0.05' takes minutes
 	@$(BIN)/python -m tests.benchmarks --output .bench/results.md $(BENCH)
+
+test-engines: $(STAMP) ## run the tests of the warehouses on the emulator of Snowflake, which is installed for it
+	@test -x $(ENGINES)/bin/python || $(BIN)/uv venv -q -p $(BIN)/python $(ENGINES)
+	@$(BIN)/uv pip install -q -p $(ENGINES)/bin/python -r tests/environments/engines.txt
+	@$(ENGINES)/bin/python -m pytest -k 'snowflake or all_engines or shows_no_value' \
+		tests/unit/warehouse tests/integration/test_concurrent_writers.py
 
 distributions: $(STAMP) ## build the wheel and the sdist, look what is in them, throw them away
 	@$(BIN)/python .ci/check_distributions.py

@@ -15,6 +15,7 @@ from tests.support.log_files import FolderTrail
 from tests.support.postgres import postgres_server
 from tests.support.redshift import RedshiftShim, redshift_shim
 from tests.support.s3 import CountedS3, counted_s3
+from tests.support.snowflake import snowflake_emulator
 
 # Of what is not part of a bare MWAA image, only what is installed can be tested there.
 collect_ignore_glob = [] if installed("hypothesis") else ["**/test_*_properties.py"]
@@ -52,6 +53,12 @@ def redshift_address(redshift: RedshiftShim, s3_server: CountedS3) -> str:
     return json.dumps({"port": redshift.port, "s3": s3_server.endpoint, "bucket": s3_server.new_bucket()})
 
 
+@pytest.fixture(scope="session")
+def snowflake() -> Iterator[list[str]]:
+    with snowflake_emulator() as statements:
+        yield statements
+
+
 @pytest.fixture
 def trail(tmp_path: Path) -> FolderTrail:
     return FolderTrail(tmp_path / "trail")
@@ -67,6 +74,9 @@ def new_warehouse(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[s
             return warehouse_of(engine, address, f"audit_{os.getpid()}_{next(_tables)}")
         if engine.startswith("redshift"):
             return warehouse_of(engine, request.getfixturevalue("redshift_address"), f"audit_{next(_tables)}")
+        if engine == "snowflake":
+            request.getfixturevalue("snowflake")
+            return warehouse_of(engine, "", f"audit_{next(_tables)}")
         folder = tmp_path / f"warehouse-{next(_tables)}"
         folder.mkdir()
         return warehouse_of(engine, database_file(engine, folder))

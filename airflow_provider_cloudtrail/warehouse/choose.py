@@ -36,6 +36,10 @@ def open_warehouse(
         from airflow_provider_cloudtrail.warehouse.redshift import RedshiftWarehouse
 
         return RedshiftWarehouse(hook, table, schema, staging=staging)
+    if engine == "snowflake":
+        from airflow_provider_cloudtrail.warehouse.snowflake import SnowflakeWarehouse
+
+        return SnowflakeWarehouse(hook, table, schema)
     if not (hasattr(hook, "get_conn") and hasattr(hook, "placeholder")):
         raise ValueError(
             f"the connection has type {engine!r}, which is no SQL database; use one whose hook is a DbApiHook, "

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError, describe, sqlstate
-from airflow_provider_cloudtrail.warehouse.redshift_values import shortened, super_json, super_record
+from airflow_provider_cloudtrail.warehouse.redshift_values import MAX_STRING, super_json, super_record
+from airflow_provider_cloudtrail.warehouse.shorten import shortened
 from airflow_provider_cloudtrail.warehouse.sql import REDSHIFT_KEY_BYTES, SqlWarehouse
 from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE, StagingFolder
 
@@ -111,7 +112,10 @@ class RedshiftWarehouse(SqlWarehouse):
         return describe(error) + (f": {text.splitlines()[0][:500]}" if text.startswith(_SAFE_TO_QUOTE) else "")
 
     def _converted(self, columns: Sequence[Column], row: Sequence[Any]) -> list[Any]:
-        return [shortened(value) if isinstance(value, str) else value for value in super()._converted(columns, row)]
+        return [
+            shortened(value, MAX_STRING) if isinstance(value, str) else value
+            for value in super()._converted(columns, row)
+        ]
 
     # -- events ------------------------------------------------------------------------------------
 

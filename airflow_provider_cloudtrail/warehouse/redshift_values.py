@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from airflow_provider_cloudtrail.warehouse.shorten import shortened
+
 MAX_STRING = 65_535
 """Bytes of the longest VARCHAR."""
 _MAX_DIGITS = 38
@@ -24,23 +26,6 @@ _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 
 class _CannotHoldError(ValueError):
     """Raised inside of this module for what SUPER refuses."""
-
-
-def shortened(text: str, most: int = MAX_STRING) -> str:
-    """
-    Return a text as it is, or its beginning with a remark of how long it was.
-
-    :param text: any text.
-    :param most: bytes that the result may have in UTF-8.
-    """
-    # A character has at most four bytes: most texts need not be encoded to be measured.
-    if len(text) * 4 <= most:
-        return text
-    encoded = text.encode()
-    if len(encoded) <= most:
-        return text
-    remark = f"... (shortened from {len(encoded)} bytes)"
-    return encoded[: max(0, most - len(remark))].decode(errors="ignore") + remark
 
 
 def super_json(text: str, most: int) -> str:

@@ -1,9 +1,9 @@
 """
 Any connection whose hook is a ``DbApiHook``, through SQL that all engines understand.
 
-SQLite, MySQL, Redshift, Snowflake and others: which ids are new is asked in portions, inserts carry
-many rows, one transaction holds a batch. Nothing relies on upserts, temporary tables or ``RETURNING``.
-Engines without enforced keys (Redshift, Snowflake) keep one row per event by their table lock.
+SQLite, MySQL and others: which ids are new is asked in portions, inserts carry many rows, one
+transaction holds a batch. Nothing relies on upserts, temporary tables or ``RETURNING``. Engines without
+enforced keys keep one row per event by their table lock, if they have one.
 """
 
 from __future__ import annotations
@@ -65,8 +65,6 @@ DIALECTS = {
         _types(f"VARCHAR({REDSHIFT_KEY_BYTES})", "VARCHAR(65535)", "BIGINT", "BOOLEAN", "TIMESTAMPTZ", "SUPER"),
         max_parameters=30_000,
     ),
-    # Unquoted: quoted lower-case names would have to be quoted in every query of the user.
-    "snowflake": Dialect(_types(_KEY, "VARCHAR", "NUMBER(19)", "BOOLEAN", "TIMESTAMP_TZ", "VARCHAR"), quote="{}"),
 }
 
 
@@ -83,7 +81,7 @@ class SqlWarehouse(Warehouse):
         super().__init__(hook, *args, **kwargs)
 
     def _lock(self, cursor: Any) -> None:
-        # Takes the write lock where an engine locks tables (SQLite, Redshift, Snowflake). Where it locks
+        # Takes the write lock where an engine locks tables (SQLite). Where it locks
         # rows, keys are enforced, and the loser of a race is told by an IntegrityError and tries again.
         uri = self.quoted("log_file_uri")
         cursor.execute(f"UPDATE {self.files} SET {uri} = {uri} WHERE {uri} = ''")

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_cloudtrail.export import Limits, export_log_files
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError, WarehouseUnavailableError
-from tests.support.engines import DUCKDB, ENGINES, POSTGRES, REPOSITORY
+from tests.support.engines import BETWEEN_PROCESSES, DUCKDB, ENGINES, POSTGRES, REPOSITORY
 from tests.support.log_files import FolderTrail, event, foreign
 from tests.support.rows import MWAA, file_rows
 from tests.support.tables import Tables, assert_balanced, read_table
@@ -82,7 +82,7 @@ def check(tables: Tables) -> None:
     assert sum(row["duplicate"] for row in tables.files) == FILES * 3
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", BETWEEN_PROCESSES)
 def test_same_files_by_several_processes_at_once(engine: str, new_warehouse: NewWarehouse, trail: FolderTrail) -> None:
     keys = fill(trail)
     # The tables are not there yet: who creates them is part of the race.
@@ -97,7 +97,7 @@ def test_same_files_by_several_processes_at_once(engine: str, new_warehouse: New
         assert summary["records"] == sum(summary[name] for name in ("loaded", "duplicate", "filtered", "quarantined"))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", BETWEEN_PROCESSES)
 def test_same_events_in_different_files_at_once(engine: str, new_warehouse: NewWarehouse, trail: FolderTrail) -> None:
     keys = fill(trail)
     warehouse = new_warehouse(engine)

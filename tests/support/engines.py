@@ -30,7 +30,11 @@ REDSHIFT = (
     else []
 )
 """Through a COPY of files that are staged in S3, and without."""
-ENGINES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], "sqlite"]
+SNOWFLAKE = ["snowflake"] if installed("fakesnow", "airflow") else []
+"""Needs an environment of its own: see ``make test-engines``."""
+ENGINES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *SNOWFLAKE, "sqlite"]
+BETWEEN_PROCESSES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], "sqlite"]
+"""What several processes can write to; the emulator of Snowflake lives in one."""
 ONE_OF_EACH = [*DUCKDB, *POSTGRES[:1], "sqlite"]
 """Every engine once, whatever the number of its drivers."""
 
@@ -123,6 +127,15 @@ def airflow_redshift_hook(port: int) -> Any:
     return RedshiftSQLHook(redshift_conn_id=f"redshift_{port}")
 
 
+def airflow_snowflake_hook() -> Any:
+    from airflow.providers.snowflake.hooks.snowflake import SnowflakeHook
+
+    extra = {"account": "example", "database": "audit", "warehouse": "audit", "region": "eu-west-1"}
+    connection = {"conn_type": "snowflake", "login": "audit", "password": "x", "schema": "public", "extra": extra}
+    os.environ["AIRFLOW_CONN_SNOWFLAKE_DEFAULT"] = json.dumps(connection)
+    return SnowflakeHook()
+
+
 def staging_folder(endpoint: str, bucket: str, folder: str = "stage") -> StagingFolder:
     from tests.support.s3 import REGION, client_of
 
@@ -142,6 +155,8 @@ def hook_of(engine: str, address: str, *, airflow: bool = True) -> Any:
         return DuckDBHook(address)
     if engine == "sqlite":
         return SqliteHook(address)
+    if engine == "snowflake":
+        return airflow_snowflake_hook()
     if engine in REDSHIFT:
         port = json.loads(address)["port"]
         hook = airflow_redshift_hook(port) if airflow else RedshiftHook(port)

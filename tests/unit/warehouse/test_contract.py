@@ -339,7 +339,7 @@ def _columns(warehouse: Warehouse, table: str) -> list[tuple[str]]:
     try:
         cursor = connection.cursor()
         cursor.execute(f"SELECT * FROM {table} WHERE 1 = 0")
-        return [(column[0],) for column in cursor.description]
+        return [(column[0].lower(),) for column in cursor.description]
     finally:
         connection.close()
 

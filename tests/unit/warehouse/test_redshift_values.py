@@ -4,15 +4,16 @@ import json
 
 import pytest
 
-from airflow_provider_cloudtrail.warehouse.redshift_values import MAX_STRING, shortened, super_json, super_record
+from airflow_provider_cloudtrail.warehouse.redshift_values import MAX_STRING, super_json, super_record
+from airflow_provider_cloudtrail.warehouse.shorten import shortened
 
 LONG = "é" * 40_000
 
 
 def test_shortened_text_has_its_bytes_and_says_so():
-    assert shortened("é" * 16_000) == "é" * 16_000
-    assert shortened("x" * MAX_STRING) == "x" * MAX_STRING
-    text = shortened(LONG)
+    assert shortened("é" * 16_000, MAX_STRING) == "é" * 16_000
+    assert shortened("x" * MAX_STRING, MAX_STRING) == "x" * MAX_STRING
+    text = shortened(LONG, MAX_STRING)
     assert text.endswith("é... (shortened from 80000 bytes)")
     assert MAX_STRING - 1 <= len(text.encode()) <= MAX_STRING
     assert shortened("abc" * 100, 40) == "abcabcabca... (shortened from 300 bytes)"
@@ -39,8 +40,8 @@ def test_what_super_holds_stays_as_it_is(text):
 @pytest.mark.parametrize(
     ("text", "reduced"),
     [
-        pytest.param(f'{{"a":["{LONG}",1]}}', {"a": [shortened(LONG), 1]}, id="long string"),
-        pytest.param(f'{{"{LONG}":1.5}}', {shortened(LONG): 1.5}, id="long name"),
+        pytest.param(f'{{"a":["{LONG}",1]}}', {"a": [shortened(LONG, MAX_STRING), 1]}, id="long string"),
+        pytest.param(f'{{"{LONG}":1.5}}', {shortened(LONG, MAX_STRING): 1.5}, id="long name"),
         pytest.param("[" + "9" * 39 + ",1]", ["9" * 39, 1], id="39 digits"),
         pytest.param("[1e400,-2e-999,1E5]", ["1e400", "-2e-999", 1e5], id="exponent"),
         pytest.param("[" * 1_500 + "]" * 1_500, "[" * 1_500 + "]" * 1_500, id="levels"),

@@ -1,0 +1,190 @@
+"""
+Snowflake: files that are PUT into a temporary stage, a COPY into a temporary table, and from there what is new.
+
+Keys are not enforced there, and inserts of two transactions do not wait for each other. Writers therefore
+queue up at the one row of the table ``<table>_lock``, which each of them updates first: an UPDATE of a row
+waits for the transaction that has updated it. What is read after that is what the one before has committed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import tempfile
+import threading
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, AuditEvent, Column, ColumnKind, columns_of
+from airflow_provider_cloudtrail.warehouse.base import Dialect, Warehouse, WarehouseError, describe
+from airflow_provider_cloudtrail.warehouse.shorten import shortened
+
+log = logging.getLogger(__name__)
+
+_MIB = 1024 * 1024
+MAX_STRING = 15 * _MIB
+"""Bytes of the longest text that is kept: a row is staged as one VARIANT, which has 16 MB."""
+_SHORTER_STRINGS = (MAX_STRING, 2 * _MIB, 250_000)
+_MAX_ROW = 16_000_000
+_FILE_BYTES = 64 * _MIB
+_CONFLICTS = ("has locked table", "deadlock", "number of waiters for this lock")
+
+
+class SnowflakeWarehouse(Warehouse):
+    """
+    A warehouse in Snowflake, through Airflow's ``SnowflakeHook``.
+
+    Besides the tables that all engines have there is ``<table>_lock``, with one row and no data.
+    """
+
+    engine = "snowflake"
+    dialect = Dialect(
+        {
+            ColumnKind.KEY: f"VARCHAR({MAX_KEY_LENGTH})",
+            ColumnKind.TEXT: "VARCHAR",
+            ColumnKind.INTEGER: "NUMBER(19)",
+            ColumnKind.BOOLEAN: "BOOLEAN",
+            ColumnKind.TIMESTAMP: "TIMESTAMP_TZ",
+            ColumnKind.JSON: "VARIANT",
+            # VARIANT would re-order members, refuse repeated ones and round numbers: the record is kept as it is.
+            ColumnKind.RAW_JSON: "VARCHAR",
+        },
+        # Unquoted: quoted lower-case names would have to be quoted in every query of the user.
+        quote="{}",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._writers = self.qualified(f"{self.table}_lock")
+        # A warehouse may be used by several threads, each with a session of its own.
+        self._session = threading.local()
+
+    def prepare(self) -> None:
+        """Create or extend the tables."""
+        super().prepare()
+        if self._writers not in self._columns_of_all([self._writers]):
+            # With its row in one statement: another task must not see the one without the other.
+            statement = f"CREATE TABLE IF NOT EXISTS {self._writers} AS SELECT 0::NUMBER(19) AS turn"
+            self._run(f"creating {self._writers}", lambda cursor: cursor.execute(statement))
+
+    def _lock(self, cursor: Any) -> None:
+        cursor.execute(f"ALTER SESSION SET LOCK_TIMEOUT = {max(1, int(self._lock_timeout.total_seconds()))}")
+        # Here and not later, because a statement that creates something ends the transaction. The name hides no other.
+        self._session.stage = self.qualified(f"cloudtrail_{uuid.uuid4().hex}")
+        self._session.loads = 0
+        cursor.execute(f"CREATE TEMPORARY TABLE {self._stage} (staged VARIANT)")
+        cursor.execute(f"CREATE TEMPORARY STAGE {self._stage}_files")
+        cursor.execute(f"UPDATE {self._writers} SET turn = turn + 1")
+        if cursor.rowcount == 0:
+            raise WarehouseError(
+                f"snowflake: {self._writers} has no row at which writers could wait for each other: "
+                f"INSERT INTO {self._writers} SELECT 0"
+            )
+
+    @property
+    def _stage(self) -> str:
+        return str(self._session.stage)
+
+    def _is_conflict(self, error: Exception) -> bool:
+        text = str(error)
+        return super()._is_conflict(error) or any(part in text for part in _CONFLICTS)
+
+    def _describe(self, error: Exception) -> str:
+        # The text can quote values; with the query's id whoever may see them finds it in the query history.
+        number, query = getattr(error, "errno", None), getattr(error, "sfqid", None)
+        details = [describe(error), *([f"error {number}"] if number else []), *([f"query {query}"] if query else [])]
+        return ", ".join(details)
+
+    def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
+        columns = columns_of(AuditEvent)
+        self._copy_into_stage(cursor, columns, events)
+        event_id = self.quoted("event_id")
+        # An anti-join says all that MERGE would: nobody else inserts while the lock is held.
+        rows = (
+            f"(SELECT {self._from_stage(columns)} FROM {self._stage}) AS fresh LEFT JOIN {self.events} AS present "
+            f"ON present.{event_id} = fresh.{event_id} WHERE present.{event_id} IS NULL"
+        )
+        cursor.execute(f"SELECT fresh.{event_id} FROM {rows}")
+        new = {row[0] for row in cursor.fetchall()}
+        if new:
+            values = ", ".join(f"fresh.{self.quoted(column.name)}" for column in columns)
+            cursor.execute(f"INSERT INTO {self.events} ({self._names(columns)}) SELECT {values} FROM {rows}")
+        cursor.execute(f"DELETE FROM {self._stage}")
+        return new
+
+    def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
+        self._copy_into_stage(cursor, columns, rows)
+        cursor.execute(
+            f"INSERT INTO {table} ({self._names(columns)}) SELECT {self._from_stage(columns)} FROM {self._stage}"
+        )
+        cursor.execute(f"DELETE FROM {self._stage}")
+
+    def _from_stage(self, columns: Sequence[Column]) -> str:
+        """Return the columns as they are selected from the stage."""
+        selected = []
+        for column in columns:
+            name = self.quoted(column.name)
+            value = f"staged:{column.name}"
+            if column.kind is ColumnKind.JSON:
+                # What is no JSON for Snowflake is kept as the text that it is.
+                text = f"{value}::VARCHAR"
+                selected.append(f"COALESCE(TRY_PARSE_JSON({text}), TO_VARIANT({text})) AS {name}")
+            else:
+                selected.append(f"{value}::{self.dialect.types[column.kind]} AS {name}")
+        return ", ".join(selected)
+
+    def _copy_into_stage(self, cursor: Any, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
+        self._session.loads += 1
+        folder = f"@{self._stage}_files/{self._session.loads}"
+        cut = number = size = 0
+        lines: list[bytes] = []
+        with tempfile.TemporaryDirectory(prefix="cloudtrail-") as local:
+            for row in rows:
+                line, shorter = _json_line(columns, row)
+                cut += shorter
+                lines.append(line)
+                size += len(line)
+                if size >= _FILE_BYTES:
+                    _put(cursor, lines, Path(local, f"{number}.json.gz"), folder)
+                    lines, number, size = [], number + 1, 0
+            if lines:
+                _put(cursor, lines, Path(local, f"{number}.json.gz"), folder)
+        cursor.execute(
+            f"COPY INTO {self._stage} FROM {folder} FILE_FORMAT = (TYPE = JSON COMPRESSION = GZIP) "
+            "ON_ERROR = ABORT_STATEMENT"
+        )
+        cursor.execute(f"SELECT COUNT(*) FROM {self._stage}")
+        ((staged,),) = cursor.fetchall()
+        if staged != len(rows):
+            raise WarehouseError(f"snowflake, writing {self.events}: {staged} of {len(rows)} rows were staged")
+        if cut:
+            log.warning("%s: %s values were too long for Snowflake and are shortened, with a remark", self.events, cut)
+
+
+def _put(cursor: Any, lines: Sequence[bytes], path: Path, folder: str) -> None:
+    path.write_bytes(gzip.compress(b"\n".join(lines), 1))
+    cursor.execute(f"PUT 'file://{path.as_posix()}' {folder} AUTO_COMPRESS = FALSE SOURCE_COMPRESSION = GZIP")
+
+
+def _json_line(columns: Sequence[Column], row: Sequence[Any]) -> tuple[bytes, int]:
+    """Return a row as a JSON object, and how many of its texts are shortened."""
+    for most in _SHORTER_STRINGS:
+        members: dict[str, Any] = {}
+        cut = 0
+        for column, value in zip(columns, row, strict=True):
+            if isinstance(value, str):
+                members[column.name] = shortened(value, most)
+                cut += members[column.name] is not value
+            elif isinstance(value, datetime):
+                members[column.name] = value.astimezone(timezone.utc).isoformat(" ", "microseconds")
+            elif value is not None:
+                # Numbers that were read from the table may come as Decimal.
+                members[column.name] = int(value) if column.kind is ColumnKind.INTEGER else value
+        line = json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(line) <= _MAX_ROW:
+            break
+    return line, cut

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from airflow_provider_cloudtrail.audit_event import AuditEvent, columns_of
+from airflow_provider_cloudtrail.warehouse import snowflake as snowflake_module
+from airflow_provider_cloudtrail.warehouse.base import WarehouseError
+from airflow_provider_cloudtrail.warehouse.snowflake import SnowflakeWarehouse, _json_line
+from tests.support.engines import SNOWFLAKE, SqliteHook, installed
+from tests.support.log_files import event
+from tests.support.rows import file_rows
+from tests.support.tables import assert_balanced, execute, query, read_table
+
+needs_emulator = pytest.mark.skipif(not SNOWFLAKE, reason="needs fakesnow: make test-engines")
+
+
+@pytest.fixture
+def warehouse(new_warehouse) -> SnowflakeWarehouse:
+    warehouse = new_warehouse("snowflake")
+    warehouse.prepare()
+    return warehouse
+
+
+@needs_emulator
+def test_snowflake_batch_is_one_transaction_behind_the_lock(warehouse, snowflake):
+    del snowflake[:]
+    warehouse.write([file_rows("20260203T1000Z", *[event(str(number)) for number in range(50)], 7)])
+    # What creates something would commit; after the lock nothing does.
+    lock = next(number for number, text in enumerate(snowflake) if text.startswith("UPDATE"))
+    assert [text.split()[0] for text in snowflake[:lock]] == ["ALTER", "CREATE", "CREATE"]
+    assert not any(text.split()[0] in ("CREATE", "ALTER", "DROP", "TRUNCATE") for text in snowflake[lock:])
+    assert snowflake[-1] == "COMMIT"
+    assert sum(text.startswith("PUT") for text in snowflake) == 3
+    assert_balanced(read_table(warehouse))
+
+
+@needs_emulator
+def test_snowflake_statements_parse_in_its_dialect(warehouse, snowflake):
+    import sqlglot
+
+    warehouse.write([file_rows("20260203T1000Z", event("a"), 7)])
+    for text in snowflake:
+        parsed = sqlglot.parse_one(text.replace("%s", "?"), dialect="snowflake")
+        assert not isinstance(parsed, sqlglot.exp.Command), text
+
+
+@needs_emulator
+def test_snowflake_lock_without_its_row(warehouse):
+    execute(warehouse, f"DELETE FROM {warehouse._writers}")
+    with pytest.raises(WarehouseError, match=r"has no row .*: INSERT INTO audit_\d+_lock SELECT 0"):
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    assert query(warehouse, f"SELECT COUNT(*) FROM {warehouse.files}") == [(0,)]
+    execute(warehouse, f"INSERT INTO {warehouse._writers} SELECT 0")
+    assert len(warehouse.write([file_rows("20260203T1000Z", event("a"))])) == 1
+
+
+@needs_emulator
+def test_snowflake_stages_large_batches_in_several_files(warehouse, snowflake, monkeypatch):
+    monkeypatch.setattr(snowflake_module, "_FILE_BYTES", 20_000)
+    del snowflake[:]
+    (entry,) = warehouse.write([file_rows("20260203T1000Z", *[event(str(number)) for number in range(100)])])
+    assert entry.loaded == 100
+    assert sum(text.startswith("PUT") for text in snowflake) > 5
+
+
+@needs_emulator
+def test_snowflake_keeps_large_records(warehouse, caplog):
+    with caplog.at_level(logging.WARNING):
+        warehouse.write([file_rows("20260203T1000Z", event("a", userAgent="x" * 2_000_000), event("b"))])
+    assert "shortened" not in caplog.text
+    (row, _) = read_table(warehouse).events
+    assert json.loads(row["raw_event"])["userAgent"] == row["user_agent"] == "x" * 2_000_000
+
+
+def test_snowflake_row_has_room_in_a_variant():
+    (found,) = file_rows("20260203T1000Z", event("a", userAgent="é" * 6_000_000)).events
+    line, cut = _json_line(columns_of(AuditEvent), found)
+    assert len(line) <= 16_000_000
+    assert cut == 2
+    members = json.loads(line)
+    assert members["user_agent"].endswith("... (shortened from 12000000 bytes)")
+    assert members["event_id"] == "a"
+
+
+def test_snowflake_errors_name_the_query_and_no_value():
+    hook = SqliteHook("never opened")
+    hook.conn_type = "snowflake"
+    error = type("ProgrammingError", (Exception,), {})("Numeric value 'secret' is not recognized")
+    vars(error).update(errno=100038, sqlstate="22018", sfqid="01b2-3c")
+    warehouse = SnowflakeWarehouse(hook, "t")
+    assert warehouse._describe(error) == "ProgrammingError, SQLSTATE 22018, error 100038, query 01b2-3c"
+    assert not warehouse._is_conflict(error)
+
+
+@pytest.mark.skipif(not installed("sqlglot"), reason="needs sqlglot")
+def test_snowflake_tables_parse_in_its_dialect():
+    import sqlglot
+
+    hook = SqliteHook("never opened")
+    hook.conn_type = "snowflake"
+    selected = SnowflakeWarehouse(hook, "t")._from_stage(columns_of(AuditEvent))
+    (query_,) = sqlglot.parse(f"SELECT {selected} FROM x", dialect="snowflake")
+    assert len(query_.selects) == len(AuditEvent._fields)
