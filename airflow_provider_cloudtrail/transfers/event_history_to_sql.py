@@ -50,6 +50,9 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
     spans of time were read is known from a ledger, ``<table>_lookups``: a run reads what is missing in it,
     and a run that was killed or failed is gone on with by the next one.
 
+    Such rows have the ``log_file_uri`` ``event-history://ACCOUNT/REGION/FROM-TO/UNIQUE``, the key of that
+    ledger: no log file and no signed digest vouches for them.
+
     **What Event history cannot contain:** data events, which are the UI logins (``CreateWebLoginToken``),
     CLI tokens (``CreateCliToken``) and REST calls (``InvokeRestApi``) of MWAA; anything older than 90 days;
     other accounts of the organization; a signature. For these there must be a trail.
@@ -57,7 +60,8 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
     It is free of charge and slow: 50 events a request, two requests a second for the whole account, so a
     million events take about three hours. With ``event_sources`` the service itself selects, and only
     their events are read. With ``include_environment_activity``, or without ``event_sources`` and
-    ``event_names``, it has to read all management events of the account.
+    ``event_names``, it has to read all management events of the account. It needs ``cloudtrail:LookupEvents``
+    and, without ``regions``, ``ec2:DescribeRegions``.
 
     .. seealso::
         For more information on how to use this operator, take a look at the README.
