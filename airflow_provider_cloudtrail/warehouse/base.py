@@ -40,7 +40,6 @@ LOCK_TIMEOUT = timedelta(minutes=5)
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST_TABLE_NAME = 63 - len("_quarantine")
-_CHUNK = 500
 
 
 class WarehouseError(Exception):
@@ -83,6 +82,8 @@ class Warehouse(ABC):
 
     dialect: ClassVar[Dialect]
     engine: ClassVar[str]
+    portion: ClassVar[int] = 500
+    """Values that are asked for in one statement."""
 
     def __init__(
         self,
@@ -184,6 +185,26 @@ class Warehouse(ABC):
             first.setdefault(event.event_id, event)
         return self._insert_new_events(cursor, list(first.values())) if first else set()
 
+    def update(
+        self,
+        cursor: Any,
+        table: str,
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[Any]],
+        condition: str = "",
+        values: Sequence[Any] = (),
+    ) -> None:
+        """
+        Update rows that are there, in a transaction; others are passed over.
+
+        :param columns: the key of the table, and what is updated.
+        :param rows: values of these columns, each key at most once.
+        :param condition: beginning with AND: which rows are updated, by what they hold.
+        :param values: for its placeholders.
+        """
+        if rows:
+            self._update(cursor, table, columns, rows, condition, values)
+
     def portions(self, values: Sequence[str]) -> Iterator[tuple[list[str], str]]:
         """Yield portions of values that fit into one statement, each with its placeholders."""
         return self._portions(values)
@@ -207,6 +228,28 @@ class Warehouse(ABC):
     @abstractmethod
     def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         """Insert rows."""
+
+    def _update(
+        self,
+        cursor: Any,
+        table: str,
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[Any]],
+        condition: str,
+        values: Sequence[Any],
+    ) -> None:
+        """Update rows: one statement for those that get the same."""
+        key, *others = columns
+        groups: dict[tuple[Any, ...], list[str]] = {}
+        for row in rows:
+            groups.setdefault(tuple(row[1:]), []).append(row[0])
+        assignments = ", ".join(f"{self.quoted(column.name)} = {self.hook.placeholder}" for column in others)
+        for new, keys in groups.items():
+            for portion, marks in self._portions(keys):
+                cursor.execute(
+                    f"UPDATE {table} SET {assignments} WHERE {self.quoted(key.name)} IN ({marks}) {condition}",
+                    [*self._converted(others, new), *portion, *values],
+                )
 
     @abstractmethod
     def _lock(self, cursor: Any) -> None:
@@ -366,8 +409,8 @@ class Warehouse(ABC):
 
     def _portions(self, values: Sequence[str]) -> Iterator[tuple[list[str], str]]:
         """Yield portions of values that fit into one statement, each with its placeholders."""
-        for start in range(0, len(values), _CHUNK):
-            portion = list(values[start : start + _CHUNK])
+        for start in range(0, len(values), self.portion):
+            portion = list(values[start : start + self.portion])
             yield portion, ", ".join([self.hook.placeholder] * len(portion))
 
     def _write(self, cursor: Any, files: Sequence[FileRows]) -> list[LedgerEntry]:

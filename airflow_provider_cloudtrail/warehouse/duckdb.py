@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
@@ -26,6 +27,8 @@ class DuckDBWarehouse(Warehouse):
     """A warehouse in a DuckDB file (or MotherDuck), through Airflow's ``DuckDBHook``."""
 
     engine = "duckdb"
+    # Each statement goes through the whole column, whatever the number of values that it looks for.
+    portion = 5_000
     dialect = Dialect({
         ColumnKind.KEY: "VARCHAR",
         ColumnKind.TEXT: "VARCHAR",
@@ -103,6 +106,26 @@ class DuckDBWarehouse(Warehouse):
         names = self._names(columns)
         cursor.register("cloudtrail_stage", _arrow_table(columns, rows))
         cursor.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM cloudtrail_stage")
+        cursor.unregister("cloudtrail_stage")
+
+    def _update(
+        self,
+        cursor: Any,
+        table: str,
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[Any]],
+        condition: str,
+        values: Sequence[Any],
+    ) -> None:
+        staged = [replace(column, name=f"new_{column.name}") for column in columns]
+        (key, new_key), *others = [
+            (self.quoted(column.name), self.quoted(new.name)) for column, new in zip(columns, staged, strict=True)
+        ]
+        assignments = ", ".join(f"{column} = {new}" for column, new in others)
+        cursor.register("cloudtrail_stage", _arrow_table(staged, rows))
+        cursor.execute(
+            f"UPDATE {table} SET {assignments} FROM cloudtrail_stage WHERE {key} = {new_key} {condition}", list(values)
+        )
         cursor.unregister("cloudtrail_stage")
 
 

@@ -23,6 +23,7 @@ from airflow_provider_cloudtrail.audit_event import (
     DigestEntry,
     FindingEntry,
     HashEntry,
+    LedgerEntry,
     columns_of,
 )
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
@@ -191,17 +192,17 @@ class Evidence:
         :param hashes: log files that were fetched, each at most once.
         :raises WarehouseError: if it cannot be stored; nothing of it is then.
         """
-        groups: dict[tuple[str | None, str, datetime], list[str]] = {}
+        of_status: dict[str, list[FileVerdict]] = {}
         for verdict in verdicts:
-            groups.setdefault(verdict[1:], []).append(verdict.log_file_uri)
+            of_status.setdefault(verdict.digest_status, []).append(verdict)
 
         def work(cursor: Any) -> None:
             self._replace(cursor, self.digests, columns_of(DigestEntry), digests)
-            self._write_verdicts(cursor, groups)
+            self._write_verdicts(cursor, of_status)
             self._write_findings(cursor, {finding.finding_id: finding for finding in findings})
             self._replace(cursor, self.hashes, columns_of(HashEntry), hashes)
 
-        if digests or groups or findings or hashes:
+        if digests or of_status or findings or hashes:
             self._warehouse.transact(f"writing {self.digests}", work, writes=True)
 
     def still_there(self, finding_ids: Sequence[str], at: datetime, by: str | None) -> set[str]:
@@ -251,22 +252,20 @@ class Evidence:
             cursor.execute(f"DELETE FROM {table} WHERE {key} IN ({marks})", portion)
         self._warehouse.insert(cursor, table, columns, rows)
 
-    def _write_verdicts(self, cursor: Any, groups: dict[tuple[str | None, str, datetime], list[str]]) -> None:
-        warehouse = self._warehouse
-        for (digest_uri, status, verified_at), uris in groups.items():
-            values = {"digest_uri": digest_uri, "digest_status": status, "verified_at": verified_at}
-            keep, graver = "", list(_GRAVER.get(status, ()))
+    def _write_verdicts(self, cursor: Any, of_status: dict[str, list[FileVerdict]]) -> None:
+        warehouse, mark = self._warehouse, self._warehouse.mark
+        columns = [column for column in columns_of(LedgerEntry) if column.name in FileVerdict._fields]
+        for status, verdicts in of_status.items():
+            # A file can be listed twice.
+            rows = list({verdict.log_file_uri: verdict for verdict in verdicts}.values())
+            graver = _GRAVER.get(status, ())
+            condition, values = "", list[Any]()
             if graver:
-                at, of_now = warehouse.quoted("verified_at"), self._value(verified_at)
-                marks = ", ".join([warehouse.mark] * len(graver))
-                keep = (
-                    f" AND ({at} IS NULL OR {at} < {warehouse.mark} "
-                    f"OR {warehouse.quoted('digest_status')} NOT IN ({marks}))"
-                )
-                graver.insert(0, of_now)
-            for portion, marks in warehouse.portions(uris):
-                where = f"{warehouse.quoted('log_file_uri')} IN ({marks}){keep}"
-                self._update(cursor, warehouse.files, values, where, [*portion, *graver])
+                at, said = warehouse.quoted("verified_at"), warehouse.quoted("digest_status")
+                marks = ", ".join([mark] * len(graver))
+                condition = f"AND ({at} IS NULL OR {at} < {mark} OR {said} NOT IN ({marks}))"
+                values = [self._value(rows[0].verified_at), *graver]
+            warehouse.update(cursor, warehouse.files, columns, rows, condition, values)
 
     def _write_findings(self, cursor: Any, findings: dict[str, FindingEntry]) -> None:
         warehouse, key = self._warehouse, self._warehouse.quoted("finding_id")
