@@ -185,6 +185,10 @@ class Warehouse(ABC):
             first.setdefault(event.event_id, event)
         return self._insert_new_events(cursor, list(first.values())) if first else set()
 
+    def find(self, cursor: Any, table: str, columns: Sequence[str], keys: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Return columns of the rows with some keys, each given once, in a transaction; the first column is the key."""
+        return self._find(cursor, table, columns, keys) if keys else []
+
     def update(
         self,
         cursor: Any,
@@ -250,6 +254,15 @@ class Warehouse(ABC):
                     f"UPDATE {table} SET {assignments} WHERE {self.quoted(key.name)} IN ({marks}) {condition}",
                     [*self._converted(others, new), *portion, *values],
                 )
+
+    def _find(self, cursor: Any, table: str, columns: Sequence[str], keys: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Return columns of the rows with some keys; the first column is the key."""
+        names = ", ".join(map(self.quoted, columns))
+        found: list[tuple[Any, ...]] = []
+        for portion, marks in self._portions(keys):
+            cursor.execute(f"SELECT {names} FROM {table} WHERE {self.quoted(columns[0])} IN ({marks})", portion)
+            found += cursor.fetchall()
+        return found
 
     @abstractmethod
     def _lock(self, cursor: Any) -> None:
@@ -392,16 +405,8 @@ class Warehouse(ABC):
                 cursor.execute(f"ALTER TABLE {table} ADD COLUMN {self.quoted(column.name)} {kind}")
 
     def _known_files(self, cursor: Any, uris: Sequence[str]) -> dict[str, KnownFile]:
-        names = ", ".join(self.quoted(name) for name in KnownFile._fields)
-        found = {}
-        for portion, marks in self._portions(uris):
-            cursor.execute(
-                f"SELECT {names} FROM {self.files} WHERE {self.quoted('log_file_uri')} IN ({marks})", portion
-            )
-            for row in cursor.fetchall():
-                known = KnownFile(*row)
-                found[known.log_file_uri] = known
-        return found
+        rows = self._find(cursor, self.files, KnownFile._fields, uris)
+        return {row[0]: KnownFile(*row) for row in rows}
 
     def _delete(self, cursor: Any, table: str, uris: Sequence[str]) -> None:
         for portion, marks in self._portions(uris):

@@ -108,6 +108,18 @@ class DuckDBWarehouse(Warehouse):
         cursor.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM cloudtrail_stage")
         cursor.unregister("cloudtrail_stage")
 
+    def _find(self, cursor: Any, table: str, columns: Sequence[str], keys: Sequence[str]) -> list[tuple[Any, ...]]:
+        if not keys:
+            return []
+        # A join takes a fifth of the time of a list of placeholders.
+        names, key = ", ".join(map(self.quoted, columns)), self.quoted(columns[0])
+        wanted = Column("cloudtrail_wanted", ColumnKind.KEY, True, "key that is looked for")
+        cursor.register("cloudtrail_stage", _arrow_table([wanted], [(one,) for one in dict.fromkeys(keys)]))
+        cursor.execute(f"SELECT {names} FROM {table} JOIN cloudtrail_stage ON {key} = {wanted.name}")
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        cursor.unregister("cloudtrail_stage")
+        return found
+
     def _update(
         self,
         cursor: Any,

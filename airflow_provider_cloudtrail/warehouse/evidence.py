@@ -143,17 +143,9 @@ class Evidence:
 
     def _ask(self, table: str, columns: Sequence[str], uris: Sequence[str]) -> list[tuple[Any, ...]]:
         warehouse = self._warehouse
-        names = ", ".join(map(warehouse.quoted, columns))
-
-        def ask(cursor: Any) -> list[tuple[Any, ...]]:
-            found: list[tuple[Any, ...]] = []
-            for portion, marks in warehouse.portions(uris):
-                uri = warehouse.quoted("log_file_uri")
-                cursor.execute(f"SELECT {names} FROM {table} WHERE {uri} IN ({marks})", portion)
-                found += cursor.fetchall()
-            return found
-
-        return warehouse.transact(f"reading {table}", ask) if uris else []
+        if not uris:
+            return []
+        return warehouse.transact(f"reading {table}", lambda cursor: warehouse.find(cursor, table, columns, uris))
 
     def chains_since(self, since: datetime, location: str) -> list[RecordedChain]:
         """
