@@ -164,7 +164,7 @@ def _made(options: argparse.Namespace, environment: Environment, bucket: Bucket,
         extras=options.extra or (),
     )
     choices = Choices(dict(options.set or ()), take_over=options.take_over, use_newest=options.use_newest)
-    return make_plan(bucket, environment, manifest, build(mode, source), choices)
+    return make_plan(bucket, environment, manifest, build(mode, source, environment.airflow_version), choices)
 
 
 # -- the command line --------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ PLUGINS_FOLDER = "/usr/local/airflow/plugins"
 _SOURCES = Path(__file__).parents[1]
 # Of no use in an environment: what serves this machine.
 _LEFT_OUT = ("demo", "mwaa")
+IN_THE_TRIGGERER = ("mwaa_audit_export_on_delivery",)
+"""DAGs whose triggerer must have the package, which on Airflow 3 does not see the DAG folder."""
 # What the wheel needs and no image holds; everything else that it needs is there.
 _ACCELERATORS = ("isal", "msgspec", "obstore")
 
@@ -78,15 +80,16 @@ class Source:
     extras: Sequence[str] = ()
 
 
-def build(mode: str, source: Source) -> Bundle:
+def build(mode: str, source: Source, airflow_version: str) -> Bundle:
     """
     Collect what an environment shall hold.
 
+    :param airflow_version: of the environment.
     :raises MwaaUsageError: if a file is missing, or the options contradict each other.
     """
     if mode != WHEEL and (source.wheel or source.wheels or source.by_name or source.no_index or source.extras):
         raise MwaaUsageError("--wheel, --wheels, --by-name, --no-index and --extra need --mode wheel")
-    dags = _dag_files(source)
+    dags = _dag_files(source, triggerer=mode != COPY or airflow_version.startswith("2."))
     package = package_files() if mode != WHEEL else {}
     entries, lines = _wheel_install(source) if mode == WHEEL else ({}, ())
     return Bundle(
@@ -115,7 +118,8 @@ def dag_ids(content: bytes) -> Iterator[str]:
             yield str(node.value.value)
 
 
-def _dag_files(source: Source) -> dict[str, bytes]:
+def _dag_files(source: Source, *, triggerer: bool) -> dict[str, bytes]:
+    """Return the DAG files; those that need the package in the triggerer only if it is there."""
     folder = source.dags or next(
         (found for found in (_SOURCES.parent / "dags", Path(__file__).with_name("dags")) if found.is_dir()), None
     )
@@ -124,7 +128,12 @@ def _dag_files(source: Source) -> dict[str, bytes]:
     found = {path.name: path.read_bytes() for path in sorted(folder.glob("*.py"))}
     if unknown := [name for name in source.only if f"{name}.py" not in found]:
         raise MwaaUsageError(f"there is no {unknown[0]}.py in {folder}; there is {', '.join(found) or 'no DAG file'}")
-    return {name: content for name, content in found.items() if not source.only or name[:-3] in source.only}
+    left_out = () if triggerer else IN_THE_TRIGGERER
+    if unfit := [name for name in source.only if name in left_out]:
+        raise MwaaUsageError(f"{unfit[0]} needs the package in the triggerer: on Airflow 3 use mode plugins or wheel")
+    return {
+        name: content for name, content in found.items() if name[:-3] in (source.only or {name[:-3]} - set(left_out))
+    }
 
 
 def _wheel_install(source: Source) -> tuple[dict[str, bytes], tuple[str, ...]]:

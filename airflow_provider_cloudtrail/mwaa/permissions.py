@@ -60,18 +60,7 @@ STATEMENTS = (
         ("s3:GetBucketPublicAccessBlock", "s3:GetBucketVersioning", "s3:GetLifecycleConfiguration"),
         _TRAIL_BUCKET,
     ),
-    Statement(
-        "ReadNotifications",
-        NOTIFICATIONS,
-        (
-            "sqs:ChangeMessageVisibility",
-            "sqs:DeleteMessage",
-            "sqs:GetQueueAttributes",
-            "sqs:GetQueueUrl",
-            "sqs:ReceiveMessage",
-        ),
-        _QUEUE,
-    ),
+    Statement("ReadNotifications", NOTIFICATIONS, ("sqs:DeleteMessage", "sqs:ReceiveMessage"), _QUEUE),
     Statement("DecryptLogFiles", ENCRYPTION, ("kms:Decrypt",), _KEY),
 )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from airflow_provider_cloudtrail import __version__
 from airflow_provider_cloudtrail.mwaa.bucket import Bucket, Stored
-from airflow_provider_cloudtrail.mwaa.bundle import COPY, PACKAGE, WHEEL, Bundle
+from airflow_provider_cloudtrail.mwaa.bundle import COPY, IN_THE_TRIGGERER, PACKAGE, WHEEL, Bundle
 from airflow_provider_cloudtrail.mwaa.environment import Environment
 from airflow_provider_cloudtrail.mwaa.errors import MwaaStateError, MwaaUsageError
 from airflow_provider_cloudtrail.mwaa.manifest import Manifest, Written
@@ -230,7 +230,10 @@ def _warnings(environment: Environment, bundle: Bundle, choices: Choices) -> lis
             "options, so the DAGs do not know the trail: --set bucket=NAME"
         )
     if bundle.mode == COPY and not environment.airflow_version.startswith("2."):
-        found.append("deferrable sensors fall back to reschedule on Airflow 3 in mode copy; plugins and wheel defer")
+        found.append(
+            "in mode copy on Airflow 3, deferrable sensors fall back to reschedule, and "
+            f"{', '.join(IN_THE_TRIGGERER)} is left out; modes plugins and wheel have both"
+        )
     if bundle.mode == WHEEL and "--no-index" not in bundle.requirements:
         found.append("the environment needs a route to a package index; in a private network use --no-index --wheels")
     return found

@@ -14,14 +14,15 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_provider_cloudtrail._compat import BaseHook
+from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.mwaa import permissions
 from airflow_provider_cloudtrail.mwaa.__main__ import TEMPLATE, main
-from airflow_provider_cloudtrail.mwaa.permissions import COVERAGE, EXPORT, STATEMENTS, VALIDATION
+from airflow_provider_cloudtrail.mwaa.permissions import COVERAGE, EXPORT, NOTIFICATIONS, STATEMENTS, VALIDATION
 from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateLogsOperator
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailDigestSensor, CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.trail import store as store_module
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
-from tests.integration.test_coverage_moto import MANAGEMENT, REGION, Trail, advanced
+from tests.integration.test_coverage_moto import MANAGEMENT, REGION, Trail, advanced, boto_client
 from tests.support.aws_stand_in import stand_in
 from tests.support.deployment import Deployer, use_package_of
 from tests.support.engines import REPOSITORY, installed
@@ -36,6 +37,7 @@ ACTIONS = {
     ("s3", "HeadBucket"): "s3:ListBucket",
     # Head asks for what Get would give.
     ("s3", "HeadObject"): "s3:GetObject",
+    ("sqs", "DeleteMessageBatch"): "sqs:DeleteMessage",
     ("s3", "GetPublicAccessBlock"): "s3:GetBucketPublicAccessBlock",
     ("s3", "GetBucketLifecycleConfiguration"): "s3:GetLifecycleConfiguration",
 }
@@ -97,6 +99,14 @@ def test_role_may_do_what_the_code_calls_and_nothing_else(s3_server, called, mon
         CloudTrailDigestSensor(task_id="digests", **common, until=WINDOW[1]).poke({"ti": instance})
         CloudTrailValidateLogsOperator(task_id="validate", **common, **window, fail_on=()).execute({"ti": instance})
     called["now"] = "not the role"
+    queue = boto_client("sqs", s3_server.endpoint).create_queue(QueueName="log-files")["QueueUrl"]
+    boto_client("sqs", s3_server.endpoint).send_message(QueueUrl=queue, MessageBody="{}")
+    connect(monkeypatch, SqliteHook(tmp_path / "none.sqlite"), sqs=s3_server.endpoint)
+    # The trigger asks for the same, by aiobotocore.
+    called["now"] = NOTIFICATIONS
+    hook = CloudTrailHook(aws_conn_id="audit_reader")
+    hook.delete_messages(queue, [message.receipt for message in hook.receive_messages(queue)])
+    called["now"] = "not the role"
     coverage = Trail(s3_server.endpoint)
     coverage.select(AdvancedEventSelectors=[MANAGEMENT, advanced("Data")])
     connect(monkeypatch, SqliteHook(tmp_path / "none.sqlite"), s3=s3_server.endpoint, cloudtrail=s3_server.endpoint)
@@ -107,6 +117,7 @@ def test_role_may_do_what_the_code_calls_and_nothing_else(s3_server, called, mon
 
     assert called[EXPORT] == allowed(EXPORT)
     assert allowed(VALIDATION) <= called[VALIDATION] <= allowed(EXPORT, VALIDATION)
+    assert called[NOTIFICATIONS] == allowed(NOTIFICATIONS)
     assert allowed(COVERAGE) <= called[COVERAGE] <= allowed(EXPORT, COVERAGE)
 
 

@@ -110,11 +110,6 @@ class IntegrityRun:
         }
 
 
-def show_on(python: Path, dags: Path, warehouse: Callable[[], Any]) -> str:
-    """Run the DAG on the Airflow of an environment; return a line that says what was proven."""
-    return IntegrityRun(python.with_name("airflow"), dags, warehouse, python.parents[1] / "airflow-home").show()
-
-
 def _trail(region: str) -> SignedTrail:
     trail = SignedTrail(region=region, hours=[Hour(BEGIN + number * HOUR) for number in range(HOURS)])
     for hour in trail.hours:

@@ -5,9 +5,6 @@ Run the provider on the Airflow versions of Amazon MWAA, each with exactly the p
 ``.venv/bin/python -m tests.mwaa.matrix 3.0.6`` one. Each image goes through the three modes of deployment, then through
 the unit tests with and without accelerators. Environments are kept in ``.matrix``; what is there is brought back to the
 packages of the image, so that only the first run takes long.
-
-The deferrable DAG has its place behind the daily DAG of mode wheel (and of plugins.zip): the same :class:`DailyRun`,
-with ``AirflowOf(..., settings={"AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True"})``.
 """
 
 from __future__ import annotations
@@ -20,6 +17,7 @@ from pathlib import Path
 from airflow_provider_cloudtrail.mwaa.bundle import COPY, PLUGINS, WHEEL
 from tests.mwaa.commands import CommandError, run
 from tests.mwaa.daily_run import AirflowOf, DailyRun, postgres, sqlite
+from tests.mwaa.deferred_run import DeferredRun
 from tests.mwaa.images import IMAGES, NEWEST_PYTHON, Image, build_wheel
 from tests.mwaa.integrity_run import IntegrityRun
 from tests.mwaa.modes import PLUGINS_CODE, Deployed, wrongly_named
@@ -45,6 +43,7 @@ def steps(image: Image, wheel: Path) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "wheel, provider is listed", airflow.provider
     yield "wheel, import errors", airflow.import_errors
     yield "wheel, daily DAG, PostgreSQL", DailyRun(airflow, postgres).show
+    yield "wheel, deferred DAG, PostgreSQL", DeferredRun(airflow, postgres).show
     command = image.inside.with_name("airflow")
     yield "wheel, integrity DAG, PostgreSQL", IntegrityRun(command, deployed.dags, postgres, deployed.home).show
 

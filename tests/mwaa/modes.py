@@ -52,7 +52,7 @@ class Deployed:
         self.home = image.folder / f"home-{mode}"
         self.dags, self.plugins = self.home / "dags", self.home / "plugins"
         source = bundle.Source(dags=ROOT / "dags", wheel=wheel if mode == bundle.WHEEL else None)
-        self._bundle = bundle.build(mode, source)
+        self._bundle = bundle.build(mode, source, image.airflow)
         shutil.rmtree(self.home, ignore_errors=True)
         self.plugins.mkdir(parents=True)
         for name, content in {**self._bundle.objects, "customers_dag.py": CUSTOMERS_DAG.encode()}.items():

@@ -8,10 +8,14 @@ import pytest
 
 from airflow_provider_cloudtrail import __version__
 from airflow_provider_cloudtrail.mwaa import bundle
-from airflow_provider_cloudtrail.mwaa.bundle import Source, build
+from airflow_provider_cloudtrail.mwaa.bundle import Source
 from airflow_provider_cloudtrail.mwaa.errors import MwaaUsageError
 
 DAGS = Path(__file__).parents[3] / "dags"
+
+
+def build(mode, source, version="3.0.6"):
+    return bundle.build(mode, source, version)
 
 
 @pytest.fixture
@@ -33,7 +37,11 @@ def test_copy_holds_what_the_dags_import_and_nothing_for_this_machine():
     made = build("copy", Source(dags=DAGS))
     assert made.entries == {}
     assert made.requirements == ()
-    assert set(made.dags) == {path.name for path in DAGS.glob("*.py")}
+    everything = {path.name for path in DAGS.glob("*.py")}
+    assert everything - set(made.dags) == {f"{name}.py" for name in bundle.IN_THE_TRIGGERER}
+    # In the triggerer of Airflow 2 the DAG folder is on the path.
+    assert set(build("copy", Source(dags=DAGS), "2.10.3").dags) == set(build("plugins", Source(dags=DAGS)).dags)
+    assert set(build("copy", Source(dags=DAGS), "2.10.3").dags) == everything
     assert set(made.dag_ids) >= {"mwaa_audit_export_daily", "mwaa_audit_integrity_daily"}
     folders = {name.split("/")[1] for name in made.package}
     assert {"__init__.py", ".airflowignore", "operators", "trail", "warehouse", "export.py"} <= folders
@@ -78,6 +86,7 @@ def test_one_dag_only():
         pytest.param("copy", {"by_name": True}, "need --mode wheel", id="by name in mode copy"),
         pytest.param("copy", {"dags": Path("nowhere")}, "no folder of DAG files nowhere", id="no DAG folder"),
         pytest.param("copy", {"only": ["mine"]}, "no mine.py", id="no such DAG"),
+        pytest.param("copy", {"only": [*bundle.IN_THE_TRIGGERER]}, "use mode plugins or wheel", id="no triggerer"),
         pytest.param("wheel", {"by_name": True, "no_index": True}, "--by-name excludes", id="by name without index"),
         pytest.param("wheel", {"wheel": Path("x.whl")}, "there is no wheel x.whl", id="no such wheel"),
         pytest.param("wheel", {"wheels": Path("nowhere")}, "there is no wheel in nowhere", id="no wheels"),
