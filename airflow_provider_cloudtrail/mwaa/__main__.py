@@ -17,6 +17,7 @@ from airflow_provider_cloudtrail.mwaa.environment import Environment
 from airflow_provider_cloudtrail.mwaa.errors import MwaaError, MwaaStateError, MwaaUsageError
 from airflow_provider_cloudtrail.mwaa.manifest import Manifest, load
 from airflow_provider_cloudtrail.mwaa.permissions import FEATURES, check, features_of, resources_of
+from airflow_provider_cloudtrail.mwaa.pinned import not_installed
 from airflow_provider_cloudtrail.mwaa.plan import Choices, Plan, make_plan
 from airflow_provider_cloudtrail.mwaa.update import Patience
 from airflow_provider_cloudtrail.mwaa.verify import verify
@@ -103,6 +104,7 @@ def _deploy(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     _, environment, bucket, manifest = _look(options)
     drifted = [key for key, entry in manifest.objects.items() if getattr(bucket.head(key), "etag", None) != entry.etag]
+    drifted += [f"the part of this package in {name}" for name in not_installed(bucket, environment, manifest)]
     mode = manifest.environments.get(environment.name)
     if options.json:
         report.print_json({

@@ -158,8 +158,11 @@ class Deployment:
 
     def _restore_file(self, file: PinnedFile) -> None:
         now = self._bucket.get(file.key)
+        if now is not None and now[1].sha256 is None:
+            # Not written by this package: somebody else's, perhaps of this very moment.
+            return
         if file.before is None:
-            if now is not None and now[1].sha256 is not None:
+            if now is not None:
                 self._bucket.delete(file.key)
         elif now is None or now[0] != file.before:
             self._bucket.put(file.key, file.before, replaces=now[1] if now else None)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from airflow_provider_cloudtrail.mwaa import plugins_zip, requirements
 from airflow_provider_cloudtrail.mwaa.bucket import Bucket, Stored
-from airflow_provider_cloudtrail.mwaa.bundle import Bundle
+from airflow_provider_cloudtrail.mwaa.bundle import WHEEL, Bundle
 from airflow_provider_cloudtrail.mwaa.environment import Environment, Pinned
 from airflow_provider_cloudtrail.mwaa.errors import MwaaStateError
 from airflow_provider_cloudtrail.mwaa.manifest import Manifest
@@ -150,6 +150,25 @@ def plan_plugins(
     if found is None or not conflicts or take_over:
         return found
     return PinnedFile(**{**vars(found), "conflicts": tuple(conflicts)})
+
+
+def not_installed(bucket: Bucket, environment: Environment, manifest: Manifest) -> list[str]:
+    """Return the files that an environment uses without the part of this package that was deployed."""
+    found = []
+    if manifest.environments.get(environment.name) == WHEEL:
+        content = _in_use(bucket, environment.requirements)
+        if content is None or not requirements.own_lines(content):
+            found.append(REQUIREMENTS)
+    if entries := manifest.entries.get(plugins_key(environment)):
+        content = _in_use(bucket, environment.plugins)
+        if content is None or not set(entries) <= plugins_zip.digests(content).keys():
+            found.append(PLUGINS)
+    return found
+
+
+def _in_use(bucket: Bucket, pinned: Pinned | None) -> bytes | None:
+    found = bucket.get(pinned.key, pinned.version) if pinned else None
+    return found[0] if found else None
 
 
 def _plan(

@@ -166,6 +166,21 @@ def test_options_are_added_to_those_that_are_set(deployer):
     assert deployer("deploy", "--set", "bukket=example-trail") == 2
 
 
+@pytest.mark.parametrize("mode", ["plugins", "wheel"])
+def test_status_sees_files_that_were_replaced(deployer, capsys, mode):
+    deployer.use_customers_files()
+    deployer("deploy", "--mode", mode)
+    assert deployer("status") == 0
+    # As a pipeline does that knows nothing of this package.
+    deployer.use_customers_files()
+    assert deployer("status", "--json") == 3
+    capsys.readouterr()
+    assert deployer("status") == 3
+    assert "the part of this package in plugins.zip was changed or deleted" in capsys.readouterr().out
+    assert deployer("deploy") == 0
+    assert deployer("status") == 0
+
+
 # -- wrong states ------------------------------------------------------------------------------------
 
 
@@ -334,6 +349,20 @@ def test_failed_update_is_rolled_back(deployer, capsys, outcome, customers_files
     deployer.server.denied_calls.clear()
     assert deployer("deploy", "--mode", second) == 0
     assert deployer("plan") == 0
+
+
+def test_what_somebody_writes_during_a_failing_update_stays(deployer, monkeypatch):
+    deployer.use_customers_files()
+    deployer.environment.outcome = "failure"
+    original = deployer.environment.update
+
+    def update(request):
+        original(request)
+        put(deployer.bucket, "requirements.txt", b"written meanwhile\n")
+
+    monkeypatch.setattr(deployer.environment, "update", update)
+    assert deployer("deploy", "--mode", "wheel") == 5
+    assert contents(deployer.bucket)["requirements.txt"] == b"written meanwhile\n"
 
 
 def test_what_was_taken_over_comes_back_when_the_update_fails(deployer):

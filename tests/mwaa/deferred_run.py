@@ -17,7 +17,8 @@ from airflow_provider_cloudtrail.demo.trail import generate
 from tests.mwaa.commands import CommandError
 from tests.mwaa.daily_run import COMMAND_SECONDS, DAG, PLAN, TABLE, AirflowOf, check
 
-DEFERRED = "Pausing task as DEFERRED"
+# Airflow 2 says the one, Airflow 3 the other.
+DEFERRED = ("running trigger in line", "Pausing task as DEFERRED")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _run_and_deliver(
         )
         try:
             deadline = time.monotonic() + COMMAND_SECONDS
-            while DEFERRED not in (said := Path(log.name).read_text(errors="replace")):
+            while not any(text in (said := Path(log.name).read_text(errors="replace")) for text in DEFERRED):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise CommandError(f"the run did not defer:\n{said[-5000:]}")
                 time.sleep(0.2)
