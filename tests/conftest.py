@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.engines import database_file, installed, warehouse_of
 from tests.support.log_files import FolderTrail
+from tests.support.mysql import mariadb_server
 from tests.support.postgres import postgres_server
 from tests.support.redshift import RedshiftShim, redshift_shim
 from tests.support.s3 import CountedS3, counted_s3
@@ -54,6 +55,12 @@ def redshift_address(redshift: RedshiftShim, s3_server: CountedS3) -> str:
 
 
 @pytest.fixture(scope="session")
+def mysql() -> Iterator[str]:
+    with mariadb_server() as socket:
+        yield socket
+
+
+@pytest.fixture(scope="session")
 def snowflake() -> Iterator[list[str]]:
     with snowflake_emulator() as statements:
         yield statements
@@ -74,6 +81,8 @@ def new_warehouse(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[s
             return warehouse_of(engine, address, f"audit_{os.getpid()}_{next(_tables)}")
         if engine.startswith("redshift"):
             return warehouse_of(engine, request.getfixturevalue("redshift_address"), f"audit_{next(_tables)}")
+        if engine == "mysql":
+            return warehouse_of(engine, request.getfixturevalue("mysql"), f"audit_{next(_tables)}")
         if engine == "snowflake":
             request.getfixturevalue("snowflake")
             return warehouse_of(engine, "", f"audit_{next(_tables)}")

@@ -68,6 +68,11 @@ DIALECTS = {
 }
 
 
+# MySQL and MariaDB: a row has changed since it was read, waited too long for a lock, deadlock. Their drivers give
+# the number, and no SQLSTATE.
+_MYSQL_CONFLICTS = ((1020,), (1205,), (1213,))
+
+
 class SqlWarehouse(Warehouse):
     """
     A warehouse behind any ``DbApiHook``.
@@ -88,7 +93,8 @@ class SqlWarehouse(Warehouse):
 
     def _is_conflict(self, error: Exception) -> bool:
         return super()._is_conflict(error) or (
-            type(error).__name__ == "OperationalError" and "database is locked" in str(error)
+            type(error).__name__ == "OperationalError"
+            and ("database is locked" in str(error) or error.args[:1] in _MYSQL_CONFLICTS)
         )
 
     def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from functools import cache
 from importlib.util import find_spec
@@ -32,8 +33,10 @@ REDSHIFT = (
 """Through a COPY of files that are staged in S3, and without."""
 SNOWFLAKE = ["snowflake"] if installed("fakesnow", "airflow") else []
 """Needs an environment of its own: see ``make test-engines``."""
-ENGINES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *SNOWFLAKE, "sqlite"]
-BETWEEN_PROCESSES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], "sqlite"]
+MYSQL = ["mysql"] if shutil.which("mariadbd") and shutil.which("mariadb-install-db") and installed("pymysql") else []
+"""Where MariaDB is installed on the machine."""
+ENGINES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *SNOWFLAKE, *MYSQL, "sqlite"]
+BETWEEN_PROCESSES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *MYSQL, "sqlite"]
 """What several processes can write to; the emulator of Snowflake lives in one."""
 ONE_OF_EACH = [*DUCKDB, *POSTGRES[:1], "sqlite"]
 """Every engine once, whatever the number of its drivers."""
@@ -87,6 +90,26 @@ class PostgresHook:
     @staticmethod
     def set_autocommit(connection: Any, autocommit: bool) -> None:
         connection.autocommit = autocommit
+
+
+class MySqlHook:
+    """The driver alone: the provider's own needs a compiler and the client's headers to be installed."""
+
+    conn_type = "mysql"
+    placeholder = "%s"
+    supports_autocommit = True
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def get_conn(self) -> Any:
+        import pymysql
+
+        return pymysql.connect(unix_socket=self.path, user="root", database="audit", charset="utf8mb4")
+
+    @staticmethod
+    def set_autocommit(connection: Any, autocommit: bool) -> None:
+        connection.autocommit(autocommit)
 
 
 class RedshiftHook:
@@ -155,6 +178,8 @@ def hook_of(engine: str, address: str, *, airflow: bool = True) -> Any:
         return DuckDBHook(address)
     if engine == "sqlite":
         return SqliteHook(address)
+    if engine == "mysql":
+        return MySqlHook(address)
     if engine == "snowflake":
         return airflow_snowflake_hook()
     if engine in REDSHIFT:

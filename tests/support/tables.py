@@ -90,6 +90,9 @@ def _selected(warehouse: Warehouse, column: Column) -> str:
 
 
 def _value(column: Column, value: Any) -> Any:
+    if isinstance(value, datetime) and value.tzinfo is None:
+        # A column of an engine that has no zones holds UTC.
+        return value.replace(tzinfo=timezone.utc)
     if value is None or isinstance(value, datetime):
         return value
     if column.kind is ColumnKind.RAW_JSON and value.startswith("["):

@@ -1,0 +1,71 @@
+"""A MariaDB server for the time of a test session, where one is installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def mariadb_server() -> Iterator[str]:
+    """Run a server with a data folder of its own and yield the path of its socket; it listens on no port."""
+    folder = Path(tempfile.mkdtemp(prefix=f"cloudtrail-mysql-{os.getpid()}-"))
+    user = ["--user=root"] if os.geteuid() == 0 else []
+    socket = folder / "s"
+    try:
+        subprocess.run(
+            [
+                "mariadb-install-db",
+                "--no-defaults",
+                f"--datadir={folder}/data",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                *user,
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        server = subprocess.Popen(
+            [
+                "mariadbd",
+                "--no-defaults",
+                f"--datadir={folder}/data",
+                f"--socket={socket}",
+                f"--pid-file={folder}/pid",
+                "--skip-networking",
+                "--innodb-flush-log-at-trx-commit=0",
+                *user,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            _wait_for(str(socket))
+            yield str(socket)
+        finally:
+            server.terminate()
+            server.wait(60)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for(socket: str) -> None:
+    import pymysql
+
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with pymysql.connect(unix_socket=socket, user="root") as connection:
+                connection.cursor().execute("CREATE DATABASE audit CHARACTER SET utf8mb4")
+                return
+        except pymysql.err.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudtrail.audit_event import AuditEvent
+from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
+from tests.support.engines import MYSQL, MySqlHook, installed
+from tests.support.log_files import event
+from tests.support.rows import file_rows
+from tests.support.tables import assert_balanced, read_table
+
+
+class Recorded:
+    """A database that remembers what it was told, knows the tables it was told to create, and has no rows."""
+
+    placeholder = "%s"
+
+    def __init__(self, conn_type: str) -> None:
+        self.conn_type = conn_type
+        self.statements: list[str] = []
+        self.description: list[Any] = []
+
+    def get_conn(self) -> Any:
+        return SimpleNamespace(cursor=lambda: self, commit=int, rollback=int, close=int)
+
+    def execute(self, statement: str, values: Any = ()) -> None:
+        assert statement.count("%s") == len(values)
+        self.statements.append(statement)
+        words = statement.split()
+        if statement.endswith("WHERE 1 = 0") and not any(
+            text.startswith(f"CREATE TABLE {words[3]} ") for text in self.statements
+        ):
+            raise LookupError("no such table")
+
+    def fetchall(self) -> list[Any]:
+        return []
+
+
+@pytest.mark.skipif(not installed("sqlglot"), reason="needs sqlglot")
+@pytest.mark.parametrize("conn_type", ["mysql", "sqlite", "exasol"])
+def test_statements_parse_in_the_dialect(conn_type):
+    import sqlglot
+
+    dialect = {"exasol": None}.get(conn_type, conn_type)
+    hook = Recorded(conn_type)
+    warehouse = open_warehouse(hook, "audit", "security")
+    warehouse.prepare()
+    # Now the tables are there and lack all columns.
+    warehouse.prepare()
+    (entry,) = warehouse.write([file_rows("20260203T1000Z", *[event(str(number)) for number in range(30)], 7)])
+    warehouse._delete(hook, warehouse.files, [entry.log_file_uri])
+    kinds = set()
+    for statement in hook.statements:
+        (tree,) = sqlglot.parse(statement.replace("%s", "?"), dialect=dialect)
+        assert not isinstance(tree, sqlglot.exp.Command), statement
+        kinds.add(type(tree).__name__)
+    assert kinds == {"Select", "Create", "Alter", "Update", "Insert", "Delete"}
+    inserts = [text for text in hook.statements if text.startswith("INSERT")]
+    assert max(text.count("%s") for text in inserts) <= warehouse.dialect.max_parameters
+    quote = "`" if conn_type == "mysql" else '"'
+    assert all(f"{quote}security{quote}.{quote}audit" in text for text in inserts)
+    assert len(inserts) == -(-30 // (warehouse.dialect.max_parameters // len(AuditEvent._fields))) + 2
+
+
+@pytest.mark.skipif(not MYSQL, reason="needs MariaDB (mariadbd on the PATH; Debian: mariadb-server) and pymysql")
+def test_mariadb_stores_and_waits(new_warehouse):
+    """The contract runs over MariaDB where it is installed; this one says so where it is not."""
+    warehouse = new_warehouse("mysql")
+    assert isinstance(warehouse.hook, MySqlHook)
+    warehouse.prepare()
+    warehouse.write([file_rows("20260203T1000Z", event("a", userAgent="\N{WATER WAVE}" * 20_000), 7)])
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert tables.events[0]["user_agent"] == "\N{WATER WAVE}" * 20_000
+
+
+@pytest.mark.parametrize("number", [1020, 1205, 1213])
+def test_lost_races_of_mysql_are_known_by_their_number(number):
+    warehouse = open_warehouse(Recorded("mysql"), "audit")
+    error = type("OperationalError", (Exception,), {})
+    assert warehouse._is_conflict(error(number, "Deadlock found when trying to get lock"))
+    assert not warehouse._is_conflict(error(1146, "Table does not exist"))
