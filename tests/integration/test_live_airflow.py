@@ -29,7 +29,8 @@ from airflow_provider_cloudtrail.settings import option
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 
 window = {"delivered_from": "2026-02-03T00:00:00Z", "delivered_to": "2026-02-04T00:00:00Z"}
-with DAG("deferred", schedule="@once", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
+again = {"retries": 3, "retry_delay": timedelta(seconds=1)}
+with DAG("deferred", schedule="@once", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), default_args=again):
     wait = CloudTrailLogFileSensor(
         task_id="wait", bucket=BUCKET, **window, deferrable=True, poke_interval=1, timeout=600
     )

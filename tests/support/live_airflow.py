@@ -76,6 +76,8 @@ class LiveAirflow:
             "SCHEDULER__DAG_DIR_LIST_INTERVAL": "2",
             "SCHEDULER__ENABLE_HEALTH_CHECK": "False",
             "TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+            # A busy machine is no failure.
+            "WORKERS__EXECUTION_API_TIMEOUT": "60",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
         }
         foreign = ("AIRFLOW", "AWS_", "PYTHON", "PYTEST")
