@@ -15,6 +15,7 @@ from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLoca
 from airflow_provider_cloudtrail.validation import Validation, validate_trail
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
+from airflow_provider_cloudtrail.warehouse.lookups import Lookups
 from tests.support.engines import ONE_OF_EACH, REPOSITORY
 from tests.support.rows import MWAA
 from tests.support.signed_trail import BUCKET, FIRST, HOUR, NOW, WINDOW, MemoryStore, SignedTrail
@@ -50,6 +51,7 @@ def warehouse(request: pytest.FixtureRequest, new_warehouse: Callable[[str], War
     del store.contents[trail.logs(FIRST + 1)[0]], store.contents[trail.digests[MIDDLE + 3]]
     evidence = Evidence(warehouse)
     evidence.prepare()
+    Lookups(warehouse).prepare()
     ring = KeyRing(lambda *_: trail.public_keys(), *WINDOW)
     validate_trail(Validation(location, window, lambda _: store, evidence, ring, now=NOW))
     return warehouse
@@ -68,8 +70,8 @@ def adapted(statement: str, warehouse: Warehouse) -> str:
     return statement.replace("mwaa_audit_events", warehouse.table)
 
 
-def test_there_are_ten() -> None:
-    assert len(queries()) == 10
+def test_there_are_twelve() -> None:
+    assert len(queries()) == 12
 
 
 def test_all_of_them_run(warehouse: Warehouse) -> None:
