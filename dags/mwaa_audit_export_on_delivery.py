@@ -38,7 +38,8 @@ trail = {
     "bucket": option("bucket"),
     "prefix": option("prefix"),
     "organization_id": option("organization_id"),
-    "trail_name": option("trail_name"),
+    # Bucket or trail; the check of the trail in mwaa_audit_integrity_daily wants its name as well.
+    "trail_name": option("trail_name") if option("bucket") is None else None,
 }
 warehouse = {"conn_id": option("conn_id"), "table": option("table"), "schema": option("schema")}
 

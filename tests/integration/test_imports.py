@@ -135,7 +135,8 @@ def note(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "sqlite3.connect"):
         used.append(f"{event} {arguments[1:]}")
 sys.addaudithook(note)
-tasks = [value for value in runpy.run_path(sys.argv[1]).values() if hasattr(value, "task_id") and hasattr(value, "execute")]
+found = runpy.run_path(sys.argv[1]).values()
+tasks = [value for value in found if hasattr(value, "task_id") and hasattr(value, "execute")]
 print(json.dumps({"asked": used, "dags": sorted({task.dag_id for task in tasks})}))
 """,
         str(dag_file),

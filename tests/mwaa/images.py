@@ -30,6 +30,7 @@ class Image:
     :param python: its version of Python.
     :param sqlite: whether it has the SQLite provider; all have the PostgreSQL provider.
     :param in_ci: whether it is the oldest or the newest of its major line.
+    :param live: whether scheduler and triggerer run as processes as well.
     :param bare_tests: whether the unit tests are also run without accelerators; where those are, they run over both.
     """
 
@@ -37,6 +38,7 @@ class Image:
     python: str
     sqlite: bool
     in_ci: bool
+    live: bool = False
     bare_tests: bool = False
 
     @property
@@ -120,7 +122,7 @@ class Image:
 IMAGES = (
     Image("2.10.3", "3.11", sqlite=True, in_ci=True, bare_tests=True),
     Image("2.11.0", "3.12", sqlite=True, in_ci=False),
-    Image("2.11.2", "3.12", sqlite=True, in_ci=True),
+    Image("2.11.2", "3.12", sqlite=True, in_ci=True, live=True),
     Image("3.0.6", "3.12", sqlite=False, in_ci=True),
     Image("3.2.1", "3.12", sqlite=False, in_ci=False),
     Image("3.3.1", "3.12", sqlite=False, in_ci=True, bare_tests=True),

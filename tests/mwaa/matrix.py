@@ -2,9 +2,10 @@
 Run the provider on the Airflow versions of Amazon MWAA, each with exactly the packages of its image.
 
 ``make test-mwaa`` runs all six images, ``.ci/run`` the oldest and the newest of each major line (``--ci``),
-``.venv/bin/python -m tests.mwaa.matrix 3.0.6`` one. Each image goes through the three modes of deployment, then through
-the unit tests with and without accelerators. Environments are kept in ``.matrix``; what is there is brought back to the
-packages of the image, so that only the first run takes long.
+``.venv/bin/python -m tests.mwaa.matrix 3.0.6`` one; the first two also register the wheel on the newest Airflow. Each
+image goes through the three modes of deployment, then through the unit tests with and without accelerators.
+Environments are kept in ``.matrix``; what is there is brought back to the packages of the image, so that only the first
+run takes long.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from airflow_provider_cloudtrail.mwaa.bundle import COPY, PLUGINS, WHEEL
+from tests.mwaa import live_run, newest
 from tests.mwaa.commands import CommandError, run
 from tests.mwaa.daily_run import AirflowOf, DailyRun, postgres, sqlite
 from tests.mwaa.deferred_run import DeferredRun
@@ -47,6 +49,9 @@ def steps(image: Image, wheel: Path) -> Iterator[tuple[str, Callable[[], str]]]:
     command = image.inside.with_name("airflow")
     yield "wheel, integrity DAG, PostgreSQL", IntegrityRun(command, deployed.dags, postgres, deployed.home).show
 
+    if image.live:
+        yield "wheel, whole Airflow, deferrable sensors", lambda: live_run.show(command, image.airflow)
+
     image.install_test_tools()
     integration = ("tests/integration/test_registration.py", "tests/integration/test_imports.py")
     yield "registration, imports, unit tests", lambda: image.pytest(*integration, "tests/unit")
@@ -67,32 +72,35 @@ def names_of_modules(airflow: AirflowOf) -> str:
     return "all have their full names"
 
 
-def show(image: Image, wheel: Path) -> tuple[int, int, int]:
-    """Run everything on an image; return how much passed, failed and was skipped."""
-    if image.python_here() is None:
-        newest = ".".join(map(str, NEWEST_PYTHON))
-        reason = (
-            f"needs Python {newest} or older, and there is no python{image.python} beside this {sys.version.split()[0]}"
-        )
-        print(f"{image.airflow}: SKIPPED, NOT TESTED: {reason}")
-        return 0, 0, 1
+def show(name: str, steps: Iterator[tuple[str, Callable[[], str]]]) -> tuple[int, int, int]:
+    """Go through steps; return how many passed, failed and were skipped."""
     passed = failed = 0
     begun = time.monotonic()
     try:
-        for name, step in steps(image, wheel):
+        for step, do in steps:
             started = time.monotonic()
             try:
-                line = step()
+                line = do()
                 passed += 1
             except (CommandError, AssertionError) as error:
                 line = f"FAILED\n{error}"
                 failed += 1
-            print(f"{image.airflow}: {name}: {line} ({time.monotonic() - started:.0f} s)", flush=True)
+            print(f"{name}: {step}: {line} ({time.monotonic() - started:.0f} s)", flush=True)
     except CommandError as error:
-        print(f"{image.airflow}: the environment could not be set up: {error}")
+        print(f"{name}: the environment could not be set up: {error}")
         failed += 1
-    print(f"{image.airflow}: {passed} passed, {failed} failed in {time.monotonic() - begun:.0f} s", flush=True)
+    print(f"{name}: {passed} passed, {failed} failed in {time.monotonic() - begun:.0f} s", flush=True)
     return passed, failed, 0
+
+
+def show_image(image: Image, wheel: Path) -> tuple[int, int, int]:
+    """Run everything on an image, if there is a Python for it."""
+    if image.python_here() is not None:
+        return show(image.airflow, steps(image, wheel))
+    older = ".".join(map(str, NEWEST_PYTHON))
+    reason = f"needs Python {older} or older, and there is no python{image.python} beside this {sys.version.split()[0]}"
+    print(f"{image.airflow}: SKIPPED, NOT TESTED: {reason}")
+    return 0, 0, 1
 
 
 def main(arguments: list[str]) -> int:
@@ -107,7 +115,9 @@ def main(arguments: list[str]) -> int:
     except CommandError as error:
         print(f"The wheel could not be built: {error}", file=sys.stderr)
         return 1
-    results = [show(image, wheel) for image in IMAGES if image.airflow in wanted]
+    results = [show_image(image, wheel) for image in IMAGES if image.airflow in wanted]
+    if not set(arguments) & known:
+        results.append(show(newest.version(), newest.steps(wheel)))
     passed, failed, skipped = (sum(column) for column in zip(*results, strict=True))
     print(f"matrix: {passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
