@@ -23,6 +23,7 @@ from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE, StagingF
 
 log = logging.getLogger(__name__)
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _STAGE = "cloudtrail_stage"
 _PIECES = "raw_event_pieces"
 _MANY_ROWS = 10_000
@@ -268,7 +269,7 @@ def _json_line(columns: Sequence[Column], event: AuditEvent, report: _Report) ->
             if value is not None:
                 is_json = column.kind in (ColumnKind.JSON, ColumnKind.RAW_JSON)
                 # JSON stands there as it is, on one line: outside of strings a line end is but a space.
-                text = value.replace("\n", " ").replace("\r", " ") if is_json else _encoded(value)
+                text = value.replace("\n", " ").replace("\r", " ") if is_json else _encode(value)
                 members.append(f'"{column.name}":{text}')
         line = f"{{{','.join(members)}}}".encode()
         if len(line) <= _MAX_ROW:
@@ -299,13 +300,9 @@ def _values(
             staged = shortened(value, REDSHIFT_KEY_BYTES if column.kind is ColumnKind.KEY else room.text)
             report.shortened += staged is not value
         elif isinstance(value, datetime):
-            staged = value.astimezone(timezone.utc).isoformat(" ", "microseconds")
+            staged = value.astimezone(timezone.utc).isoformat(" ", "microseconds").replace("+00:00", "+00")
         values[column.name] = staged
     return values, pieces
-
-
-def _encoded(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _said(error: Exception) -> str:

@@ -98,13 +98,7 @@ def _can_hold(text: str) -> bool:
                 case _:
                     levels -= 1
     try:
-        json.loads(
-            text,
-            object_pairs_hook=_members,
-            parse_int=_check_number,
-            parse_float=_check_number,
-            parse_constant=_check_number,
-        )
+        _STRICT.decode(text)
     except (ValueError, RecursionError):
         return False
     return True
@@ -120,6 +114,11 @@ def _check_number(text: str) -> None:
     # Counted with sign and point: what comes close to the limit is not worth a closer look.
     if len(digits) > _MAX_DIGITS or not text[-1].isdigit() or abs(int(exponent or 0)) > _MAX_EXPONENT:
         raise _CannotHoldError
+
+
+_STRICT = json.JSONDecoder(
+    object_pairs_hook=_members, parse_int=_check_number, parse_float=_check_number, parse_constant=_check_number
+)
 
 
 def _integer(text: str) -> int | str:

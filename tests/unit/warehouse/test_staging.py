@@ -6,8 +6,10 @@ import pytest
 
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
+from tests.support.engines import installed
 from tests.support.s3 import REGION, CountedS3, client_of
 
+needs_moto = pytest.mark.skipif(not installed("moto", "werkzeug"), reason="needs moto's server")
 ROLE = "arn:aws:iam::111122223333:role/path/redshift-copy"
 
 
@@ -33,6 +35,7 @@ def test_role_that_is_none_is_refused(role):
         StagingFolder("s3://bucket/folder", role, never)
 
 
+@needs_moto
 def test_objects_are_removed_also_when_the_load_fails(s3_server: CountedS3):
     bucket = s3_server.new_bucket()
     client = client_of(s3_server.endpoint)
@@ -62,6 +65,7 @@ def test_objects_are_removed_also_when_the_load_fails(s3_server: CountedS3):
         assert files.uri.startswith(f"s3://{bucket}/cloudtrail-")
 
 
+@needs_moto
 def test_bucket_that_is_not_there(s3_server: CountedS3, caplog):
     folder = StagingFolder("s3://no-such-bucket/x", "default", lambda _: (client_of(s3_server.endpoint), REGION))
     with (
