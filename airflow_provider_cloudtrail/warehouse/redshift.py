@@ -61,6 +61,7 @@ class _Room(NamedTuple):
 # The first that makes a row that COPY reads. SUPER values above 1 MB are taken from files only.
 _ROOMS = (
     _Room(65_535, 1_000_000, 3_900_000, 3_900_000),
+    _Room(65_535, 65_535, 3_900_000, 3_900_000),
     _Room(65_535, 65_535, 2_000_000, 2_000_000),
     _Room(16_384, 16_384, 1_000_000, 1_000_000),
     _Room(2_048, 2_048, 200_000, 200_000),

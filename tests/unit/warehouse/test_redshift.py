@@ -224,6 +224,14 @@ def test_records_above_what_a_row_may_have_are_cut_and_say_so(staged, inserted, 
         assert_balanced(read_table(warehouse))
 
 
+def test_record_of_some_megabytes_stays_complete_where_files_are_staged(staged):
+    parameters = {str(number): "x" * 60_000 for number in range(62)}
+    staged.write([file_rows("20260203T1000Z", event("a", requestParameters=parameters))])
+    (row,) = read_table(staged).events
+    assert json.loads(row["raw_event"])["requestParameters"] == parameters
+    assert {len(text) for text in row["request_parameters"].values()} == {1_024}
+
+
 def test_records_that_super_cannot_hold_are_kept_in_pieces(staged, inserted):
     raw = b'{ "eventTime":"2026-02-03T09:58:00Z", "eventID":"a", "a":1.50, "a":2e1,\n "A":"\\/" }'
     for warehouse in (staged, inserted):
