@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from airflow_provider_cloudtrail.trail.fields import boolean, member, text
+from airflow_provider_cloudtrail.trail.fields import boolean, member, text, texts
 
 _KINDS = {
     "Root": "root",
@@ -26,6 +26,10 @@ _KINDS = {
     "AWSAccount": "aws_account",
     "Directory": "directory",
 }
+
+
+_IDENTITY = ("type", "arn", "accountId", "principalId", "userName", "accessKeyId", "invokedBy")
+_ISSUER = ("accountId", "userName", "arn")
 
 
 class Actor(NamedTuple):
@@ -52,29 +56,27 @@ def actor_of(record: Mapping[str, Any]) -> Actor:
     """
     identity = member(record, "userIdentity")
     session = member(identity, "sessionContext")
-    issuer = member(session, "sessionIssuer")
     attributes = member(session, "attributes")
-    invoked_by = text(identity.get("invokedBy"))
-    arn = text(identity.get("arn"))
-    principal_id = text(identity.get("principalId"))
-    kind = _KINDS.get(text(identity.get("type")) or "", "unknown")
+    kind_name, arn, account_id, principal_id, user_name, access_key_id, invoked_by = texts(identity, _IDENTITY)
+    issuer_account_id, issuer_user_name, issuer_arn = texts(member(session, "sessionIssuer"), _ISSUER)
+    kind = _KINDS.get(kind_name or "", "unknown")
     if kind == "unknown" and "type" not in identity and invoked_by and arn is None:
         kind = "aws_service"
     elif boolean(session.get("assumedRoot")):
         kind = "root"
     role, session_name = _role_and_session(arn, principal_id)
     return Actor(
-        actor_kind=kind,
-        actor_arn=arn,
-        actor_account_id=text(identity.get("accountId")) or text(issuer.get("accountId")),
-        actor_principal_id=principal_id,
-        actor_user_name=text(identity.get("userName")) or text(issuer.get("userName")) or role,
-        actor_session_name=session_name,
-        session_issuer_arn=text(issuer.get("arn")),
-        access_key_id=text(identity.get("accessKeyId")),
-        mfa_authenticated=boolean(attributes.get("mfaAuthenticated")),
-        identity_center_user_id=text(member(identity, "onBehalfOf").get("userId")),
-        invoked_by=invoked_by,
+        kind,
+        arn,
+        account_id or issuer_account_id,
+        principal_id,
+        user_name or issuer_user_name or role,
+        session_name,
+        issuer_arn,
+        access_key_id,
+        boolean(attributes.get("mfaAuthenticated")),
+        text(member(identity, "onBehalfOf").get("userId")) if "onBehalfOf" in identity else None,
+        invoked_by,
     )
 
 

@@ -40,6 +40,9 @@ class Environment(NamedTuple):
     arn: str | None
 
 
+_NONE = Environment(None, None)
+
+
 def environment_of(record: Mapping[str, Any]) -> Environment:
     """
     Return the environment that a decoded record concerns.
@@ -49,6 +52,8 @@ def environment_of(record: Mapping[str, Any]) -> Environment:
     account, Region and time belong to an identification.
     """
     of_mwaa = record.get("eventSource") in (MWAA, MWAA_SERVERLESS)
+    if not of_mwaa and not record.get("resources"):
+        return _NONE
     found = next(_arns(record) if of_mwaa else _resource_arns(record), None)
     arn = found[0] if found is not None and not found["role_of"] else None
     name: str | None = None

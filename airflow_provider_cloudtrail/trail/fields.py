@@ -9,8 +9,9 @@ the whole record is kept beside it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any
 
 _EMPTY: Mapping[str, Any] = {}
@@ -32,9 +33,17 @@ def text(value: Any) -> str | None:
     return json.dumps(value, ensure_ascii=False)
 
 
+def texts(parent: Mapping[str, Any], names: Iterable[str]) -> list[str | None]:
+    """Return several members as text, see :func:`text`; nearly all are strings, which cost no call each."""
+    return [
+        (value or None) if value.__class__ is str else None if value is None else text(value)
+        for value in map(parent.get, names)
+    ]
+
+
 def boolean(value: Any) -> bool | None:
     """Return a boolean that may be written as text, or None if it is neither."""
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
         return {"true": True, "false": False}.get(value.strip().lower())
@@ -54,8 +63,12 @@ def moment(value: Any) -> datetime | None:
 
     ISO 8601; without a zone it is UTC; digits behind microseconds are cut off.
     """
-    if not isinstance(value, str) or len(value) < _SHORTEST_TIME:
-        return None
+    return _moment(value) if isinstance(value, str) and len(value) >= _SHORTEST_TIME else None
+
+
+# Many calls fall into the same second.
+@lru_cache(maxsize=1024)
+def _moment(value: str) -> datetime | None:
     try:
         found = datetime.fromisoformat(value.strip())
         return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)

@@ -32,8 +32,10 @@ from airflow_provider_cloudtrail.trail.selection import Selection
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Default of the most bytes that a log file may have when unpacked; CloudTrail's own limit is 50 MB."""
 
+_BRACE = ord("{")
 # No encoder writes letters, digits, '-' or '.' as an escape, but JSON allows it, and it would hide a name
 # from a search of the bytes.
+
 _HIDDEN = re.compile(rb"\\u00(?:2[dDeE]|3[0-9]|[4-7])")
 
 
@@ -89,6 +91,7 @@ def read_log_file(
     except MalformedError as fault:
         return quarantined_file(entry, fault.code, f"{log_file.uri}: {fault}", len(document))
     unpacked = len(document)
+    needles = None if needles is None else _needles_within(needles, document)
     del document
 
     provenance = Provenance(log_file, now, loaded_by)
@@ -96,8 +99,11 @@ def read_log_file(
     quarantine: list[QuarantineEntry] = []
     filtered = 0
     for index, raw in enumerate(raws):
+        if needles is not None and raw[0] == _BRACE and not _occurs(needles, raw):
+            filtered += 1
+            continue
         try:
-            event = _event(raw, index, needles, selection, provenance, codec)
+            event = _event(raw, index, selection, provenance, codec)
         except MalformedError as fault:
             quarantine.append(_quarantined(raw, index, fault, provenance, codec))
             continue
@@ -188,16 +194,13 @@ def _entry(
 def _event(
     raw: bytes,
     index: int,
-    needles: tuple[bytes, ...] | None,
     selection: Selection,
     provenance: Provenance,
     codec: StandardCodec,
 ) -> AuditEvent | None:
     """Return the row of a record, or None if it is not wanted."""
-    if raw[:1] != b"{":
+    if raw[0] != _BRACE:
         raise MalformedError("not_an_object", "the record is no JSON object")
-    if needles is not None and not _occurs(needles, raw):
-        return None
     record = codec.decode(raw)
     if not selection.wants(record):
         return None
@@ -216,8 +219,16 @@ def _quarantined(
 
 
 def _occurs(needles: tuple[bytes, ...], data: bytes) -> bool:
+    for needle in needles:
+        if needle in data:
+            return True
     # A search for one byte is many times faster than one for a pattern, and often all that is needed.
-    return any(needle in data for needle in needles) or (b"\\" in data and _HIDDEN.search(data) is not None)
+    return b"\\" in data and _HIDDEN.search(data) is not None
+
+
+def _needles_within(needles: tuple[bytes, ...], document: bytes) -> tuple[bytes, ...]:
+    """Return the needles that are worth searching each record for."""
+    return tuple(needle for needle in needles if needle in document)
 
 
 def _raw_text(raw: bytes, codec: StandardCodec) -> str:

@@ -11,20 +11,35 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
-from airflow_provider_cloudtrail.audit_event import AuditEvent, JsonText, RawJson
+from airflow_provider_cloudtrail.audit_event import AuditEvent
 from airflow_provider_cloudtrail.trail.actor import actor_of
 from airflow_provider_cloudtrail.trail.codec import MalformedError, StandardCodec
 from airflow_provider_cloudtrail.trail.environment import environment_of
-from airflow_provider_cloudtrail.trail.fields import boolean, http_status, member, moment, text
+from airflow_provider_cloudtrail.trail.fields import boolean, http_status, member, moment, text, texts
 from airflow_provider_cloudtrail.trail.scrub import may_need_scrubbing, scrub
 
 LONGEST_EVENT_ID = 255
 """Longest eventID that is taken as it is; CloudTrail's have 36 characters."""
 
 _DENIED = re.compile(r"access.?denied|unauthorized|not.?authorized|forbidden|auth.?failure", re.IGNORECASE)
+_REPEATED = (
+    "eventSource",
+    "eventName",
+    "eventCategory",
+    "eventType",
+    "eventVersion",
+    "awsRegion",
+    "recipientAccountId",
+    "sourceIPAddress",
+    "userAgent",
+)
+_OTHERS = ("errorCode", "errorMessage", "requestID", "sharedEventID")
+_CALL = ("Method", "Path")
 _PLAIN_ID = re.compile(rf"[\x20-\x7e]{{1,{LONGEST_EVENT_ID}}}")
 
 
@@ -40,12 +55,23 @@ class Source(Protocol):
         """When CloudTrail handed it over, UTC."""
 
 
-class Provenance(NamedTuple):
-    """Where a record was found and who loads it."""
+@dataclass(frozen=True)
+class Provenance:
+    """
+    Where a record was found and who loads it: one for all records of a file.
+
+    :param shared: texts that records of the file have in common.
+    """
 
     source: Source
     loaded_at: datetime
     loaded_by: str | None
+    shared: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def uri(self) -> str:
+        """What the rows have as ``log_file_uri``."""
+        return self.source.uri
 
 
 def audit_event(
@@ -71,50 +97,61 @@ def audit_event(
         cleaned, redacted = scrub(record)
         if cleaned != record:
             record, raw_text = cleaned, _encode(cleaned, codec)
+    shared = provenance.shared
+    source, name, category, kind, version, region, account, address, agent = [
+        # What most records of a file have in common is kept once.
+        None if value is None else shared.setdefault(value, value)
+        for value in texts(record, _REPEATED)
+    ]
+    error_code, error_message, request_id, shared_event_id = texts(record, _OTHERS)
     response = member(record, "responseElements")
-    error_code = text(record.get("errorCode"))
     environment = environment_of(record)
-    is_rest_call = record.get("eventName") == "InvokeRestApi"
-    parameters = member(record, "requestParameters") if is_rest_call else {}
-    rest_status = http_status(response.get("RestApiStatusCode"))
-    return AuditEvent(
-        event_id=event_id,
-        event_time=event_time,
-        event_source=text(record.get("eventSource")),
-        event_name=text(record.get("eventName")),
-        event_category=text(record.get("eventCategory")),
-        event_type=text(record.get("eventType")),
-        event_version=text(record.get("eventVersion")),
-        aws_region=text(record.get("awsRegion")),
-        recipient_account_id=text(record.get("recipientAccountId")),
-        environment_name=environment.name,
-        environment_arn=environment.arn,
-        **actor_of(record)._asdict(),
-        source_ip_address=text(record.get("sourceIPAddress")),
-        user_agent=text(record.get("userAgent")),
-        outcome=_outcome(error_code, rest_status, response),
-        error_code=error_code,
+    method = path = rest_status = None
+    if "RestApiStatusCode" in response:
+        rest_status = http_status(response["RestApiStatusCode"])
+    if name == "InvokeRestApi":
+        method, path = texts(member(record, "requestParameters"), _CALL)
+    if error_message is None and error_code is not None:
         # MWAA writes the text of a denial into the response.
-        error_message=text(record.get("errorMessage"))
-        or (text(response.get("message")) if error_code is not None else None),
-        read_only=boolean(record.get("readOnly")),
-        management_event=boolean(record.get("managementEvent")),
-        rest_method=text(parameters.get("Method")),
-        rest_path=text(parameters.get("Path")),
-        rest_status_code=rest_status,
-        request_id=text(record.get("requestID")),
-        shared_event_id=text(record.get("sharedEventID")),
-        request_parameters=_json(record.get("requestParameters"), codec),
-        response_elements=_json(record.get("responseElements"), codec),
-        resources=_json(record.get("resources"), codec),
-        raw_event=RawJson(raw_text),
-        redacted=redacted,
-        log_file_uri=provenance.source.uri,
-        log_file_index=index,
-        delivered_at=provenance.source.delivered_at,
-        loaded_at=provenance.loaded_at,
-        loaded_by=provenance.loaded_by,
-    )
+        error_message = text(response.get("message"))
+    actor = [shared.setdefault(value, value) if value.__class__ is str else value for value in actor_of(record)]
+    # By position, in the order of the columns: names would take longer than all of the above.
+    return AuditEvent._make((
+        event_id,
+        event_time,
+        source,
+        name,
+        category,
+        kind,
+        version,
+        region,
+        account,
+        environment.name,
+        environment.arn,
+        *actor,
+        address,
+        agent,
+        _outcome(error_code, rest_status, response),
+        error_code,
+        error_message,
+        boolean(record.get("readOnly")),
+        boolean(record.get("managementEvent")),
+        method,
+        path,
+        rest_status,
+        request_id,
+        shared_event_id,
+        _json(record.get("requestParameters"), codec),
+        _json(record.get("responseElements"), codec),
+        _json(record.get("resources"), codec),
+        raw_text,
+        redacted,
+        provenance.uri,
+        index,
+        provenance.source.delivered_at,
+        provenance.loaded_at,
+        provenance.loaded_by,
+    ))
 
 
 def _event_id(record: Mapping[str, Any]) -> str:
@@ -136,8 +173,8 @@ def _outcome(error_code: str | None, rest_status: int | None, response: Mapping[
     return "denied" if response.get("ConsoleLogin") == "Failure" else "success"
 
 
-def _json(value: Any, codec: StandardCodec) -> JsonText | None:
-    return None if value is None else JsonText(_encode(value, codec))
+def _json(value: Any, codec: StandardCodec) -> str | None:
+    return None if value is None else _encode(value, codec)
 
 
 def _encode(value: Any, codec: StandardCodec) -> str:

@@ -15,7 +15,6 @@ MASK = "***"
 
 _SECRET_MEMBERS = frozenset({"clitoken", "webtoken", "restapiresponse"})
 _SECRET_OF_REST_CALLS = frozenset({"body"})
-_HINTS = (b"clitoken", b"webtoken", b"restapiresponse", b'"body"')
 # Shorter values would take ordinary words out of other texts.
 _SHORTEST_SECRET = 16
 _UNWANTED = re.compile("[\x00\ud800-\udfff]")
@@ -32,10 +31,16 @@ def may_need_scrubbing(raw: bytes) -> bool:
 
     A backslash-u escape may stand for NUL, for half a surrogate pair or for a letter of a secret's name.
     """
-    if b"\\u" in raw:
+    # Asked of every record: long needles are found fastest, and one byte faster still.
+    if b"\\" in raw and b"\\u" in raw:
         return True
     lowered = raw.lower()
-    return any(hint in lowered for hint in _HINTS)
+    return (
+        # The end of both names of tokens.
+        (b'token"' in lowered and (b"clitoken" in lowered or b"webtoken" in lowered))
+        or b"restapiresponse" in lowered
+        or b'"body"' in lowered
+    )
 
 
 def scrub(record: Any) -> tuple[Any, int]:

@@ -44,9 +44,9 @@ class Clause:
 
     def wants(self, record: Mapping[str, Any]) -> bool:
         """Tell whether a decoded record is wanted."""
-        if not _among(record.get("eventName"), self.event_names):
+        if self.event_names is not None and not _among(record.get("eventName"), self.event_names):
             return False
-        if _among(record.get("eventSource"), self.event_sources) and (
+        if (self.event_sources is None or _among(record.get("eventSource"), self.event_sources)) and (
             self.environment_names is None or environment_of(record).name in self.environment_names
         ):
             return True
@@ -107,7 +107,10 @@ class Selection:
 
     def wants(self, record: Mapping[str, Any]) -> bool:
         """Tell whether a decoded record is wanted."""
-        return any(clause.wants(record) for clause in self.clauses)
+        for clause in self.clauses:  # noqa: SIM110 - asked of every record, and a generator costs more than a loop
+            if clause.wants(record):
+                return True
+        return False
 
     def covers(self, other: Selection) -> bool:
         """Tell whether every record that the other selection wants is wanted by this one."""
@@ -164,9 +167,9 @@ def _frozen(names: Iterable[str] | None) -> frozenset[str] | None:
     return None if names is None else frozenset(names)
 
 
-def _among(value: Any, names: frozenset[str] | None) -> bool:
+def _among(value: Any, names: frozenset[str]) -> bool:
     # A member may be a list or an object, which cannot be looked up.
-    return names is None or (isinstance(value, str) and value in names)
+    return isinstance(value, str) and value in names
 
 
 def _covers(mine: frozenset[str] | None, theirs: frozenset[str] | None) -> bool:
