@@ -37,6 +37,10 @@ GZIP_WINDOW = 31
 """``wbits`` of a gzip stream with header and checksum."""
 
 
+# No log file unpacks to more than this many times its size.
+_HIGHEST_RATIO = 100
+
+
 class MalformedError(ValueError):
     """
     Raised when bytes are not what they should be.
@@ -75,7 +79,11 @@ class StandardCodec:
             raise MalformedError("not_gzip", f"not a gzip file (it has {len(data)} bytes)")
         stream = self._decompressobj(wbits=GZIP_WINDOW)
         try:
-            content: bytes = stream.decompress(data, limit + 1)
+            # As much as the end of the file promises, and one byte more so that its checksum is reached: the
+            # buffer then need not grow and shrink. A promise that is not kept costs a second call.
+            content: bytes = stream.decompress(data, min(_promised(data), limit) + 1)
+            if stream.unconsumed_tail and len(content) <= limit:
+                content += stream.decompress(stream.unconsumed_tail, limit + 1 - len(content))
         except self._decompress_error:
             raise MalformedError(
                 "truncated_gzip", "the gzip stream is damaged (its data or checksum is wrong)"
@@ -185,6 +193,11 @@ class AcceleratedCodec(StandardCodec):
             except _REFUSALS:
                 pass
         return super().encode(value)
+
+
+def _promised(data: bytes) -> int:
+    """Return the size that the trailer of a gzip file names; for what is no trailer any number."""
+    return min(int.from_bytes(data[-4:], "little"), len(data) * _HIGHEST_RATIO)
 
 
 def _refuse_constant(name: str) -> NoReturn:
