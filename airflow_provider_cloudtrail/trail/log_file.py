@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
-from typing import Literal
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 
@@ -185,12 +185,12 @@ def parse_key(key: str) -> ParsedKey | None:
         name = _LOG_NAME.fullmatch(found["name"])
         if name is None or name["kind"] != folder.value:
             return None
-        stamp = _stamp(name["stamp"], "%Y%m%dT%H%MZ")
+        stamp = _stamp(name["stamp"])
     elif folder is Folder.DIGEST:
         name = _DIGEST_NAME.fullmatch(found["name"])
         if name is None:
             return None
-        stamp = _stamp(name["stamp"], "%Y%m%dT%H%M%SZ")
+        stamp = _stamp(name["stamp"])
     else:
         name = None
     if name is not None and (stamp is None or name["account"] != found["account"] or name["region"] != found["region"]):
@@ -258,6 +258,7 @@ def local_folder(bucket: str) -> str:
     return unquote(urlsplit(bucket).path)
 
 
+@lru_cache(maxsize=16)
 def day_folder(day: datetime) -> str:
     """Return the date folders of a moment, ``YYYY/MM/DD``."""
     return day.strftime("%Y/%m/%d")
@@ -282,8 +283,13 @@ def is_behind(key: str, region_folder: str, ceiling: datetime) -> bool:
     return key[len(region_folder) : len(region_folder) + 10] > day_folder(ceiling)
 
 
-def _stamp(text: str, form: Literal["%Y%m%dT%H%MZ", "%Y%m%dT%H%M%SZ"]) -> datetime | None:
+def _stamp(text: str) -> datetime | None:
+    """Read ``YYYYMMDDTHHMMZ`` or ``YYYYMMDDTHHMMSSZ``; strptime would take ten times as long, for every key."""
+    day, clock = int(text[:8]), text[9:-1]
+    seconds = int(clock[4:] or 0)
     try:
-        return datetime.strptime(text, form).replace(tzinfo=timezone.utc)
+        return datetime(
+            day // 10_000, day // 100 % 100, day % 100, int(clock[:2]), int(clock[2:4]), seconds, tzinfo=timezone.utc
+        )
     except ValueError:
         return None

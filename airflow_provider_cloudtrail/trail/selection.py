@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from airflow_provider_cloudtrail.trail.environment import (
@@ -125,7 +126,8 @@ class Selection:
                 clauses.append(clause)
         return Selection(frozenset(clauses))
 
-    @property
+    # The selection of a run is asked for both of these for each file.
+    @cached_property
     def needles(self) -> tuple[bytes, ...] | None:
         """Byte strings of which a wanted record contains at least one; None: records cannot be told by bytes."""
         wanted: set[bytes] = set()
@@ -138,6 +140,10 @@ class Selection:
 
     def to_text(self) -> str:
         """Return the selection as the ledger keeps it: JSON, the same for equal selections."""
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         return "[" + ",".join(sorted(_clause_text(clause) for clause in self.clauses)) + "]"
 
     @classmethod
