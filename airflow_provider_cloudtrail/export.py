@@ -55,8 +55,8 @@ class Limits:
     threads: int = 8
     bytes_ahead: int = 96 * _MIB
     files_asked: int = 5_000
-    batch_events: int = 10_000
-    batch_bytes: int = 24 * _MIB
+    batch_events: int = 50_000
+    batch_bytes: int = 32 * _MIB
     batch_files: int = 5_000
 
 

@@ -7,6 +7,7 @@ transaction and closed behind it, and a task that finds it taken waits.
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,14 @@ from airflow_provider_cloudtrail.warehouse.base import Dialect, Warehouse, Wareh
 _SAFE_TO_QUOTE = ("IOException", "OutOfMemoryException", "ConnectionException", "CatalogException", "BinderException")
 _HOLDER = re.compile(r"PID \d+")
 _ONE_AT_A_TIME = threading.Lock()
+_STAGE = "cloudtrail_stage"
+_ROWS_IN_ONE_BATCH = 2_048
+# Beyond it, reading all ids takes longer than ON CONFLICT.
+_MOST_ROWS_TO_SCAN = 5_000_000
+# What a transaction of the export's size needs, and the key's index for each row.
+_MEMORY = 64 * 1024 * 1024
+_MOST_MEMORY = 1024 * 1024 * 1024
+_INDEX_BYTES = 150
 
 
 class DuckDBWarehouse(Warehouse):
@@ -38,6 +47,11 @@ class DuckDBWarehouse(Warehouse):
         ColumnKind.JSON: "JSON",
         ColumnKind.RAW_JSON: "JSON",
     })
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._memory: int | None = _MEMORY
+        self._rows = 0
 
     def prepare(self) -> None:
         """
@@ -60,8 +74,26 @@ class DuckDBWarehouse(Warehouse):
 
     def _connect(self) -> Any:
         connection = self.hook.get_conn()
+        sizes = connection.execute(
+            "SELECT estimated_size FROM duckdb_tables() WHERE table_name = ? AND NOT temporary", [self.table]
+        ).fetchall()
+        self._rows = max((size for (size,) in sizes), default=0)
+        if self._memory is not None:
+            self._bind_memory(connection, self._memory + self._rows * _INDEX_BYTES)
         connection.execute("BEGIN TRANSACTION")
         return connection
+
+    @staticmethod
+    def _bind_memory(connection: Any, bound: int) -> None:
+        """
+        Have DuckDB write out what it would otherwise keep: left alone, it takes most of the machine's memory.
+
+        Its index of the key has to stay in memory, so the bound grows with the table; what the user has
+        bound tighter stays so.
+        """
+        ((present,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+        if bound < _bytes(present):
+            connection.execute(f"SET memory_limit = '{bound // 1_000_000}MB'")
 
     def _cursor(self, connection: Any) -> Any:
         # DuckDB's cursor() opens a connection of its own, outside of this transaction.
@@ -74,6 +106,10 @@ class DuckDBWarehouse(Warehouse):
         name = type(error).__name__
         if name == "IOException":
             return "lock" in str(error).lower()
+        if self._memory is not None and name in ("OutOfMemoryException", "FatalException"):
+            # Our bound was too tight for these rows: once more with a wider one, in the end with none.
+            self._memory = self._memory * 4 if self._memory < _MOST_MEMORY else None
+            return True
         return name in ("TransactionException", "ConstraintException") or super()._is_conflict(error)
 
     def _describe(self, error: Exception) -> str:
@@ -92,21 +128,28 @@ class DuckDBWarehouse(Warehouse):
 
     def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
         columns = columns_of(AuditEvent)
-        names = self._names(columns)
-        cursor.register("cloudtrail_stage", _arrow_table(columns, events))
-        cursor.execute(
-            f"INSERT INTO {self.events} ({names}) SELECT {names} FROM cloudtrail_stage "
-            f"ON CONFLICT DO NOTHING RETURNING {self.quoted('event_id')}"
-        )
-        inserted = {row[0] for row in cursor.fetchall()}
-        cursor.unregister("cloudtrail_stage")
-        return inserted
+        names, event_id = self._names(columns), self.quoted("event_id")
+        if self._rows > _MOST_ROWS_TO_SCAN:
+            with _staged(cursor, columns, events):
+                cursor.execute(
+                    f"INSERT INTO {self.events} ({names}) SELECT {names} FROM {_STAGE} "
+                    f"ON CONFLICT DO NOTHING RETURNING {event_id}"
+                )
+                return {row[0] for row in cursor.fetchall()}
+        # To ask which ids are there takes a fraction of what ON CONFLICT does, as long as the table is not huge.
+        with _staged(cursor, columns[:1], [(event.event_id,) for event in events]):
+            cursor.execute(
+                f"SELECT {event_id} FROM {_STAGE} WHERE {event_id} IN (SELECT {event_id} FROM {self.events})"
+            )
+            present = {row[0] for row in cursor.fetchall()}
+        new = [event for event in events if event.event_id not in present]
+        self._insert(cursor, self.events, columns, new)
+        return {event.event_id for event in new}
 
     def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         names = self._names(columns)
-        cursor.register("cloudtrail_stage", _arrow_table(columns, rows))
-        cursor.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM cloudtrail_stage")
-        cursor.unregister("cloudtrail_stage")
+        with _staged(cursor, columns, rows):
+            cursor.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM {_STAGE}")
 
     def _find(self, cursor: Any, table: str, columns: Sequence[str], keys: Sequence[str]) -> list[tuple[Any, ...]]:
         if not keys:
@@ -141,15 +184,42 @@ class DuckDBWarehouse(Warehouse):
         cursor.unregister("cloudtrail_stage")
 
 
-def _arrow_table(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Any:
+@contextmanager
+def _staged(cursor: Any, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[None]:
+    """Let a statement read rows, once, as a stream of Arrow batches: there is never a second copy of all of them."""
     import pyarrow
 
-    types = {
+    schema = pyarrow.schema([
+        pyarrow.field(column.name, _arrow_types().get(column.kind, pyarrow.string())) for column in columns
+    ])
+    batches = (
+        pyarrow.record_batch(
+            list(map(pyarrow.array, zip(*rows[start : start + _ROWS_IN_ONE_BATCH], strict=True), schema.types)),
+            schema=schema,
+        )
+        for start in range(0, len(rows), _ROWS_IN_ONE_BATCH)
+    )
+    cursor.register(_STAGE, pyarrow.RecordBatchReader.from_batches(schema, batches))
+    yield
+    # Not after an error: it would hide it behind "transaction is aborted", and the connection is closed then.
+    cursor.unregister(_STAGE)
+
+
+def _arrow_types() -> dict[ColumnKind, Any]:
+    import pyarrow
+
+    return {
         ColumnKind.INTEGER: pyarrow.int64(),
         ColumnKind.BOOLEAN: pyarrow.bool_(),
         ColumnKind.TIMESTAMP: pyarrow.timestamp("us", tz="UTC"),
     }
-    return pyarrow.table({
-        column.name: pyarrow.array(values, type=types.get(column.kind, pyarrow.string()))
-        for column, values in zip(columns, zip(*rows, strict=True), strict=True)
-    })
+
+
+def _bytes(size: str) -> float:
+    """Read a size as DuckDB writes it, ``18.8 GiB``; what is no size is without bounds."""
+    number, _, unit = size.partition(" ")
+    factor = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}.get(unit)
+    try:
+        return float(number) * factor if factor else math.inf
+    except ValueError:
+        return math.inf

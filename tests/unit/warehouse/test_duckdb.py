@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from tests.support.engines import DUCKDB
+from tests.support.log_files import event
+from tests.support.rows import file_rows, reread
+from tests.support.tables import assert_balanced, read_table
+
+pytestmark = pytest.mark.skipif(not DUCKDB, reason="needs DuckDB and pyarrow")
+
+NewWarehouse = Callable[[str], Warehouse]
+
+
+@pytest.fixture
+def module() -> Any:
+    from airflow_provider_cloudtrail.warehouse import duckdb
+
+    return duckdb
+
+
+def load_twice(warehouse: Warehouse) -> None:
+    """Load files whose events partly are there already."""
+    warehouse.prepare()
+    texts = [{"userAgent": "x" * 20_000, "requestParameters": {"a": "y" * 20_000}}] * 300
+    for start in (0, 200):
+        file = file_rows(
+            f"20260203T1{start // 100}00Z",
+            *[event(str(number), **texts[number - start]) for number in range(start, start + 300)],
+        )
+        warehouse.write([file, file_rows(f"20260203T1{start // 100}05Z", event(str(start)))])
+
+
+@pytest.mark.parametrize(
+    ("rows_to_scan", "memory"),
+    [
+        pytest.param(5_000_000, 64 << 20, id="small table"),
+        pytest.param(-1, 64 << 20, id="huge table"),
+        pytest.param(5_000_000, 1 << 20, id="too little memory"),
+        pytest.param(-1, 1 << 20, id="huge table, too little memory"),
+    ],
+)
+def test_every_way_to_insert_gives_the_same(
+    new_warehouse: NewWarehouse, module: Any, monkeypatch: pytest.MonkeyPatch, rows_to_scan: int, memory: int
+) -> None:
+    expected = new_warehouse("sqlite")
+    load_twice(expected)
+    monkeypatch.setattr(module, "_MOST_ROWS_TO_SCAN", rows_to_scan)
+    monkeypatch.setattr(module, "_MEMORY", memory)
+    warehouse = new_warehouse("duckdb")
+    load_twice(warehouse)
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert len(tables.events) == 500
+    assert tables == read_table(expected)
+    if memory == 1 << 20:
+        # A bound that does not suffice is widened; the task does not fail.
+        assert warehouse._memory is None or warehouse._memory > memory  # type: ignore[attr-defined]
+
+
+def test_memory_that_the_user_has_bound_tighter_stays_so(new_warehouse: NewWarehouse, module: Any) -> None:
+    warehouse = new_warehouse("duckdb")
+    warehouse.prepare()
+    connect = warehouse.hook.get_conn
+
+    def bound() -> Any:
+        connection = connect()
+        connection.execute("SET memory_limit = '50MB'")
+        return connection
+
+    warehouse.hook.get_conn = bound
+    connection = warehouse._connect()
+    ((limit,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+    connection.close()
+    assert module._bytes(limit) <= 50_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        pytest.param("18.5 GiB", 18.5 * 2**30, id="with a fraction"),
+        pytest.param("953.6 MiB", 953.6 * 2**20, id="MiB"),
+        pytest.param("0 bytes", 0, id="bytes"),
+        pytest.param("unlimited", float("inf"), id="no size"),
+    ],
+)
+def test_sizes_as_duckdb_writes_them(module: Any, text: str, size: float) -> None:
+    assert module._bytes(text) == size
+
+
+def test_a_batch_of_many_rows_comes_in_several_portions(
+    new_warehouse: NewWarehouse, module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_ROWS_IN_ONE_BATCH", 3)
+    warehouse = new_warehouse("duckdb")
+    warehouse.prepare()
+    file = file_rows("20260203T1000Z", *[event(str(number)) for number in range(10)])
+    warehouse.write([file])
+    assert len(read_table(warehouse).events) == 10
+    (entry,) = warehouse.write(reread(warehouse, file_rows("20260203T1000Z", *[event(str(n)) for n in range(10)])))
+    assert entry.loaded == 10
