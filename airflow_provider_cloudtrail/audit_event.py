@@ -265,6 +265,9 @@ class FileRows:
     :param quarantine: what of it could not be read.
     :param unpacked_bytes: size of the uncompressed file in bytes.
     :param previous: what the ledger said when it was decided to read it; None: nothing.
+    :param getting: seconds that fetching it took.
+    :param unpacking: seconds that unpacking, hashing and searching it took.
+    :param parsing: seconds that making rows of it took.
     """
 
     entry: LedgerEntry
@@ -272,6 +275,9 @@ class FileRows:
     quarantine: list[QuarantineEntry]
     unpacked_bytes: int = 0
     previous: KnownFile | None = None
+    getting: float = 0.0
+    unpacking: float = 0.0
+    parsing: float = 0.0
 
 
 @dataclass

@@ -85,6 +85,13 @@ class ExportSummary:
     :param first_event_time: earliest selected event, UTC.
     :param last_event_time: latest selected event, UTC.
     :param seconds: how long it took.
+    :param seconds_listing: of these, waiting for the next log files of the listing.
+    :param seconds_getting: fetching log files; this and the next two are added up over the threads.
+    :param seconds_unpacking: unpacking, hashing and searching.
+    :param seconds_parsing: making rows.
+    :param seconds_asking: asking the ledger which files it knows.
+    :param seconds_writing: storing batches, waiting for other writers included.
+    :param requests: LIST and GET requests to S3; filled in by who knows the stores, as the operator does.
     :param quarantine: reasons of the first files and records that this run put into quarantine.
     :param known_quarantined: files given that an earlier run put into quarantine, the first of them.
     """
@@ -107,6 +114,13 @@ class ExportSummary:
     first_event_time: datetime | None = None
     last_event_time: datetime | None = None
     seconds: float = 0.0
+    seconds_listing: float = 0.0
+    seconds_getting: float = 0.0
+    seconds_unpacking: float = 0.0
+    seconds_parsing: float = 0.0
+    seconds_asking: float = 0.0
+    seconds_writing: float = 0.0
+    requests: dict[str, int] = field(default_factory=dict)
     quarantine: list[str] = field(default_factory=list)
     known_quarantined: list[str] = field(default_factory=list)
 
@@ -115,7 +129,7 @@ class ExportSummary:
         values = asdict(self)
         for name in ("first_event_time", "last_event_time"):
             values[name] = values[name].isoformat() if values[name] else None
-        values["seconds"] = round(self.seconds, 3)
+        values |= {name: round(value, 3) for name, value in values.items() if name.startswith("seconds")}
         return values
 
 
@@ -237,7 +251,9 @@ class _Export:
             # Files that are being read are not in the ledger yet: given again, they count once.
             new = {uri: log_file for uri, log_file in portion.items() if uri not in self._unwritten}
             self._summary.files += len(new)
+            started = time.monotonic()
             known = self._warehouse.known_files(list(new))
+            self._summary.seconds_asking += time.monotonic() - started
             for uri, log_file in new.items():
                 task = self._task(log_file, known.get(uri))
                 if task is None:
@@ -250,7 +266,7 @@ class _Export:
         """Yield as many files as the ledger is asked about at once; also those before a listing that breaks off."""
         portion: dict[str, LogFile] = {}
         try:
-            for log_file in log_files:
+            for log_file in self._timed(log_files):
                 portion[log_file.uri] = log_file
                 if len(portion) >= self._limits.files_asked:
                     yield portion
@@ -259,6 +275,14 @@ class _Export:
             yield portion
             raise
         yield portion
+
+    def _timed(self, log_files: Iterator[LogFile]) -> Iterator[LogFile]:
+        started = time.monotonic()
+        for log_file in log_files:
+            self._summary.seconds_listing += time.monotonic() - started
+            yield log_file
+            started = time.monotonic()
+        self._summary.seconds_listing += time.monotonic() - started
 
     def _task(self, log_file: LogFile, known: KnownFile | None) -> _Task | None:
         if known is None:
@@ -317,12 +341,14 @@ class _Export:
             raise failure
 
     def _read(self, task: _Task) -> FileRows:
-        log_file = task.log_file
+        log_file, started = task.log_file, time.monotonic()
+        getting = 0.0
         try:
             stored = self._store_of(log_file.bucket).get(log_file.key)
         except ObjectError as error:
             rows = unreadable_file(log_file, error.code, str(error), task.selection, loaded_by=self._loaded_by)
         else:
+            getting = time.monotonic() - started
             rows = read_log_file(
                 log_file,
                 stored.body,
@@ -332,6 +358,7 @@ class _Export:
                 max_file_bytes=self._max_file_bytes,
             )
         rows.previous = task.previous
+        rows.getting = getting
         return rows
 
     def _result(self, task: _Task, future: Future[FileRows]) -> Iterator[tuple[LogFile, FileRows]]:
@@ -351,6 +378,7 @@ class _Export:
             return
         started = time.monotonic()
         written = self._warehouse.write([rows for _, rows in batch.values()])
+        self._summary.seconds_writing += time.monotonic() - started
         entries = {entry.log_file_uri: entry for entry in written}
         before = asdict(self._summary)
         for uri, (log_file, rows) in batch.items():
@@ -383,6 +411,9 @@ class _Export:
         total.files_without_match += entry.status == NO_MATCH
         total.bytes += entry.size_bytes or 0
         total.unpacked_bytes += rows.unpacked_bytes
+        total.seconds_getting += rows.getting
+        total.seconds_unpacking += rows.unpacking
+        total.seconds_parsing += rows.parsing
         if entry.status == QUARANTINED:
             total.files_quarantined += 1
         elif entry.records is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -390,6 +391,10 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
             if bucket not in self._stores:
                 self._stores[bucket] = LocalStore(bucket) if bucket.startswith("file://") else self._s3_store(bucket)
             return self._stores[bucket]
+
+    def requests(self) -> Counter[str]:
+        """Return how many LIST and GET requests the stores of this hook have made so far."""
+        return sum((store.requests for store in self._stores.values() if isinstance(store, S3Store)), Counter[str]())
 
     def bucket_region(self, bucket: str) -> tuple[str, str]:
         """Return Region and partition of a bucket whose store was made."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
@@ -76,7 +77,7 @@ def read_log_file(
     :return: its rows; of a file that was parsed,
         ``records = len(events) + filtered + quarantined`` holds.
     """
-    now = datetime.now(timezone.utc)
+    now, started = datetime.now(timezone.utc), time.perf_counter()
     entry = _entry(log_file, content, etag, selection, loaded_by, now)
     try:
         document = codec.gunzip(content, max_file_bytes)
@@ -85,7 +86,9 @@ def read_log_file(
     entry = entry._replace(sha256=hashlib.sha256(document).hexdigest())
     needles = selection.needles
     if needles is not None and not _occurs(needles, document):
-        return FileRows(entry._replace(status=NO_MATCH), [], [], len(document))
+        unpacking = time.perf_counter() - started
+        return FileRows(entry._replace(status=NO_MATCH), [], [], len(document), unpacking=unpacking)
+    unpacked_at = time.perf_counter()
     try:
         raws = codec.split_records(document)
     except MalformedError as fault:
@@ -112,7 +115,14 @@ def read_log_file(
         else:
             events.append(event)
     entry = entry._replace(records=len(raws), filtered=filtered, quarantined=len(quarantine))
-    return FileRows(entry, events, quarantine, unpacked)
+    return FileRows(
+        entry,
+        events,
+        quarantine,
+        unpacked,
+        unpacking=unpacked_at - started,
+        parsing=time.perf_counter() - unpacked_at,
+    )
 
 
 def read_record(

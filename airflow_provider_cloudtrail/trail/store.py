@@ -11,7 +11,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -184,6 +186,9 @@ class S3Store:
         self._client = client
         self._bucket = bucket
         self._sleep = sleep
+        self.requests: Counter[str] = Counter()
+        """Requests so far, retries by this class included: LIST and GET."""
+        self._counting = threading.Lock()
         self._obstore: obstore.store.S3Store | None = None
         if OBSTORE_INSTALLED and session is not None and _fits_obstore(client, verify):
             self._obstore = _obstore_store(client, bucket, session, verify)
@@ -208,7 +213,9 @@ class S3Store:
 
         paginator = self._client.get_paginator("list_objects_v2")
         try:
-            yield from paginator.paginate(Bucket=self._bucket, Prefix=prefix, **arguments)
+            for page in paginator.paginate(Bucket=self._bucket, Prefix=prefix, **arguments):
+                self._count("LIST")
+                yield page
         except ClientError as error:
             raise StoreError(f"listing s3://{self._bucket}/{prefix}: {_describe(error)}") from error
         except BotoCoreError as error:
@@ -217,6 +224,7 @@ class S3Store:
     def get(self, key: str) -> StoredObject:
         """Read one object with one GET; throttling, resets and server errors are tried again with back-off."""
         for attempt in range(1, ATTEMPTS + 1):
+            self._count("GET")
             try:
                 if self._obstore is not None and _PLAIN_KEY.fullmatch(key):
                     return self._get_through_obstore(self._obstore, key)
@@ -228,6 +236,10 @@ class S3Store:
                 log.warning("%s; trying again in %s seconds (attempt %s of %s)", error, seconds, attempt, ATTEMPTS)
                 self._sleep(seconds)
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _count(self, method: str) -> None:
+        with self._counting:
+            self.requests[method] += 1
 
     def _get_through_obstore(self, store: obstore.store.S3Store, key: str) -> StoredObject:
         from obstore.exceptions import BaseError, PermissionDeniedError

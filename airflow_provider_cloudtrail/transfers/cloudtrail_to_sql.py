@@ -211,6 +211,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         except Exception as error:
             # Airflow 3 logs the local variables of every frame, and here they hold records.
             raise CloudTrailError(where(error)) from None
+        summary.requests = {"LIST": 0, "GET": 0, **self.hook.requests()}
         self._conclude(summary, warehouse, context)
         tell_outlets(context, self.outlets, summary.as_dict())
         return summary.as_dict()
@@ -287,6 +288,20 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             summary.loaded,
             warehouse.events,
             summary.seconds,
+        )
+        self.log.info(
+            "Spent: %s LIST and %s GET requests, %.1f MiB, %.1f MiB unpacked. Seconds: listing %.1f, asking the ledger "
+            "%.1f, storing %.1f; and in threads, added up: fetching %.1f, unpacking %.1f, parsing %.1f.",
+            summary.requests.get("LIST", 0),
+            summary.requests.get("GET", 0),
+            summary.bytes / 2**20,
+            summary.unpacked_bytes / 2**20,
+            summary.seconds_listing,
+            summary.seconds_asking,
+            summary.seconds_writing,
+            summary.seconds_getting,
+            summary.seconds_unpacking,
+            summary.seconds_parsing,
         )
         if summary.redacted:
             self.log.info("%s secret values were replaced by ***", summary.redacted)

@@ -150,7 +150,7 @@ def _project(task: Task, warehouse: Any) -> Iterator[Any]:
         ).as_dict()
 
     summary = run()
-    kept = ("files", "files_read", "loaded", "duplicate", "records", "unpacked_bytes", "seconds", "spent")
+    kept = ("files", "files_read", "duplicate", "records", *(name for name in summary if name.startswith("seconds")))
     yield {"rows": summary["loaded"], **{name: summary[name] for name in kept if name in summary}}
 
 

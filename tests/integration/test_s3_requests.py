@@ -95,10 +95,15 @@ def test_listing_of_a_window_asks_for_little(s3_server: CountedS3) -> None:
     bucket, keys = fill(s3_server)
     store: S3Store = s3_store(s3_server.endpoint, bucket, "boto3")
     s3_server.requests()
+    assert store.requests == {}
     found = list(list_log_files(store, TrailLocation(bucket, "audit/logs", "o-abc123"), DAY))
     assert sorted(file.key for file in found) == keys
     # The accounts, the Regions of each, the files of each Region.
     assert len(s3_server.requests()) == 1 + 2 + 4
+    # What the summary says is what the server counted.
+    assert store.requests == {"LIST": 1 + 2 + 4}
+    store.get(keys[0])
+    assert store.requests == {"LIST": 7, "GET": 1} == {"LIST": 7, "GET": len(s3_server.gets(bucket))}
 
 
 def test_log_says_nothing_of_values(

@@ -222,6 +222,16 @@ def test_log_says_what_was_done(trail, warehouse, caplog, capsys):
     text = caplog.text + capsys.readouterr().out
     assert "1 records = 1 loaded + 0 duplicate + 0 filtered + 0 quarantined" in text
     assert "Batch 1: 1 files" in text
+    assert "Spent: 0 LIST and 0 GET requests" in text
+
+
+def test_summary_says_what_was_spent(trail, warehouse):
+    trail.deliver("20260203T1000Z", record("a"))
+    summary = operator(trail).execute({})
+    assert summary["requests"] == {"LIST": 0, "GET": 0}
+    parts = ("listing", "asking", "writing", "getting", "unpacking", "parsing")
+    assert all(summary[f"seconds_{part}"] >= 0 for part in parts)
+    assert summary["unpacked_bytes"] > summary["bytes"] > 0
 
 
 @pytest.mark.parametrize("files", [None, ["s3://trail/x"]])
