@@ -207,22 +207,24 @@ def awswrangler(task: Task) -> Iterator[Any]:
     table = f"peer_{os.getpid()}"
     cursor = connection.cursor()
     columns = ("eventID", "eventTime", "eventSource", "eventName", "awsRegion", "userIdentity", "requestParameters")
-    others = ", ".join(f'"{column}" TEXT' for column in columns[1:])
-    cursor.execute(f'CREATE TABLE {table} ("eventID" TEXT PRIMARY KEY, {others})')
+    # It does not quote the column of the conflict.
+    lower = [column.lower() for column in columns]
+    cursor.execute(f"CREATE TABLE {table} (eventid TEXT PRIMARY KEY, {', '.join(f'{c} TEXT' for c in lower[1:])})")
     connection.commit()
     yield
     for start in range(0, len(names), TOGETHER):
         paths = [f"s3://bench/{name}" for name in names[start : start + TOGETHER]]
         read = awswrangler.s3.read_json(paths, boto3_session=session, orient="columns")
         frame = pandas.DataFrame(list(read["Records"]))[list(columns)].dropna(subset=["eventID"]).astype(str)
+        frame.columns = lower
         awswrangler.postgresql.to_sql(
-            frame.drop_duplicates("eventID"),
+            frame.drop_duplicates("eventid"),
             connection,
             table,
             "public",
             mode="append",
             use_column_names=True,
-            insert_conflict_columns=["eventID"],
+            insert_conflict_columns=["eventid"],
             commit_transaction=True,
         )
     cursor.execute(f"SELECT COUNT(*) FROM {table}")
