@@ -140,7 +140,7 @@ def read_record(
     :return: its row, its quarantine, or None if it is not wanted.
     """
     try:
-        return _event(raw, index, None, selection, provenance, codec)
+        return _event(raw, index, selection, provenance, codec)
     except MalformedError as fault:
         return _quarantined(raw, index, fault, provenance, codec)
 
@@ -209,7 +209,7 @@ def _event(
     codec: StandardCodec,
 ) -> AuditEvent | None:
     """Return the row of a record, or None if it is not wanted."""
-    if raw[0] != _BRACE:
+    if raw[:1] != b"{":
         raise MalformedError("not_an_object", "the record is no JSON object")
     record = codec.decode(raw)
     if not selection.wants(record):

@@ -157,10 +157,9 @@ class DuckDBWarehouse(Warehouse):
         # A join takes a fifth of the time of a list of placeholders.
         names, key = ", ".join(map(self.quoted, columns)), self.quoted(columns[0])
         wanted = Column("cloudtrail_wanted", ColumnKind.KEY, True, "key that is looked for")
-        cursor.register("cloudtrail_stage", _arrow_table([wanted], [(one,) for one in dict.fromkeys(keys)]))
-        cursor.execute(f"SELECT {names} FROM {table} JOIN cloudtrail_stage ON {key} = {wanted.name}")
-        found: list[tuple[Any, ...]] = cursor.fetchall()
-        cursor.unregister("cloudtrail_stage")
+        with _staged(cursor, [wanted], [(one,) for one in dict.fromkeys(keys)]):
+            cursor.execute(f"SELECT {names} FROM {table} JOIN {_STAGE} ON {key} = {wanted.name}")
+            found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
 
     def _update(
@@ -177,11 +176,10 @@ class DuckDBWarehouse(Warehouse):
             (self.quoted(column.name), self.quoted(new.name)) for column, new in zip(columns, staged, strict=True)
         ]
         assignments = ", ".join(f"{column} = {new}" for column, new in others)
-        cursor.register("cloudtrail_stage", _arrow_table(staged, rows))
-        cursor.execute(
-            f"UPDATE {table} SET {assignments} FROM cloudtrail_stage WHERE {key} = {new_key} {condition}", list(values)
-        )
-        cursor.unregister("cloudtrail_stage")
+        with _staged(cursor, staged, rows):
+            cursor.execute(
+                f"UPDATE {table} SET {assignments} FROM {_STAGE} WHERE {key} = {new_key} {condition}", list(values)
+            )
 
 
 @contextmanager
