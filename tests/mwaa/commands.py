@@ -40,13 +40,14 @@ def run(*command: str | Path, limit: float = 900, env: Mapping[str, str] | None 
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         said, _ = process.communicate()
-        raise CommandError(f"{' '.join(words)} did not end in {limit} s:\n{_tail(said)}") from None
+        raise CommandError(f"{' '.join(words)} did not end in {limit} s:\n{tail(said)}") from None
     if process.returncode:
-        raise CommandError(f"{' '.join(words)} ended with {process.returncode}:\n{_tail(said)}")
+        raise CommandError(f"{' '.join(words)} ended with {process.returncode}:\n{tail(said)}")
     return said
 
 
-def _tail(said: str) -> str:
+def tail(said: str) -> str:
+    """Return the last lines of what a command said, without its noise."""
     return "\n".join([line for line in said.splitlines() if NOISE not in line][-SHOWN_LINES:])
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_provider_cloudtrail.demo.server import s3_server, upload
 from airflow_provider_cloudtrail.demo.trail import generate
-from tests.mwaa.commands import CommandError
+from tests.mwaa.commands import CommandError, tail
 from tests.mwaa.daily_run import COMMAND_SECONDS, DAG, PLAN, TABLE, AirflowOf, check
 
 # Airflow 2 says the one, Airflow 3 the other.
@@ -83,15 +83,13 @@ def _run_and_deliver(
             deadline = time.monotonic() + COMMAND_SECONDS
             while not any(text in (said := Path(log.name).read_text(errors="replace")) for text in DEFERRED):
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise CommandError(f"the run did not defer:\n{said[-5000:]}")
+                    raise CommandError(f"the run did not defer:\n{tail(said)}")
                 time.sleep(0.2)
             deliver()
             if process.wait(COMMAND_SECONDS):
-                raise CommandError(f"the run failed:\n{Path(log.name).read_text(errors='replace')[-5000:]}")
+                raise CommandError(f"the run failed:\n{tail(Path(log.name).read_text(errors='replace'))}")
         except subprocess.TimeoutExpired:
-            raise CommandError(
-                f"the run did not resume:\n{Path(log.name).read_text(errors='replace')[-5000:]}"
-            ) from None
+            raise CommandError(f"the run did not resume:\n{tail(Path(log.name).read_text(errors='replace'))}") from None
         finally:
             if process.poll() is None:
                 process.kill()

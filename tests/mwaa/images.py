@@ -86,7 +86,9 @@ class Image:
         :raises AssertionError: if something of the image was replaced.
         """
         before = self.installed()
-        run(UV, "pip", "install", "-q", "-p", self.inside, "-r", requirements, "-c", self.constraints)
+        # uv takes a wheel of the same name and version from its cache, though it was built anew.
+        refresh = ("--refresh-package", "airflow-provider-cloudtrail")
+        run(UV, "pip", "install", "-q", *refresh, "-p", self.inside, "-r", requirements, "-c", self.constraints)
         after = self.installed()
         replaced = {name: (version, after.get(name)) for name, version in before.items() if after.get(name) != version}
         assert replaced == {}, f"the image holds other versions now: {replaced}"
@@ -99,7 +101,7 @@ class Image:
 
     def install_alone(self, wheel: Path) -> None:
         """Add the wheel without what it needs, as if the package had only been copied."""
-        run(UV, "pip", "install", "-q", "-p", self.inside, "--no-deps", wheel)
+        run(UV, "pip", "install", "-q", "-p", self.inside, "--no-deps", "--reinstall", wheel)
 
     def installed(self) -> dict[str, str]:
         """Return versions by name of package."""
