@@ -15,13 +15,14 @@ from airflow_provider_cloudtrail.mwaa.aws import Aws, is_denied
 from airflow_provider_cloudtrail.mwaa.environment import Environment
 
 EXPORT, VALIDATION, COVERAGE = "export", "validation", "coverage"
-NOTIFICATIONS, EVENT_HISTORY, ENCRYPTION = "notifications", "event-history", "encryption"
-FEATURES = (EXPORT, VALIDATION, COVERAGE, NOTIFICATIONS, EVENT_HISTORY, ENCRYPTION)
+NOTIFICATIONS, EVENT_HISTORY, BULK_LOAD, ENCRYPTION = "notifications", "event-history", "bulk-load", "encryption"
+FEATURES = (EXPORT, VALIDATION, COVERAGE, NOTIFICATIONS, EVENT_HISTORY, BULK_LOAD, ENCRYPTION)
 
 _TRAIL_BUCKET = "arn:{partition}:s3:::{bucket}"
 _LOG_FILES = "arn:{partition}:s3:::{bucket}/*"
 _TRAIL = "{trail}"
 _QUEUE = "{queue}"
+_STAGED = "{staging}"
 _KEY = "{key}"
 _ANY = "*"
 
@@ -32,7 +33,7 @@ class Statement(NamedTuple):
 
     :param sid: its id in the policy.
     :param feature: one of :data:`FEATURES`.
-    :param resource: ARN with places for partition, bucket, trail, queue and key.
+    :param resource: ARN with places for partition, bucket, trail, queue, staging and key.
     """
 
     sid: str
@@ -44,9 +45,9 @@ class Statement(NamedTuple):
 STATEMENTS = (
     Statement("ListTrailBucket", EXPORT, ("s3:ListBucket",), _TRAIL_BUCKET),
     Statement("ReadLogFiles", EXPORT, ("s3:GetObject",), _LOG_FILES),
-    # CloudTrail offers no resource for these two.
+    # None of these three offers a resource.
     Statement("ReadPublicKeys", VALIDATION, ("cloudtrail:ListPublicKeys",), _ANY),
-    Statement("ReadEventHistory", EVENT_HISTORY, ("cloudtrail:LookupEvents",), _ANY),
+    Statement("ReadEventHistory", EVENT_HISTORY, ("cloudtrail:LookupEvents", "ec2:DescribeRegions"), _ANY),
     # Also for operators that are told the trail instead of its bucket.
     Statement(
         "ReadTrail",
@@ -61,6 +62,7 @@ STATEMENTS = (
         _TRAIL_BUCKET,
     ),
     Statement("ReadNotifications", NOTIFICATIONS, ("sqs:DeleteMessage", "sqs:ReceiveMessage"), _QUEUE),
+    Statement("StageRows", BULK_LOAD, ("s3:DeleteObject", "s3:PutObject"), _STAGED),
     Statement("DecryptLogFiles", ENCRYPTION, ("kms:Decrypt",), _KEY),
 )
 
@@ -73,6 +75,7 @@ class Resources:
     bucket: str | None = None
     trail: str | None = None
     queue: str | None = None
+    staging: str | None = None
     key: str | None = None
 
     def arn(self, statement: Statement) -> str | None:
@@ -114,8 +117,13 @@ def resources_of(environment: Environment, *, bucket: str | None, trail: str | N
     if named and not named.startswith("arn:"):
         _, partition, _, region, account, _ = environment.arn.split(":", 5)
         named = f"arn:{partition}:cloudtrail:{region}:{account}:trail/{named}"
+    staging = environment.option("staging_uri")
     return Resources(
-        partition=environment.partition, bucket=bucket or environment.option("bucket"), trail=named, queue=queue
+        partition=environment.partition,
+        bucket=bucket or environment.option("bucket"),
+        trail=named,
+        queue=queue,
+        staging=f"arn:{environment.partition}:s3:::{staging.removeprefix('s3://').rstrip('/')}/*" if staging else None,
     )
 
 
@@ -126,6 +134,7 @@ def features_of(resources: Resources) -> tuple[str, ...]:
         VALIDATION,
         *((COVERAGE,) if resources.trail else ()),
         *((NOTIFICATIONS,) if resources.queue else ()),
+        *((BULK_LOAD,) if resources.staging else ()),
     )
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,15 +18,26 @@ from airflow_provider_cloudtrail._compat import BaseHook
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.mwaa import permissions
 from airflow_provider_cloudtrail.mwaa.__main__ import TEMPLATE, main
-from airflow_provider_cloudtrail.mwaa.permissions import COVERAGE, EXPORT, NOTIFICATIONS, STATEMENTS, VALIDATION
+from airflow_provider_cloudtrail.mwaa.permissions import (
+    BULK_LOAD,
+    COVERAGE,
+    EVENT_HISTORY,
+    EXPORT,
+    NOTIFICATIONS,
+    STATEMENTS,
+    VALIDATION,
+)
 from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateLogsOperator
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailDigestSensor, CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.trail import store as store_module
+from airflow_provider_cloudtrail.trail.lookup import Span
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
+from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE, StagingFolder
 from tests.integration.test_coverage_moto import MANAGEMENT, REGION, Trail, advanced, boto_client
 from tests.support.aws_stand_in import stand_in
 from tests.support.deployment import Deployer, use_package_of
 from tests.support.engines import REPOSITORY, installed
+from tests.support.event_history import NOW, EventHistoryStandIn, served
 from tests.support.mwaa_stand_in import mwaa_stand_in
 from tests.support.signed_trail import WINDOW, SignedTrail
 from tests.unit.face import SqliteHook, connection_of
@@ -121,6 +133,31 @@ def test_role_may_do_what_the_code_calls_and_nothing_else(s3_server, called, mon
     assert allowed(COVERAGE) <= called[COVERAGE] <= allowed(EXPORT, COVERAGE)
 
 
+def test_role_may_do_what_event_history_asks(called, monkeypatch, tmp_path):
+    with served(EventHistoryStandIn()) as server:
+        endpoints = dict.fromkeys(("cloudtrail", "sts", "ec2"), server.endpoint)
+        connect(monkeypatch, SqliteHook(tmp_path / "none.sqlite"), **endpoints)
+        hook = CloudTrailHook(aws_conn_id="audit_reader")
+        history = hook.get_event_history(clock=server.clock)
+        called["now"] = EVENT_HISTORY
+        hook.read_account_id()
+        for region in hook.list_enabled_regions():
+            list(history.pages(region, None, Span(NOW - timedelta(days=1), NOW)))
+    # Whoever has credentials may ask whose they are.
+    assert called[EVENT_HISTORY] - {"sts:GetCallerIdentity"} == allowed(EVENT_HISTORY)
+
+
+@pytest.mark.skipif(not installed("moto"), reason="needs moto's server")
+def test_role_may_do_what_staging_asks(s3_server, called):
+    bucket = s3_server.new_bucket()
+    client = boto_client("s3", s3_server.endpoint)
+    folder = StagingFolder(f"s3://{bucket}/staging", DEFAULT_ROLE, lambda _: (client, REGION))
+    called["now"] = BULK_LOAD
+    with folder.load() as files:
+        files.put("rows.json.gz", b"{}")
+    assert called[BULK_LOAD] == allowed(BULK_LOAD)
+
+
 @pytest.mark.skipif(not installed("moto", "werkzeug"), reason="needs moto's server")
 def test_readme_names_what_whoever_deploys_needs(called, monkeypatch, tmp_path):
     with mwaa_stand_in() as server:
@@ -167,6 +204,7 @@ RESOURCES = {
     "!GetAtt TrailKey.Arn": "{key}",
     "!GetAtt Queue.Arn": "{queue}",
     "!Sub arn:${AWS::Partition}:cloudtrail:${AWS::Region}:${AWS::AccountId}:trail/${TrailName}": "{trail}",
+    "!Sub arn:${AWS::Partition}:s3:::${StagingFolder}/*": "{staging}",
     "*": "*",
 }
 
@@ -190,6 +228,7 @@ def test_readme_has_the_statements_of_the_code():
         bucket="my-trail-bucket",
         trail="arn:aws:cloudtrail:eu-west-1:111122223333:trail/mwaa-audit",
         queue="arn:aws:sqs:eu-west-1:111122223333:my-queue",
+        staging="arn:aws:s3:::my-staging-bucket/folder/*",
         key="arn:aws:kms:eu-west-1:111122223333:key/my-key",
     )
     expected = [
