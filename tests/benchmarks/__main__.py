@@ -128,7 +128,6 @@ def full_load(bench: Bench) -> Iterator[str]:
 
 
 def validation(bench: Bench) -> Iterator[str]:
-    figures = []
     profiles = []
     for digests in (round(500 * bench.scale), round(2_000 * bench.scale)):
         written = prepare_evidence(bench.data, max(48, digests // 24 * 24))
@@ -137,12 +136,9 @@ def validation(bench: Bench) -> Iterator[str]:
             task = {**written, "endpoint": endpoint, "scratch": str(bench.scratch)}
             counted(endpoint)
             (one,) = contest([Contestant(name, "evidence:validation")], task, 1)
-        figures.append(one)
+        yield from report.section("validation over S3, ledger in DuckDB", [one], one.result["rows"], "files", None)
         profile = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in one.result["profile"].items())
         profiles.append(f"profile of {name}: {profile}, of {one.seconds:.1f} s")
-    yield from report.section(
-        "validation over S3, ledger in DuckDB", figures, figures[-1].result["rows"], "files", None
-    )
     for profile in profiles:
         yield report.row(profile, *[""] * (len(report.HEAD) - 1))
 
