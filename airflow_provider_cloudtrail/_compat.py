@@ -50,10 +50,15 @@ else:
             from airflow.datasets import Dataset as Asset
             from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
             from airflow.utils.context import Context
-    try:
-        from airflow.triggers.base import BaseEventTrigger
-    except ImportError:  # Airflow 2
-        from airflow.triggers.base import BaseTrigger as BaseEventTrigger
+
+    def __getattr__(name: str) -> type:
+        # Not imported before a trigger is: DAG files, which are parsed again and again, need none.
+        if name != "BaseEventTrigger":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from airflow.triggers import base
+
+        return getattr(base, "BaseEventTrigger", base.BaseTrigger)  # Airflow 2 has no watchers
+
 
 __all__ = [
     "AirflowException",
