@@ -146,10 +146,12 @@ class DailyRun:
 
     :param airflow: what runs it.
     :param warehouse: yields the database.
+    :param said: what the first run must say.
     """
 
     airflow: AirflowOf
     warehouse: Callable[[], Any]
+    said: str = ""
 
     def show(self) -> str:
         """
@@ -169,7 +171,8 @@ class DailyRun:
                 # What the task runner of a worker does, and `dags test` up to 3.0 does not.
                 connections["PYTHONPATH"] = str(self.airflow.deployed.dags)
             morning = (PLAN.first_day + timedelta(days=PLAN.days)).isoformat()
-            self.airflow.run("dags", "test", DAG, morning, **connections)
+            said = self.airflow.run("dags", "test", DAG, morning, **connections)
+            assert self.said in said, f"it does not say {self.said!r}"
             first = _tables(warehouse)
             check(warehouse)
             self.airflow.run("dags", "test", DAG, morning, **connections)
