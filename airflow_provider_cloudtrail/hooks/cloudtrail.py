@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,7 +29,14 @@ from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, 
 from airflow_provider_cloudtrail.trail.lookup import Attribute, Span
 from airflow_provider_cloudtrail.trail.lookup_errors import EventHistoryError
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_records
-from airflow_provider_cloudtrail.trail.store import LocalStore, ObjectError, S3Store, Store, StoreError
+from airflow_provider_cloudtrail.trail.store import (
+    LocalStore,
+    ObjectError,
+    S3Store,
+    Store,
+    StoreError,
+    read_times_quickly,
+)
 from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
 
 if TYPE_CHECKING:
@@ -435,7 +442,7 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         def connect(region: str | None) -> tuple[Any, Any]:
             # One session for both ways to read, so that a role is assumed once.
             session = hook.get_session(region_name=region)
-            _parse_times_quickly(session)
+            read_times_quickly(session)
             return session, session.client(
                 "s3", endpoint_url=endpoint, config=hook._get_config(config), verify=hook.verify
             )
@@ -456,25 +463,6 @@ def _decoded(history: EventHistory, regions: Collection[str], attribute: Attribu
         for page in history.pages(region, attribute, span):
             for event in page.events:
                 yield CODEC.decode((event.raw or "").encode("utf-8", "surrogatepass"))
-
-
-def _parse_times_quickly(session: Any) -> None:
-    """
-    Have the clients of a session read times in ISO 8601 as Python does.
-
-    botocore's own parser guesses the format, which is two thirds of what listing a bucket costs; it stays in
-    charge of whatever is not ISO 8601.
-    """
-    from botocore.utils import parse_timestamp
-
-    def parse(value: Any) -> datetime:
-        try:
-            moment = datetime.fromisoformat(value)
-        except (TypeError, ValueError):
-            return parse_timestamp(value)
-        return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-
-    session._session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse)
 
 
 def _region_of(client: Any, bucket: str) -> str | None:

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -160,6 +160,25 @@ class LocalStore:
             raise ObjectError("access_denied", f"{self._bucket}/{key}: no permission to read the file") from None
         except OSError as error:
             raise StoreError(f"{self._bucket}/{key}: {error.strerror}") from error
+
+
+def read_times_quickly(session: Any) -> None:
+    """
+    Have the clients of a session read times in ISO 8601 as Python does.
+
+    To be called before a client is made. botocore's own parser guesses the format, which is two thirds of
+    what listing a bucket costs; it stays in charge of whatever is not ISO 8601.
+    """
+    from botocore.utils import parse_timestamp
+
+    def parse(value: Any) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            return parse_timestamp(value)
+        return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+    session._session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse)
 
 
 class S3Store:

@@ -165,9 +165,10 @@ def s3_store(task: Task, bucket: str) -> Any:
     import boto3
     from botocore.config import Config
 
-    from airflow_provider_cloudtrail.trail.store import S3Store
+    from airflow_provider_cloudtrail.trail.store import S3Store, read_times_quickly
 
     session = boto3.Session(aws_access_key_id="bench", aws_secret_access_key="bench", region_name="us-east-1")
+    read_times_quickly(session)  # as CloudTrailHook does
     config = Config(s3={"addressing_style": "path"}, proxies={}, max_pool_connections=32)
     return S3Store(session.client("s3", endpoint_url=task["endpoint"], config=config), bucket, session=session)
 

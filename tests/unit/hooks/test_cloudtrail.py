@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from botocore.stub import Stubber
@@ -11,7 +11,6 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailLogFileError,
     CloudTrailTrailNotFoundError,
 )
-from airflow_provider_cloudtrail.hooks import cloudtrail
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.parameters import window
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
@@ -107,23 +106,3 @@ def test_a_missing_connection_is_no_reason_to_use_other_credentials(hook, monkey
         CloudTrailHook(aws_conn_id="audit_reader").get_store("example-trail")
     with pytest.raises(CloudTrailError, match="no connection aws_conn_id='audit_reader'"):
         CloudTrailHook(aws_conn_id="audit_reader").resolve_trail("audit")
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        pytest.param("2026-02-03T10:00:00.000Z", "2026-02-03T10:00:00+00:00", id="s3"),
-        pytest.param("2026-02-03T12:00:00+02:00", "2026-02-03T10:00:00+00:00", id="zone"),
-        pytest.param("Tue, 03 Feb 2026 10:00:00 GMT", "2026-02-03T10:00:00+00:00", id="http"),
-        pytest.param(1770112800, "2026-02-03T10:00:00+00:00", id="seconds"),
-    ],
-)
-def test_times_are_read_as_botocore_reads_them(value, expected):
-    import boto3
-    from botocore.utils import parse_timestamp
-
-    session = boto3.Session(region_name="eu-west-1")
-    cloudtrail._parse_times_quickly(session)
-    factory = session._session.get_component("response_parser_factory")
-    found = factory.create_parser("rest-xml")._timestamp_parser(value)
-    assert found == parse_timestamp(value) == datetime.fromisoformat(expected)

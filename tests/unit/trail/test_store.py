@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from airflow_provider_cloudtrail.trail.store import (
     S3Store,
     StoreError,
     _fits_obstore,
+    read_times_quickly,
 )
 from tests.support.engines import installed
 from tests.support.log_files import FolderTrail, key_of
@@ -350,3 +352,24 @@ def test_server_that_is_not_there() -> None:
 def test_settings_that_only_boto3_honours_keep_gets_there(config: dict[str, Any], verify: Any, fits: bool) -> None:
     assert _fits_obstore(session().client("s3"), verify=None)
     assert _fits_obstore(client_of("https://s3.example.org", **config), verify) is fits
+
+
+@needs_boto3
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param("2026-02-03T10:00:00.000Z", "2026-02-03T10:00:00+00:00", id="s3"),
+        pytest.param("2026-02-03T12:00:00+02:00", "2026-02-03T10:00:00+00:00", id="zone"),
+        pytest.param("Tue, 03 Feb 2026 10:00:00 GMT", "2026-02-03T10:00:00+00:00", id="http"),
+        pytest.param(1770112800, "2026-02-03T10:00:00+00:00", id="seconds"),
+    ],
+)
+def test_times_are_read_as_botocore_reads_them(value, expected):
+    import boto3
+    from botocore.utils import parse_timestamp
+
+    session = boto3.Session(region_name="eu-west-1")
+    read_times_quickly(session)
+    factory = session._session.get_component("response_parser_factory")
+    found = factory.create_parser("rest-xml")._timestamp_parser(value)
+    assert found == parse_timestamp(value) == datetime.fromisoformat(expected)
