@@ -42,6 +42,7 @@ def steps(image: Image, wheel: Path) -> Iterator[tuple[str, Callable[[], str]]]:
     airflow = AirflowOf(image.inside, Deployed(image, PLUGINS, wheel))
     yield "plugins.zip, import errors", airflow.import_errors
     yield "plugins.zip, names of modules", lambda: names_of_modules(airflow)
+    yield "plugins.zip, deferred DAG, PostgreSQL", DeferredRun(airflow, postgres).show
     if image.sqlite:
         # SQLite stands for the engines that have no adapter of their own.
         yield "plugins.zip, daily DAG, SQLite", DailyRun(airflow, sqlite).show

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -345,9 +346,16 @@ def test_botocore_retries_of_the_connection_do_not_bypass_the_pace(stand_in, war
     assert (summary["throttled"], summary["requests"], len(stand_in.asked)) == (1, 3, 3)
 
 
+class OutletEvents(defaultdict):
+    """By asset, as Airflow has it: assets of Airflow 3.0 cannot be keys themselves."""
+
+    def __getitem__(self, asset):
+        return super().__getitem__(asset.uri)
+
+
 def test_outlets_are_told_the_summary(stand_in, warehouse):
     table = audit_table("cloudtrail_warehouse", "mwaa_audit_events")
-    events = {table: SimpleNamespace(extra={})}
+    events = OutletEvents(lambda: SimpleNamespace(extra={}))
     stand_in.record(REGION, management_events(3, REGION))
     operator(outlets=[table]).execute({"outlet_events": events})
     assert events[table].extra["loaded"] == 3
