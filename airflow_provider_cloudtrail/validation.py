@@ -25,6 +25,7 @@ from airflow_provider_cloudtrail.trail.delivered import (
     account_regions,
     list_digests,
     list_logs,
+    one_page_ahead,
     probe,
 )
 from airflow_provider_cloudtrail.trail.digest import (
@@ -50,8 +51,11 @@ log = logging.getLogger(__name__)
 _MARGIN = timedelta(hours=2)
 _MINUTE = timedelta(minutes=1)
 _THREADS = 8
-_BATCH_FILES = 5_000
-_BATCH_DIGESTS = 100
+# Digests that are fetched ahead, so that the bucket has something to do while the ledger is asked.
+_AHEAD = 32
+# For each batch the ledger is read once, whatever its size.
+_BATCH_FILES = 10_000
+_BATCH_DIGESTS = 200
 
 
 @dataclass(frozen=True)
@@ -225,7 +229,7 @@ class _AccountRegion:
             chain: Coverage(chain, window.start, window.end, run.due, expected=chain in before) for chain in self.chains
         }
         floor, ceiling = min(window.start - SLACK, self._earliest - HOUR), window.end + SLACK
-        logs = list_logs(self._store, self._bucket, self._place, floor, ceiling)
+        logs = one_page_ahead(list_logs(self._store, self._bucket, self._place, floor, ceiling))
         files = DeliveredFiles(logs, self._store, self._bucket, self._place.logs, floor, ceiling)
         counted = Counter[str]()
         for checked in heapq.merge(*map(self._checked, by_chain.values()), key=lambda checked: checked.end):
@@ -266,7 +270,7 @@ class _AccountRegion:
         try:
             for key in keys:
                 pending.append(self._pool.submit(self._fetch, key))
-                if len(pending) > _THREADS and (found := pending.popleft().result()) is not None:
+                if len(pending) > _AHEAD and (found := pending.popleft().result()) is not None:
                     yield found
             while pending:
                 if (found := pending.popleft().result()) is not None:

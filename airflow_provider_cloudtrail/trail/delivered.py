@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 from airflow_provider_cloudtrail.trail.digest import Chain, DigestKey, ListedFile, digest_key
 from airflow_provider_cloudtrail.trail.listing import is_organization, layouts
@@ -27,6 +29,8 @@ from airflow_provider_cloudtrail.trail.store import Store
 
 SLACK = timedelta(hours=3)
 """How far the stamp of a log file may lie from the time that its digest covers without costing a request."""
+
+_PAGE = 1_000
 
 MOST_UNLISTED = 20_000
 """Unlisted log files of one account and Region that are kept by name; of more, only the number is known."""
@@ -121,6 +125,25 @@ def _list_folder(
         file = log_file(bucket, listed.key, listed.size_bytes, listed.etag)
         if file is not None and floor <= file.delivered_at < end:
             yield file
+
+
+def one_page_ahead(files: Iterator[LogFile]) -> Iterator[LogFile]:
+    """
+    Yield log files while a thread lists the next thousand.
+
+    :param files: a listing; it is not asked by two threads at the same time.
+    :raises StoreError: as the listing does.
+    """
+
+    def read() -> list[LogFile]:
+        return list(islice(files, _PAGE))
+
+    # A thread of its own: among those that fetch digests it would wait for its turn.
+    with ThreadPoolExecutor(1, thread_name_prefix="cloudtrail-list") as pool:
+        future = pool.submit(read)
+        while page := future.result():
+            future = pool.submit(read)
+            yield from page
 
 
 def probe(store: Store, bucket: str, key: str) -> LogFile | None:

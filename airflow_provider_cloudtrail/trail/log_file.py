@@ -162,6 +162,7 @@ _LOG_NAME = re.compile(
     r"(?P<stamp>\d{8}T\d{4}Z)_?\w+\.json\.gz",
     re.ASCII,
 )
+_FOLDERS = {folder.value: folder for folder in Folder}
 _DIGEST_NAME = re.compile(
     r"(?P<account>[^/_]+)_CloudTrail-Digest_(?P<region>[A-Za-z0-9-]+)_(?P<trail>.+)_(?P<home>[A-Za-z0-9-]+)_"
     r"(?P<stamp>\d{8}T\d{6}Z)(?P<backfill>_backfill)?\.json\.gz",
@@ -179,7 +180,7 @@ def parse_key(key: str) -> ParsedKey | None:
     found = _KEY.fullmatch(key)
     if found is None:
         return None
-    folder = Folder(found["folder"])
+    folder = _FOLDERS[found["folder"]]
     stamp: datetime | None = None
     if folder in (Folder.LOG, Folder.INSIGHT):
         name = _LOG_NAME.fullmatch(found["name"])

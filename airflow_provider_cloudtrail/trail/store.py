@@ -1,9 +1,9 @@
 """
 List and get the objects of a trail bucket, in S3 or in a local copy of one.
 
-The one place that knows whether ``obstore`` is installed. Listing always goes through boto3 (a page is
-one request either way); GETs go through obstore where it is there and can honour everything that the
-AWS connection says, otherwise through boto3.
+The one place that knows whether ``obstore`` is installed. GETs and listings of objects go through it where it
+is there and can honour everything that the AWS connection says, otherwise through boto3; the requests are
+the same either way.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ _SYSTEM_METADATA = frozenset({
 })
 # What boto3 promises of refreshable credentials is that 10 minutes are left when they are handed out.
 _CREDENTIALS_LIFETIME = timedelta(minutes=8)
+# What S3 gives with one request.
+_PAGE = 1_000
 
 
 class StoreError(Exception):
@@ -209,8 +211,11 @@ class S3Store:
         """Requests so far, retries by this class included: LIST and GET."""
         self._counting = threading.Lock()
         self._obstore: obstore.store.S3Store | None = None
+        self._listing: obstore.store.S3Store | None = None
         if OBSTORE_INSTALLED and session is not None and _fits_obstore(client, verify):
-            self._obstore = _obstore_store(client, bucket, session, verify)
+            self._obstore = _obstore_store(client, bucket, session, verify, retries=8)
+            # What it cannot list is listed by boto3, which tries again in its own way.
+            self._listing = _obstore_store(client, bucket, session, verify, retries=1)
         log.debug("Objects of %s are read through %s", bucket, "obstore" if self._obstore else "boto3")
 
     def folders(self, prefix: str) -> list[str]:
@@ -222,10 +227,38 @@ class S3Store:
 
     def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects under ``prefix``, one request for 1,000 of them, made when they are asked for."""
+        if self._listing is not None and _is_plain_listing(prefix, start_after):
+            from obstore.exceptions import BaseError
+
+            try:
+                for listed in self._objects_through_obstore(self._listing, prefix, start_after):
+                    start_after = listed.key
+                    yield listed
+                return
+            except (BaseError, OSError, ValueError) as error:
+                # A key that obstore does not take, or an error that boto3 meets as well and names as all others.
+                log.debug("Listing s3://%s/%s goes on through boto3: %s", self._bucket, prefix, _first_line(error))
         after = {"StartAfter": start_after} if start_after else {}
         for page in self._pages(prefix, **after):
             for entry in page.get("Contents", ()):
                 yield ListedObject(entry["Key"], entry["Size"], entry["ETag"].strip('"'))
+
+    def _objects_through_obstore(
+        self, store: obstore.store.S3Store, prefix: str, start_after: str
+    ) -> Iterator[ListedObject]:
+        import obstore
+
+        pages = iter(obstore.list(store, prefix, offset=start_after or None, chunk_size=_PAGE))
+        page = next(pages, ())
+        self._count("LIST")
+        while page:
+            for entry in page:
+                # obstore starts behind the name without its last slash.
+                if entry["path"] > start_after:
+                    yield ListedObject(entry["path"], entry["size"], (entry["e_tag"] or "").strip('"'))
+            page = next(pages, ())
+            if page:
+                self._count("LIST")
 
     def _pages(self, prefix: str, **arguments: str) -> Iterator[Mapping[str, Any]]:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -312,6 +345,15 @@ class S3Store:
         )
 
 
+def _is_plain_listing(prefix: str, start_after: str) -> bool:
+    """Tell whether obstore lists this as S3 does: whole folders, from names that it does not normalise."""
+    return (
+        prefix.endswith("/")
+        and _PLAIN_KEY.fullmatch(prefix[:-1]) is not None
+        and (not start_after or _PLAIN_KEY.fullmatch(start_after.rstrip("/")) is not None)
+    )
+
+
 def _fits_obstore(client: Any, verify: bool | str | None) -> bool:
     """Tell whether obstore can honour the settings of the client; proxies and signing by others stay with boto3."""
     from botocore import UNSIGNED
@@ -327,7 +369,9 @@ def _fits_obstore(client: Any, verify: bool | str | None) -> bool:
     )
 
 
-def _obstore_store(client: Any, bucket: str, session: Any, verify: bool | str | None) -> obstore.store.S3Store:
+def _obstore_store(
+    client: Any, bucket: str, session: Any, verify: bool | str | None, *, retries: int
+) -> obstore.store.S3Store:
     from obstore.auth.boto3 import Boto3CredentialProvider
     from obstore.store import S3Store as ObstoreS3Store
 
@@ -346,7 +390,7 @@ def _obstore_store(client: Any, bucket: str, session: Any, verify: bool | str | 
             # Of the whole request, where boto3's is of one read.
             "timeout": timedelta(seconds=max(300, config.read_timeout or 0)),
         },
-        retry_config={"max_retries": 8, "retry_timeout": timedelta(minutes=2)},
+        retry_config={"max_retries": retries, "retry_timeout": timedelta(minutes=2)},
     )
 
 

@@ -1,7 +1,8 @@
 """
 The validation of issue's size: 2,000 digests that list 100,000 log files, which the ledger in DuckDB knows.
 
-``prepare`` makes the trail, ``validation`` is the contestant: digests and listings over S3, and in the end a profile.
+``prepare`` makes the trail. ``validation`` is the contestant: digests and listings over S3, and in the end a profile.
+``signatures`` is what it is held against: the same digests fetched, read and verified, and nothing else.
 """
 
 from __future__ import annotations
@@ -124,6 +125,42 @@ def validation(task: Task) -> Iterator[Any]:
         "profile": {name: round(seconds, 2) for name, seconds in clock.seconds.items()},
         "calls": dict(clock.calls),
     }
+
+
+def signatures(task: Task) -> Iterator[Any]:
+    """Fetch each digest and verify its signature, with as many threads as the validation has."""
+    from concurrent.futures import ThreadPoolExecutor
+    from datetime import datetime, timezone
+
+    idle_worker(task)
+    from airflow_provider_cloudtrail.trail.digest import (
+        DigestKey,
+        FetchedDigest,
+        KeyRing,
+        PublicKey,
+        digest_key,
+        fetch_digest,
+        signature_fault,
+    )
+
+    store = s3_store(task, "bench")
+    keys = [PublicKey(task["fingerprint"], bytes.fromhex(task["key"]))]
+    epoch = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    ring = KeyRing(lambda *_: keys, epoch, epoch + timedelta(days=366))
+    bucket = Path(task["folder"]) / "bucket"
+    digests = [digest_key(str(path.relative_to(bucket))) for path in bucket.rglob("*CloudTrail-Digest_*")]
+
+    def fetch(key: DigestKey) -> FetchedDigest | None:
+        return fetch_digest(store, "bench", key)
+
+    yield
+    valid = 0
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(fetch, filter(None, digests)):
+            assert found is not None
+            assert found.signature is not None
+            valid += signature_fault(found, found.signature, ring) is None
+    yield {"rows": valid}
 
 
 class Clock:

@@ -128,9 +128,15 @@ def _median(contestant: Contestant, runs: list[dict[str, Any]], requests: dict[s
 
 
 @contextmanager
-def s3_server(folder: str | Path, metadata: str | Path | None = None) -> Iterator[str]:
-    """Serve a folder and yield the endpoint."""
-    command = [sys.executable, "-m", "tests.benchmarks.s3_files", str(folder), *([str(metadata)] if metadata else [])]
+def s3_server(folder: str | Path, metadata: str | Path | None = None, delay: float = 0.0) -> Iterator[str]:
+    """
+    Serve a folder and yield the endpoint.
+
+    :param metadata: JSON file with the user metadata of its objects.
+    :param delay: seconds before each answer.
+    """
+    command = [sys.executable, "-m", "tests.benchmarks.s3_files", str(folder), "--delay", str(delay)]
+    command += ["--metadata", str(metadata)] if metadata else []
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

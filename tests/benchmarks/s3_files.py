@@ -1,16 +1,15 @@
 """
 Run as a program: a folder as an S3 bucket, over HTTP on this machine, as fast as one process can.
 
-Answers GET, HEAD, ranges and ListObjectsV2 from memory, checks no signature, and counts what it is asked for. Takes the
-folder, and optionally a JSON file with the user metadata of its objects; prints its port. The name of the bucket
-does not matter.
+Answers GET, HEAD, ranges and ListObjectsV2 from memory, checks no signature, and counts what it is asked for. The name
+of the bucket does not matter. Prints its port.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
-import sys
 from bisect import bisect_right
 from collections import Counter
 from pathlib import Path
@@ -96,8 +95,9 @@ class Bucket:
 class Connection(asyncio.Protocol):
     """A connection of a client, kept alive."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, delay: float) -> None:
         self._bucket = bucket
+        self._delay = delay
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -111,7 +111,11 @@ class Connection(asyncio.Protocol):
             method, target, _ = first.split(" ", 2)
             path, _, query = target.partition("?")
             ranged = next((line for line in headers.split("\r\n") if line.lower().startswith("range:")), "")
-            self._transport.write(self._bucket.answer(method, unquote(path), query, ranged))  # type: ignore[attr-defined]
+            answer = self._bucket.answer(method, unquote(path), query, ranged)
+            if self._delay and path != COUNTED:
+                asyncio.get_running_loop().call_later(self._delay, self._transport.write, answer)  # type: ignore[attr-defined]
+            else:
+                self._transport.write(answer)  # type: ignore[attr-defined]
 
 
 def _response(status: str, body: bytes, kind: str, more: str = "", *, head: bool = False) -> bytes:
@@ -121,13 +125,16 @@ def _response(status: str, body: bytes, kind: str, more: str = "", *, head: bool
     ).encode() + (b"" if head else body)
 
 
-async def serve(bucket: Bucket) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(bucket), "127.0.0.1", 0)
+async def serve(bucket: Bucket, delay: float) -> None:
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(bucket, delay), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(
-        serve(Bucket(Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text()) if len(sys.argv) > 2 else {}))
-    )
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--metadata", type=Path, help="JSON file with the user metadata of the objects, by key")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
+    said = parser.parse_args()
+    asyncio.run(serve(Bucket(said.folder, json.loads(said.metadata.read_text()) if said.metadata else {}), said.delay))
