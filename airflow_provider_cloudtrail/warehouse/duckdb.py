@@ -16,7 +16,8 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
-from airflow_provider_cloudtrail.warehouse.base import Dialect, Warehouse, WarehouseError
+from airflow_provider_cloudtrail.warehouse.base import WarehouseError
+from airflow_provider_cloudtrail.warehouse.relational import Dialect, RelationalWarehouse
 
 # These say something about files and memory, never about values.
 _SAFE_TO_QUOTE = ("IOException", "OutOfMemoryException", "ConnectionException", "CatalogException", "BinderException")
@@ -32,7 +33,7 @@ _MOST_MEMORY = 1024 * 1024 * 1024
 _INDEX_BYTES = 150
 
 
-class DuckDBWarehouse(Warehouse):
+class DuckDBWarehouse(RelationalWarehouse):
     """A warehouse in a DuckDB file (or MotherDuck), through Airflow's ``DuckDBHook``."""
 
     engine = "duckdb"

@@ -1,7 +1,7 @@
 """
 What a warehouse keeps of the signed digests: a row for each and for each finding, on each ledger row the verdict.
 
-Goes through the transactions and the dialect of the warehouse whose table it stands beside.
+Goes through the transactions of the warehouse whose table it stands beside.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from airflow_provider_cloudtrail.audit_event import (
     UNLISTED,
     VERIFIED,
     Column,
-    ColumnKind,
     DigestEntry,
     FindingEntry,
     HashEntry,
@@ -27,6 +26,16 @@ from airflow_provider_cloudtrail.audit_event import (
     columns_of,
 )
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from airflow_provider_cloudtrail.warehouse.conditions import (
+    AllOf,
+    AnyOf,
+    BeginsWith,
+    Compare,
+    Condition,
+    IsNull,
+    Not,
+    OneOf,
+)
 
 # What one run has said of a file, and must not be replaced by the other verdict.
 _GRAVER = {VERIFIED: (ALTERED, DELETED), DIGEST_INVALID: (VERIFIED, ALTERED, DELETED)}
@@ -153,18 +162,18 @@ class Evidence:
 
         :param location: what the URIs of the digests begin with; other trails may be recorded here, too.
         """
-        warehouse = self._warehouse
-        names = ", ".join(warehouse.quoted(name) for name in RecordedChain._fields)
-        where, values = self._where({"covered_to >": since, "backfill =": False, "status <>": MISSING})
-        below, of_location = self._begins("digest_uri", location)
+        where = AllOf([
+            Compare("covered_to", ">", since),
+            Compare("backfill", "=", False),
+            Compare("status", "<>", MISSING),
+            BeginsWith("digest_uri", location),
+        ])
 
         def ask(cursor: Any) -> list[RecordedChain]:
-            cursor.execute(
-                f"SELECT DISTINCT {names} FROM {self.digests} WHERE {where} AND {below}", values + of_location
-            )
-            return [RecordedChain(*row) for row in cursor.fetchall()]
+            rows = self._warehouse.select(cursor, self.digests, RecordedChain._fields, where, distinct=True)
+            return [RecordedChain(*row) for row in rows]
 
-        return warehouse.transact(f"reading {self.digests}", ask)
+        return self._warehouse.transact(f"reading {self.digests}", ask)
 
     def write(
         self,
@@ -189,10 +198,10 @@ class Evidence:
             of_status.setdefault(verdict.digest_status, []).append(verdict)
 
         def work(cursor: Any) -> None:
-            self._replace(cursor, self.digests, columns_of(DigestEntry), digests)
+            self._warehouse.replace(cursor, self.digests, columns_of(DigestEntry), digests)
             self._write_verdicts(cursor, of_status)
             self._write_findings(cursor, {finding.finding_id: finding for finding in findings})
-            self._replace(cursor, self.hashes, columns_of(HashEntry), hashes)
+            self._warehouse.replace(cursor, self.hashes, columns_of(HashEntry), hashes)
 
         if digests or of_status or findings or hashes:
             self._warehouse.transact(f"writing {self.digests}", work, writes=True)
@@ -205,19 +214,13 @@ class Evidence:
         :param by: DAG, task and run that asks.
         :raises WarehouseError: if it cannot be stored; nothing of it is then.
         """
-        warehouse, key = self._warehouse, self._warehouse.quoted("finding_id")
+        warehouse = self._warehouse
 
         def work(cursor: Any) -> set[str]:
-            found: set[str] = set()
-            others = f"{warehouse.quoted('last_seen_by')} <> {warehouse.mark}"
-            for portion, marks in warehouse.portions(finding_ids):
-                cursor.execute(
-                    f"SELECT {key} FROM {self.findings} WHERE {key} IN ({marks}) AND {others}", [*portion, by]
-                )
-                found.update(row[0] for row in cursor.fetchall())
-            for portion, marks in warehouse.portions(sorted(found)):
-                seen = {"last_seen_at": at, "resolved_at": None, "resolved_by": None}
-                self._update(cursor, self.findings, seen, f"{key} IN ({marks})", portion)
+            rows = warehouse.find(cursor, self.findings, ("finding_id", "last_seen_by"), finding_ids)
+            found = {finding_id for finding_id, seen_by in rows if seen_by not in (None, by)}
+            columns = _columns_of_findings("finding_id", "last_seen_at", "resolved_at", "resolved_by")
+            warehouse.update(cursor, self.findings, columns, [(finding_id, at, None, None) for finding_id in found])
             return found
 
         if not finding_ids or by is None:
@@ -237,113 +240,74 @@ class Evidence:
             f"writing {self.findings}", lambda cursor: self._resolve(cursor, examined), writes=True
         )
 
-    def _replace(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
-        """Insert rows in the place of those with the same key, which is the first column."""
-        for portion, marks in self._warehouse.portions([row[0] for row in rows]):
-            key = self._warehouse.quoted(columns[0].name)
-            cursor.execute(f"DELETE FROM {table} WHERE {key} IN ({marks})", portion)
-        self._warehouse.insert(cursor, table, columns, rows)
-
     def _write_verdicts(self, cursor: Any, of_status: dict[str, list[FileVerdict]]) -> None:
-        warehouse, mark = self._warehouse, self._warehouse.mark
         columns = [column for column in columns_of(LedgerEntry) if column.name in FileVerdict._fields]
         for status, verdicts in of_status.items():
             # A file can be listed twice.
             rows = list({verdict.log_file_uri: verdict for verdict in verdicts}.values())
             graver = _GRAVER.get(status, ())
-            condition, values = "", list[Any]()
-            if graver:
-                at, said = warehouse.quoted("verified_at"), warehouse.quoted("digest_status")
-                marks = ", ".join([mark] * len(graver))
-                condition = f"AND ({at} IS NULL OR {at} < {mark} OR {said} NOT IN ({marks}))"
-                values = [self._value(rows[0].verified_at), *graver]
-            warehouse.update(cursor, warehouse.files, columns, rows, condition, values)
+            where = AnyOf([
+                IsNull("verified_at"),
+                Compare("verified_at", "<", rows[0].verified_at),
+                Not(OneOf("digest_status", graver)),
+            ])
+            self._warehouse.update(cursor, self._warehouse.files, columns, rows, where if graver else None)
 
     def _write_findings(self, cursor: Any, findings: dict[str, FindingEntry]) -> None:
-        warehouse, key = self._warehouse, self._warehouse.quoted("finding_id")
-        known: set[str] = set()
-        for portion, marks in warehouse.portions(list(findings)):
-            cursor.execute(f"SELECT {key} FROM {self.findings} WHERE {key} IN ({marks})", portion)
-            known.update(row[0] for row in cursor.fetchall())
+        warehouse = self._warehouse
+        known = {row[0] for row in warehouse.find(cursor, self.findings, ("finding_id",), list(findings))}
         new = [finding for finding_id, finding in findings.items() if finding_id not in known]
         warehouse.insert(cursor, self.findings, columns_of(FindingEntry), new)
-        # Those of one digest or gap have much in common.
-        groups: dict[tuple[Any, ...], list[str]] = {}
-        for finding_id in known:
-            finding = findings[finding_id]
-            groups.setdefault(tuple(getattr(finding, name) for name in _RENEWED), []).append(finding_id)
-        for values, ids in groups.items():
-            for portion, marks in warehouse.portions(ids):
-                renewed = dict(zip(_RENEWED, values, strict=True))
-                self._update(cursor, self.findings, renewed, f"{key} IN ({marks})", portion)
+        names = ("finding_id", *_RENEWED)
+        renewed = [tuple(getattr(findings[finding_id], name) for name in names) for finding_id in known]
+        warehouse.update(cursor, self.findings, _columns_of_findings(*names), renewed)
         for finding in findings.values():
             if finding.kind == GAP and finding.trail_name is not None:
                 self._see_gaps_within(cursor, finding)
 
     def _see_gaps_within(self, cursor: Any, gap: FindingEntry) -> None:
         """Another window may have begun within the same gap: that finding is not resolved either."""
-        where, values = self._where({
-            "kind =": GAP,
-            "account_id =": gap.account_id,
-            "region =": gap.region,
-            "trail_name =": gap.trail_name,
-            "covered_from <": gap.covered_to,
-            "covered_to >": gap.covered_from,
-            "last_seen_at <": gap.last_seen_at,
-        })
-        open_only = f"{where} AND {self._warehouse.quoted('resolved_at')} IS NULL"
+        open_ones = AllOf([
+            Compare("kind", "=", GAP),
+            *(Compare(name, "=", getattr(gap, name)) for name in ("account_id", "region", "trail_name")),
+            Compare("covered_from", "<", gap.covered_to),
+            Compare("covered_to", ">", gap.covered_from),
+            Compare("last_seen_at", "<", gap.last_seen_at),
+            IsNull("resolved_at"),
+        ])
         seen = {"last_seen_at": gap.last_seen_at, "last_seen_by": gap.last_seen_by}
-        self._update(cursor, self.findings, seen, open_only, values)
+        self._warehouse.assign(cursor, self.findings, seen, open_ones)
 
     def _resolve(self, cursor: Any, examined: Examined) -> None:
-        warehouse, quoted = self._warehouse, self._warehouse.quoted
+        warehouse = self._warehouse
         resolved = {"resolved_at": examined.seen_at, "resolved_by": examined.by}
-        where, values = self._where({"covered_from <": examined.end, "last_seen_at <": examined.seen_at})
-        within, of_window = self._where({"covered_to >": examined.start})
-        unlisted, of_unlisted = self._where({"kind =": UNLISTED, "covered_from >=": examined.unlisted_from})
-        where += f" AND ({within} OR ({unlisted}))"
-        values += [*of_window, *of_unlisted]
-        below, of_location = self._begins("location", examined.location)
-        where += f" AND {quoted('resolved_at')} IS NULL AND {below}"
-        values += of_location
-        absent = f"({quoted('kind')} = {warehouse.mark} AND {quoted('trail_name')} IS NULL)"
-        seen_again = f"{where} AND NOT {absent}"
-        of_these = [*values, GAP]
-        for column, names in (("account_id", examined.account_ids), ("region", examined.regions)):
-            if names is not None:
-                seen_again += f" AND {quoted(column)} IN ({', '.join([warehouse.mark] * len(names))})"
-                of_these += names
-        self._update(cursor, self.findings, resolved, seen_again, of_these)
-        cursor.execute(
-            f"SELECT {', '.join(map(quoted, ('finding_id', 'account_id', 'region')))} FROM {self.findings} "
-            f"WHERE {where} AND {absent}",
-            [*values, GAP],
+        looked_for: list[Condition] = [
+            Compare("covered_from", "<", examined.end),
+            Compare("last_seen_at", "<", examined.seen_at),
+            AnyOf([
+                Compare("covered_to", ">", examined.start),
+                AllOf([Compare("kind", "=", UNLISTED), Compare("covered_from", ">=", examined.unlisted_from)]),
+            ]),
+            IsNull("resolved_at"),
+            BeginsWith("location", examined.location),
+        ]
+        absent: list[Condition] = [Compare("kind", "=", GAP), IsNull("trail_name")]
+        of_these = [
+            OneOf(column, list(names))
+            for column, names in (("account_id", examined.account_ids), ("region", examined.regions))
+            if names is not None
+        ]
+        warehouse.assign(cursor, self.findings, resolved, AllOf([*looked_for, Not(AllOf(absent)), *of_these]))
+        rows = warehouse.select(
+            cursor, self.findings, ("finding_id", "account_id", "region"), AllOf([*looked_for, *absent])
         )
-        ids = [
-            finding_id
-            for finding_id, account_id, region in cursor.fetchall()
+        ended = [
+            (finding_id, examined.seen_at, examined.by)
+            for finding_id, account_id, region in rows
             if any(account_id in (None, one) and region in (None, two) for one, two in examined.with_digests)
         ]
-        for portion, marks in warehouse.portions(ids):
-            self._update(cursor, self.findings, resolved, f"{quoted('finding_id')} IN ({marks})", portion)
+        warehouse.update(cursor, self.findings, _columns_of_findings("finding_id", *resolved), ended)
 
-    def _where(self, conditions: dict[str, Any]) -> tuple[str, list[Any]]:
-        """Return conditions on columns, each with its operator, and the values for their placeholders."""
-        texts = []
-        for condition in conditions:
-            name, operator = condition.split()
-            texts.append(f"{self._warehouse.quoted(name)} {operator} {self._warehouse.mark}")
-        return " AND ".join(texts), [self._value(value) for value in conditions.values()]
 
-    def _begins(self, column: str, text: str) -> tuple[str, list[Any]]:
-        # Not LIKE, in which names of buckets could be patterns.
-        return f"SUBSTR({self._warehouse.quoted(column)}, 1, {len(text)}) = {self._warehouse.mark}", [text]
-
-    def _update(self, cursor: Any, table: str, values: dict[str, Any], where: str, parameters: Sequence[Any]) -> None:
-        assignments = ", ".join(f"{self._warehouse.quoted(name)} = {self._warehouse.mark}" for name in values)
-        given = [self._value(value) for value in values.values()]
-        cursor.execute(f"UPDATE {table} SET {assignments} WHERE {where}", [*given, *parameters])
-
-    def _value(self, value: Any) -> Any:
-        kinds = {datetime: ColumnKind.TIMESTAMP, bool: ColumnKind.BOOLEAN}
-        return self._warehouse.value(kinds.get(type(value), ColumnKind.TEXT), value)
+def _columns_of_findings(*names: str) -> list[Column]:
+    return [column for name in names for column in columns_of(FindingEntry) if column.name == name]

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from airflow_provider_cloudtrail.audit_event import (
     COMPLETE,
-    ColumnKind,
     LookupEntry,
     LookupRows,
     QuarantineEntry,
     columns_of,
 )
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from airflow_provider_cloudtrail.warehouse.conditions import AllOf, Compare
 
 
 class KnownLookup(NamedTuple):
@@ -54,17 +54,18 @@ class Lookups:
         :param end: its end, UTC.
         :raises WarehouseError: if the warehouse cannot be read.
         """
-        warehouse = self.warehouse
-        names = ", ".join(warehouse.quoted(name) for name in KnownLookup._fields)
-        conditions = (("account_id", "="), ("region", "="), ("status", "="), ("window_to", ">"), ("window_from", "<"))
-        where = " AND ".join(f"{warehouse.quoted(name)} {operator} {warehouse.mark}" for name, operator in conditions)
-        moments = [warehouse.value(ColumnKind.TIMESTAMP, moment) for moment in (start, end)]
+        where = AllOf([
+            Compare("account_id", "=", account_id),
+            Compare("region", "=", region),
+            Compare("status", "=", COMPLETE),
+            Compare("window_to", ">", start),
+            Compare("window_from", "<", end),
+        ])
 
         def ask(cursor: Any) -> list[KnownLookup]:
-            cursor.execute(f"SELECT {names} FROM {self.name} WHERE {where}", [account_id, region, COMPLETE, *moments])
-            return [KnownLookup(*row) for row in cursor.fetchall()]
+            return [KnownLookup(*row) for row in self.warehouse.select(cursor, self.name, KnownLookup._fields, where)]
 
-        return warehouse.transact(f"reading {self.name}", ask)
+        return self.warehouse.transact(f"reading {self.name}", ask)
 
     def write(self, lookup: LookupRows) -> LookupEntry:
         """

@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
-from airflow_provider_cloudtrail.warehouse.base import Dialect, Warehouse
+from airflow_provider_cloudtrail.warehouse.relational import Dialect, RelationalWarehouse
 
 _ROWS_IN_ONE_BUFFER = 2_000
 
 
-class PostgresWarehouse(Warehouse):
+class PostgresWarehouse(RelationalWarehouse):
     """A warehouse in PostgreSQL, through Airflow's ``PostgresHook``."""
 
     engine = "postgres"

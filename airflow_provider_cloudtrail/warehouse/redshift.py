@@ -15,7 +15,8 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
-from airflow_provider_cloudtrail.warehouse.base import WarehouseError, describe, sqlstate
+from airflow_provider_cloudtrail.warehouse.base import WarehouseError
+from airflow_provider_cloudtrail.warehouse.driver_errors import describe, sqlstate
 from airflow_provider_cloudtrail.warehouse.redshift_values import MAX_STRING, super_json, super_record
 from airflow_provider_cloudtrail.warehouse.shorten import shortened
 from airflow_provider_cloudtrail.warehouse.sql import REDSHIFT_KEY_BYTES, SqlWarehouse

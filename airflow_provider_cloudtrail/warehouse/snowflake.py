@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, AuditEvent, Column, ColumnKind, columns_of
-from airflow_provider_cloudtrail.warehouse.base import Dialect, Warehouse, WarehouseError, describe
+from airflow_provider_cloudtrail.warehouse.base import WarehouseError
+from airflow_provider_cloudtrail.warehouse.driver_errors import describe
+from airflow_provider_cloudtrail.warehouse.relational import Dialect, RelationalWarehouse
 from airflow_provider_cloudtrail.warehouse.shorten import shortened
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ _FILE_BYTES = 64 * _MIB
 _CONFLICTS = ("has locked table", "deadlock", "number of waiters for this lock")
 
 
-class SnowflakeWarehouse(Warehouse):
+class SnowflakeWarehouse(RelationalWarehouse):
     """
     A warehouse in Snowflake, through Airflow's ``SnowflakeHook``.
 

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, AuditEvent, Column, ColumnKind, columns_of
-from airflow_provider_cloudtrail.warehouse.base import Dialect, Warehouse
+from airflow_provider_cloudtrail.warehouse.relational import Dialect, RelationalWarehouse
 
 
 def _utc_text(moment: datetime) -> str:
@@ -73,7 +73,7 @@ DIALECTS = {
 _MYSQL_CONFLICTS = ((1020,), (1205,), (1213,))
 
 
-class SqlWarehouse(Warehouse):
+class SqlWarehouse(RelationalWarehouse):
     """
     A warehouse behind any ``DbApiHook``.
 

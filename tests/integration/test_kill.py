@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail.warehouse.base import Warehouse, sqlstate
+from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from airflow_provider_cloudtrail.warehouse.driver_errors import sqlstate
 from tests.support.engines import DUCKDB, POSTGRES, REDSHIFT, REPOSITORY
 from tests.support.log_files import FolderTrail, event, foreign
 from tests.support.tables import Tables, assert_balanced, read_table

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail.warehouse.base import describe, sqlstate
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
+from airflow_provider_cloudtrail.warehouse.driver_errors import describe, sqlstate
 from tests.support.engines import SqliteHook
 
 

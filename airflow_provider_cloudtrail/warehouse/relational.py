@@ -1,0 +1,369 @@
+"""
+The way of every engine that speaks SQL: statements with placeholders, in one transaction for a batch.
+
+Rows, ledger and quarantine commit together. Engines differ in how they lock, ask and insert.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, ClassVar, TypeVar
+
+from airflow_provider_cloudtrail.audit_event import (
+    LOADED,
+    AuditEvent,
+    Column,
+    ColumnKind,
+    FileRows,
+    KnownFile,
+    LedgerEntry,
+    QuarantineEntry,
+    columns_of,
+)
+from airflow_provider_cloudtrail.warehouse.base import (
+    Warehouse,
+    WarehouseError,
+    WarehouseUnavailableError,
+    first_of_each,
+)
+from airflow_provider_cloudtrail.warehouse.conditions import Condition, Value
+from airflow_provider_cloudtrail.warehouse.driver_errors import CONFLICTS, describe, sqlstate
+from airflow_provider_cloudtrail.warehouse.sql_conditions import as_sql
+
+log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """
+    What an engine calls things.
+
+    :param types: its type for each kind of column.
+    :param quote: format of a quoted identifier. Quoting keeps column names that are reserved words
+        somewhere (``raw``) usable; it is left out where it would make names case-sensitive.
+    :param convert: for kinds whose Python value the driver does not take as it is, what to hand over.
+    :param max_parameters: most placeholders in one statement.
+    """
+
+    types: Mapping[ColumnKind, str]
+    quote: str = '"{}"'
+    convert: Mapping[ColumnKind, Callable[[Any], Any]] = field(default_factory=dict)
+    max_parameters: int = 900
+
+
+class RelationalWarehouse(Warehouse):
+    """
+    A warehouse behind a hook with a ``get_conn()`` that returns a DB-API connection, and a ``placeholder``.
+
+    Parameters are those of :class:`Warehouse`.
+    """
+
+    dialect: ClassVar[Dialect]
+    portion: ClassVar[int] = 500
+    """Values that are asked for in one statement."""
+
+    # -- what a caller uses ------------------------------------------------------------------------
+
+    def known_files(self, uris: Sequence[str]) -> dict[str, KnownFile]:
+        """Return what the ledger says about log files; they are asked for in portions."""
+        if not uris:
+            return {}
+        return self._run(f"reading {self.files}", lambda cursor: self._known_files(cursor, uris))
+
+    def write(self, files: Sequence[FileRows]) -> list[LedgerEntry]:
+        """Store a batch of log files in one transaction; if it fails, nothing of it is stored."""
+        return self._run(f"writing {self.events}", lambda cursor: self._write(cursor, files), writes=True)
+
+    # -- what further tables beside these go through -----------------------------------------------
+
+    def ensure_tables(self, expected: Mapping[str, Sequence[Column]], *, without_key: Collection[str] = ()) -> None:
+        """Create the tables that are missing, and add the columns that they lack."""
+        # In one transaction where all is well, which is nearly always.
+        present = self._columns_of_all(list(expected))
+        for table, columns in expected.items():
+            names = present.get(table)
+            if names is None:
+                names = self._create(table, columns, has_key=table not in without_key)
+            missing = [column for column in columns if column.name not in names]
+            if missing:
+                self._run(f"adding columns to {table}", partial(self._add, table=table, columns=missing))
+                log.info("Added columns to %s: %s", table, ", ".join(column.name for column in missing))
+
+    def qualified(self, name: str) -> str:
+        """Return the quoted name of a table in the schema."""
+        return ".".join(self.quoted(part) for part in (self.schema, name) if part is not None)
+
+    def transact(self, doing: str, work: Callable[[Any], _Result], *, writes: bool = False) -> _Result:
+        """Return what work gives that is done in a transaction of its own; if it fails, nothing of it is stored."""
+        return self._run(doing, work, writes=writes)
+
+    def insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows, in a transaction."""
+        if rows:
+            self._insert(cursor, table, columns, rows)
+
+    def insert_new_events(self, cursor: Any, events: Iterable[AuditEvent]) -> set[str]:
+        """Insert the events whose id the table does not hold, in a transaction that writes, and return their ids."""
+        first = first_of_each(events)
+        return self._insert_new_events(cursor, list(first.values())) if first else set()
+
+    def replace(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows in the place of those with the same keys, in a transaction."""
+        self._delete(cursor, table, [row[0] for row in rows], columns[0].name)
+        self.insert(cursor, table, columns, rows)
+
+    def find(self, cursor: Any, table: str, columns: Sequence[str], keys: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Return columns of the rows with some keys, each given once, in a transaction; the first column is the key."""
+        return self._find(cursor, table, columns, keys) if keys else []
+
+    def select(
+        self, cursor: Any, table: str, columns: Sequence[str], where: Condition, *, distinct: bool = False
+    ) -> list[tuple[Any, ...]]:
+        """Return columns of the rows that fulfil a condition, in a transaction."""
+        text, values = self._where(where)
+        names = ", ".join(map(self.quoted, columns))
+        cursor.execute(f"SELECT {'DISTINCT ' if distinct else ''}{names} FROM {table} WHERE {text}", values)
+        return [tuple(row) for row in cursor.fetchall()]
+
+    def update(
+        self,
+        cursor: Any,
+        table: str,
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[Any]],
+        where: Condition | None = None,
+    ) -> None:
+        """Update rows that are there, in a transaction; others are passed over."""
+        if rows:
+            text, values = ("", list[Any]()) if where is None else self._where(where)
+            self._update(cursor, table, columns, rows, f"AND {text}" if text else "", values)
+
+    def assign(self, cursor: Any, table: str, values: Mapping[str, Value | None], where: Condition) -> None:
+        """Set columns of the rows that fulfil a condition to values, in a transaction."""
+        text, of_condition = self._where(where)
+        assignments = ", ".join(f"{self.quoted(name)} = {self.hook.placeholder}" for name in values)
+        given = [self._given(value) for value in values.values()]
+        cursor.execute(f"UPDATE {table} SET {assignments} WHERE {text}", [*given, *of_condition])
+
+    # -- what an engine brings ---------------------------------------------------------------------
+
+    @abstractmethod
+    def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
+        """Insert the events whose id the table does not hold, and return their ids. The ids given are distinct."""
+
+    @abstractmethod
+    def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows."""
+
+    def _update(
+        self,
+        cursor: Any,
+        table: str,
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[Any]],
+        condition: str,
+        values: Sequence[Any],
+    ) -> None:
+        """
+        Update rows: one statement for those that get the same.
+
+        :param condition: beginning with AND: which rows are updated, by what they hold; or nothing.
+        :param values: for its placeholders.
+        """
+        key, *others = columns
+        groups: dict[tuple[Any, ...], list[str]] = {}
+        for row in rows:
+            groups.setdefault(tuple(row[1:]), []).append(row[0])
+        assignments = ", ".join(f"{self.quoted(column.name)} = {self.hook.placeholder}" for column in others)
+        for new, keys in groups.items():
+            for portion, marks in self._portions(keys):
+                cursor.execute(
+                    f"UPDATE {table} SET {assignments} WHERE {self.quoted(key.name)} IN ({marks}) {condition}",
+                    [*self._converted(others, new), *portion, *values],
+                )
+
+    def _find(self, cursor: Any, table: str, columns: Sequence[str], keys: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Return columns of the rows with some keys; the first column is the key."""
+        names = ", ".join(map(self.quoted, columns))
+        found: list[tuple[Any, ...]] = []
+        for portion, marks in self._portions(keys):
+            cursor.execute(f"SELECT {names} FROM {table} WHERE {self.quoted(columns[0])} IN ({marks})", portion)
+            found += cursor.fetchall()
+        return found
+
+    @abstractmethod
+    def _lock(self, cursor: Any) -> None:
+        """Keep other writers of these tables out until the transaction ends, as far as the engine can."""
+
+    def _table_options(self, table: str) -> str:  # noqa: ARG002
+        """Return what follows the columns where a table is created."""
+        return ""
+
+    def _is_conflict(self, error: Exception) -> bool:
+        """Tell whether a transaction failed only because of another one, so that it can be tried again."""
+        return type(error).__name__ == "IntegrityError" or sqlstate(error) in CONFLICTS
+
+    def _connect(self) -> Any:
+        """Return a DB-API connection that is not in autocommit mode."""
+        connection = self.hook.get_conn()
+        if getattr(self.hook, "supports_autocommit", False):
+            self.hook.set_autocommit(connection, False)
+        return connection
+
+    def _cursor(self, connection: Any) -> Any:
+        """Return what statements of the connection's transaction are executed on."""
+        return connection.cursor()
+
+    # -- shared by all -----------------------------------------------------------------------------
+
+    def quoted(self, name: str) -> str:
+        """Return a quoted identifier."""
+        return self.dialect.quote.format(name)
+
+    def _names(self, columns: Iterable[Column]) -> str:
+        return ", ".join(self.quoted(column.name) for column in columns)
+
+    def _converted(self, columns: Sequence[Column], row: Sequence[Any]) -> list[Any]:
+        """Return a row as the driver takes it."""
+        convert = self.dialect.convert
+        return [
+            value if value is None or column.kind not in convert else convert[column.kind](value)
+            for column, value in zip(columns, row, strict=True)
+        ]
+
+    def _where(self, condition: Condition) -> tuple[str, list[Any]]:
+        """Return a condition as SQL, and the values for its placeholders."""
+        return as_sql(condition, quoted=self.quoted, mark=self.hook.placeholder, value=self._given)
+
+    def _given(self, value: Value | None) -> Any:
+        """Return a value that a column is compared with or set to as the driver takes it."""
+        kinds = {datetime: ColumnKind.TIMESTAMP, bool: ColumnKind.BOOLEAN}
+        convert = self.dialect.convert.get(kinds.get(type(value), ColumnKind.TEXT))
+        return value if value is None or convert is None else convert(value)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        try:
+            connection = self._connect()
+        except Exception as error:
+            if self._is_conflict(error):
+                raise
+            # No value of a record has been handed over yet: the driver's text is safe, and what a user needs.
+            reason = str(error).strip().splitlines()
+            raise WarehouseUnavailableError(
+                f"{self.engine}: cannot connect ({type(error).__name__}): {reason[0] if reason else ''}"
+            ) from None
+        with closing(connection):
+            cursor = self._cursor(connection)
+            try:
+                yield cursor
+                connection.commit()
+            except BaseException:
+                connection.rollback()
+                raise
+
+    def _run(self, doing: str, work: Callable[[Any], _Result], *, writes: bool = False) -> _Result:
+        """Run work in a transaction of its own, again and again while other writers are in the way."""
+
+        def once() -> _Result:
+            with self._transaction() as cursor:
+                if writes:
+                    self._lock(cursor)
+                return work(cursor)
+
+        return self._again_and_again(doing, once)
+
+    def _describe(self, error: Exception) -> str:
+        return describe(error)
+
+    def _columns_of_all(self, tables: Sequence[str]) -> dict[str, frozenset[str]]:
+        """Return the columns of the tables that are there."""
+        try:
+            return self._run("looking for the tables", lambda cursor: {t: self._columns(cursor, t) for t in tables})
+        except WarehouseUnavailableError:
+            raise
+        except WarehouseError:
+            # An engine may end the transaction with the first table that is missing: one by one, then.
+            if len(tables) == 1:
+                return {}
+            return {name: columns for t in tables for name, columns in self._columns_of_all([t]).items()}
+
+    @staticmethod
+    def _columns(cursor: Any, table: str) -> frozenset[str]:
+        cursor.execute(f"SELECT * FROM {table} WHERE 1 = 0")
+        return frozenset(str(column[0]).lower() for column in cursor.description)
+
+    def _create(self, table: str, columns: Sequence[Column], *, has_key: bool) -> frozenset[str]:
+        definitions = [
+            f"{self.quoted(column.name)} {self.dialect.types[column.kind]}{' NOT NULL' if column.required else ''}"
+            for column in columns
+        ]
+        if has_key:
+            definitions.append(f"PRIMARY KEY ({self.quoted(columns[0].name)})")
+        statement = f"CREATE TABLE {table} ({', '.join(definitions)}){self._table_options(table)}"
+        try:
+            self._run(f"creating {table}", lambda cursor: cursor.execute(statement))
+        except WarehouseError:
+            # Another task may have created it since it was looked for.
+            present = self._columns_of_all([table])
+            if table not in present:
+                raise
+            return present[table]
+        log.info("Created table %s", table)
+        return frozenset(column.name for column in columns)
+
+    def _add(self, cursor: Any, *, table: str, columns: Sequence[Column]) -> None:
+        present = self._columns(cursor, table)
+        for column in columns:
+            if column.name not in present:
+                # Never NOT NULL: the rows that are there have no value.
+                kind = self.dialect.types[column.kind]
+                cursor.execute(f"ALTER TABLE {table} ADD COLUMN {self.quoted(column.name)} {kind}")
+
+    def _known_files(self, cursor: Any, uris: Sequence[str]) -> dict[str, KnownFile]:
+        rows = self._find(cursor, self.files, KnownFile._fields, uris)
+        return {row[0]: KnownFile(*row) for row in rows}
+
+    def _delete(self, cursor: Any, table: str, keys: Sequence[str], key: str = "log_file_uri") -> None:
+        for portion, marks in self._portions(keys):
+            cursor.execute(f"DELETE FROM {table} WHERE {self.quoted(key)} IN ({marks})", portion)
+
+    def _portions(self, values: Sequence[str]) -> Iterator[tuple[list[str], str]]:
+        """Yield portions of values that fit into one statement, each with its placeholders."""
+        for start in range(0, len(values), self.portion):
+            portion = list(values[start : start + self.portion])
+            yield portion, ", ".join([self.hook.placeholder] * len(portion))
+
+    def _write(self, cursor: Any, files: Sequence[FileRows]) -> list[LedgerEntry]:
+        known = self._known_files(cursor, [file.entry.log_file_uri for file in files])
+        files = [file for file in files if known.get(file.entry.log_file_uri) == file.previous]
+        first = first_of_each(event for file in files for event in file.events)
+        inserted = self._insert_new_events(cursor, list(first.values())) if first else set()
+        entries = [self._settled(file, first, inserted) for file in files]
+        if again := [file.entry.log_file_uri for file in files if file.previous is not None]:
+            self._delete(cursor, self.files, again)
+            self._delete(cursor, self.quarantine, again)
+        if entries:
+            self._insert(cursor, self.files, columns_of(LedgerEntry), entries)
+        if quarantined := [row for file in files for row in file.quarantine]:
+            self._insert(cursor, self.quarantine, columns_of(QuarantineEntry), quarantined)
+        return entries
+
+    @staticmethod
+    def _settled(file: FileRows, first: Mapping[str, AuditEvent], inserted: set[str]) -> LedgerEntry:
+        """Return the ledger entry of a file with the counts that only the warehouse knows."""
+        if file.entry.status != LOADED:
+            return file.entry
+        loaded = sum(1 for event in file.events if event.event_id in inserted and first[event.event_id] is event)
+        if file.previous is not None:
+            # Its rows of earlier reads are in the table and still its own.
+            loaded += file.previous.loaded or 0
+        return file.entry._replace(loaded=loaded, duplicate=len(file.events) - loaded)

@@ -1,0 +1,47 @@
+"""Conditions on columns in the words of SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from airflow_provider_cloudtrail.warehouse.conditions import (
+    AllOf,
+    AnyOf,
+    BeginsWith,
+    Compare,
+    Condition,
+    Not,
+    OneOf,
+    Value,
+)
+
+
+def as_sql(
+    condition: Condition, *, quoted: Callable[[str], str], mark: str, value: Callable[[Value], Any]
+) -> tuple[str, list[Any]]:
+    """
+    Return a condition as it follows WHERE and AND, and the values for its placeholders.
+
+    :param quoted: quotes the name of a column.
+    :param mark: a placeholder.
+    :param value: returns a value as the driver takes it.
+    """
+    if isinstance(condition, AllOf | AnyOf | Not):
+        parts = [condition.condition] if isinstance(condition, Not) else condition.conditions
+        rendered = [as_sql(part, quoted=quoted, mark=mark, value=value) for part in parts]
+        texts = [text for text, _ in rendered]
+        values = [one for _, of_part in rendered for one in of_part]
+        if isinstance(condition, AllOf):
+            return " AND ".join(texts), values
+        # What AllOf gives needs no brackets of its own in here: AND binds stronger than OR.
+        return (f"NOT ({texts[0]})" if isinstance(condition, Not) else f"({' OR '.join(texts)})"), values
+    name = quoted(condition.column)
+    if isinstance(condition, Compare):
+        return f"{name} {condition.operator} {mark}", [value(condition.value)]
+    if isinstance(condition, OneOf):
+        return f"{name} IN ({', '.join([mark] * len(condition.values))})", [*condition.values]
+    if isinstance(condition, BeginsWith):
+        # Not LIKE, in which names of buckets could be patterns.
+        return f"SUBSTR({name}, 1, {len(condition.text)}) = {mark}", [condition.text]
+    return f"{name} IS NULL", []
