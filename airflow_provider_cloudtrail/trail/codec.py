@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from json.decoder import scanstring  # type: ignore[attr-defined]
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Protocol, cast
 
 try:
     from isal import isal_zlib
@@ -55,6 +55,16 @@ class MalformedError(ValueError):
 
     def __reduce__(self) -> tuple[type[MalformedError], tuple[str, str]]:
         return type(self), (self.code, str(self))
+
+
+class RawRecord(Protocol):
+    """The text of a record in a document."""
+
+    def __bytes__(self) -> bytes:
+        """Return a copy of it."""
+
+    def __len__(self) -> int:
+        """Return its length in bytes."""
 
 
 class StandardCodec:
@@ -101,11 +111,12 @@ class StandardCodec:
             )
         return content
 
-    def split_records(self, document: bytes) -> list[bytes]:
+    def split_records(self, document: bytes) -> Sequence[RawRecord]:
         """
-        Return the bytes of each element of ``Records``, as they stand in the document.
+        Return each element of ``Records``, as it stands in the document.
 
         :param document: uncompressed log file: one JSON object with a list ``Records``.
+        :return: the bytes of the elements, or what ``bytes()`` and ``len()`` can be taken of.
         :raises MalformedError: ``not_json``, ``no_records`` (missing, or no list) or ``nested_too_deeply``.
         """
         # Bytes that are not UTF-8 pass through here: they put one record in quarantine, not the file.
@@ -167,11 +178,12 @@ class AcceleratedCodec(StandardCodec):
             "msgspec" if msgspec is not None else "json",
         ))
 
-    def split_records(self, document: bytes) -> list[bytes]:
-        """Return the bytes of each element of ``Records``."""
+    def split_records(self, document: bytes) -> Sequence[RawRecord]:
+        """Return each element of ``Records``; most are not wanted, so nothing is copied."""
         if msgspec is not None:
             try:
-                return [bytes(record) for record in self._split(document).Records]
+                records: Sequence[RawRecord] = self._split(document).Records
+                return records
             except _REFUSALS:
                 pass
         return super().split_records(document)

@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
+from itertools import accumulate
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import (
@@ -24,7 +26,7 @@ from airflow_provider_cloudtrail.audit_event import (
     LedgerEntry,
     QuarantineEntry,
 )
-from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, StandardCodec
+from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, RawRecord, StandardCodec
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.record import Provenance, audit_event
 from airflow_provider_cloudtrail.trail.scrub import scrub, scrub_text
@@ -33,10 +35,11 @@ from airflow_provider_cloudtrail.trail.selection import Selection
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Default of the most bytes that a log file may have when unpacked; CloudTrail's own limit is 50 MB."""
 
-_BRACE = ord("{")
+_BRACE = b"{"
+_HEAD = b'{"Records":['
+_TAIL = b"]}"
 # No encoder writes letters, digits, '-' or '.' as an escape, but JSON allows it, and it would hide a name
 # from a search of the bytes.
-
 _HIDDEN = re.compile(rb"\\u00(?:2[dDeE]|3[0-9]|[4-7])")
 
 
@@ -51,7 +54,7 @@ def read_records(
     :raises MalformedError: at the first thing that cannot be read.
     """
     for raw in codec.split_records(codec.gunzip(content, max_file_bytes)):
-        yield codec.decode(raw)
+        yield codec.decode(bytes(raw))
 
 
 def read_log_file(
@@ -85,7 +88,8 @@ def read_log_file(
         return quarantined_file(entry, fault.code, f"{log_file.uri}: {fault}")
     entry = entry._replace(sha256=hashlib.sha256(document).hexdigest())
     needles = selection.needles
-    if needles is not None and not _occurs(needles, document):
+    places = None if needles is None else list(_places(needles, document))
+    if needles is not None and not places:
         unpacking = time.perf_counter() - started
         return FileRows(entry._replace(status=NO_MATCH), [], [], len(document), unpacking=unpacking)
     unpacked_at = time.perf_counter()
@@ -94,17 +98,15 @@ def read_log_file(
     except MalformedError as fault:
         return quarantined_file(entry, fault.code, f"{log_file.uri}: {fault}", len(document))
     unpacked = len(document)
-    needles = None if needles is None else _needles_within(needles, document)
+    wanted = range(len(raws)) if needles is None else _to_decode(needles, places or [], document, raws)
     del document
 
     provenance = Provenance(log_file, now, loaded_by)
     events: list[AuditEvent] = []
     quarantine: list[QuarantineEntry] = []
-    filtered = 0
-    for index, raw in enumerate(raws):
-        if needles is not None and raw[0] == _BRACE and not _occurs(needles, raw):
-            filtered += 1
-            continue
+    filtered = len(raws) - len(wanted)
+    for index in wanted:
+        raw = bytes(raws[index])
         try:
             event = _event(raw, index, selection, provenance, codec)
         except MalformedError as fault:
@@ -228,17 +230,46 @@ def _quarantined(
     return QuarantineEntry(uri, index, reason, _raw_text(raw, codec), provenance.loaded_at)
 
 
-def _occurs(needles: tuple[bytes, ...], data: bytes) -> bool:
+def _places(needles: tuple[bytes, ...], data: bytes) -> Iterator[int]:
+    """Yield where a needle begins, or what could hide one."""
     for needle in needles:
-        if needle in data:
-            return True
+        place = data.find(needle)
+        while place >= 0:
+            yield place
+            place = data.find(needle, place + len(needle))
     # A search for one byte is many times faster than one for a pattern, and often all that is needed.
-    return b"\\" in data and _HIDDEN.search(data) is not None
+    if b"\\" in data:
+        for found in _HIDDEN.finditer(data):
+            yield found.start()
 
 
-def _needles_within(needles: tuple[bytes, ...], document: bytes) -> tuple[bytes, ...]:
-    """Return the needles that are worth searching each record for."""
-    return tuple(needle for needle in needles if needle in document)
+def _to_decode(
+    needles: tuple[bytes, ...], places: Sequence[int], document: bytes, raws: Sequence[RawRecord]
+) -> Sequence[int]:
+    """Return the positions of the records that must be decoded: with a needle, or no objects at all."""
+    offsets = _offsets(document, raws)
+    if offsets is None:
+        return [
+            index
+            for index, raw in enumerate(map(bytes, raws))
+            if raw[:1] != _BRACE or next(_places(needles, raw), None) is not None
+        ]
+    # The places in the document say which records it is: none has to be searched again.
+    wanted = {bisect_right(offsets, place) - 1 for place in places}
+    firsts = bytes(map(document.__getitem__, offsets))
+    if firsts.count(_BRACE) < len(firsts):
+        wanted.update(index for index, first in enumerate(firsts) if first != _BRACE[0])
+    return sorted(wanted)
+
+
+def _offsets(document: bytes, raws: Sequence[RawRecord]) -> list[int] | None:
+    """Return where each record begins, or None for a document that is not written as CloudTrail does: without space."""
+    lengths = list(map(len, raws))
+    # Each of the gaps has at least a comma, so that nothing else is in them if the sum is right.
+    whole = len(_HEAD) + sum(lengths) + max(0, len(raws) - 1) + len(_TAIL)
+    if len(document) != whole or not (document.startswith(_HEAD) and document.endswith(_TAIL)):
+        return None
+    return list(accumulate((length + 1 for length in lengths[:-1]), initial=len(_HEAD))) if lengths else []
 
 
 def _raw_text(raw: bytes, codec: StandardCodec) -> str:

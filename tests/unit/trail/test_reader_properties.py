@@ -143,6 +143,21 @@ def test_any_values_as_records(given_values: list[Any], selection: Selection, as
     assert comparable(rows) == comparable(read(packed, selection, STANDARD))
 
 
+@given(st.lists(values | records, max_size=5), selections, st.booleans())
+def test_a_document_with_space_gives_the_same_records(
+    given_values: list[Any], selection: Selection, ascii_only: bool
+) -> None:
+    # What is written as CloudTrail does is searched at once, everything else record by record.
+    raws = [encoded(value, ascii_only=ascii_only) for value in given_values]
+    for codec in (CODEC, STANDARD):
+        compact, spaced = (
+            comparable(read(gzip.compress(b'{"Records":[' + space + b",".join(raws) + b"]}"), selection, codec))
+            for space in (b"", b" ")
+        )
+        assert compact[1:3] == spaced[1:3]
+        assert compact[0]._replace(sha256=None, size_bytes=0) == spaced[0]._replace(sha256=None, size_bytes=0)
+
+
 @settings(max_examples=300)
 @given(records, st.booleans())
 def test_any_object_is_a_row_or_in_quarantine(record: dict[str, Any], ascii_only: bool) -> None:
