@@ -11,10 +11,12 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
-from airflow_provider_cloudtrail.trail.lookup import Span
+
+if TYPE_CHECKING:
+    from airflow_provider_cloudtrail.trail.lookup import Span
 
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2}")
 _NOTHING = (None, "", "None")
@@ -113,6 +115,8 @@ def history_window(events_from: Any, events_to: Any, earliest: datetime, now: da
     :param now: UTC.
     :raises ValueError: if the window is empty or reversed, or all of it is too old.
     """
+    from airflow_provider_cloudtrail.trail.lookup import Span
+
     start = earliest if events_from in _NOTHING else moment("events_from", events_from)
     end = now if events_to in _NOTHING else min(moment("events_to", events_to), now)
     if end <= start:

@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cloudtrail import parameters
 from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError, CloudTrailTrailNotFoundError
-from airflow_provider_cloudtrail.trail.digest import KeyRing
 from airflow_provider_cloudtrail.trail.listing import new_log_files
-from airflow_provider_cloudtrail.trail.notification import read_notification
-from airflow_provider_cloudtrail.trail.proven_delivery import waiting_for
 from airflow_provider_cloudtrail.trail.store import StoreError
 
 if TYPE_CHECKING:
@@ -100,6 +97,10 @@ def delivery_is_proven(hook: CloudTrailHook, trail: TrailParameters, *, until: A
     :raises ValueError: for wrong parameters.
     :raises CloudTrailError: if bucket or API refuse.
     """
+    # Here, because most DAG files are parsed for sensors of log files.
+    from airflow_provider_cloudtrail.trail.digest import KeyRing
+    from airflow_provider_cloudtrail.trail.proven_delivery import waiting_for
+
     moment = parameters.moment("until", until)
     regions = parameters.names("regions", trail.regions)
     location, account_ids = hook.locate(
@@ -139,6 +140,8 @@ def queue_told(hook: CloudTrailHook, trail: TrailParameters, *, queue_url: str, 
     :raises ValueError: for wrong parameters.
     :raises CloudTrailError: if the queue refuses.
     """
+    from airflow_provider_cloudtrail.trail.notification import read_notification
+
     account_ids = parameters.names("account_ids", trail.account_ids)
     regions = parameters.names("regions", trail.regions)
     files: dict[str, None] = {}

@@ -22,12 +22,8 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailTrailNotFoundError,
 )
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
-from airflow_provider_cloudtrail.trail.digest import PublicKey
-from airflow_provider_cloudtrail.trail.event_history import CLOCK, Clock, EventHistory
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files, region_folders
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation, log_file_of_uri
-from airflow_provider_cloudtrail.trail.lookup import Attribute, Span
-from airflow_provider_cloudtrail.trail.lookup_errors import EventHistoryError
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_records
 from airflow_provider_cloudtrail.trail.store import (
     LocalStore,
@@ -42,6 +38,11 @@ from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from mypy_boto3_cloudtrail import CloudTrailClient  # noqa: F401 (in the string below)
+
+    # DAG files are parsed again and again: what only a few tasks need is imported by them.
+    from airflow_provider_cloudtrail.trail.digest import PublicKey
+    from airflow_provider_cloudtrail.trail.event_history import Clock, EventHistory
+    from airflow_provider_cloudtrail.trail.lookup import Attribute, Span
 
 # As many connections as threads may read at once, with room to spare.
 _CONNECTIONS = 32
@@ -240,6 +241,8 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
+        from airflow_provider_cloudtrail.trail.digest import PublicKey
+
         hook = CloudTrailHook(
             aws_conn_id=self.aws_conn_id, region_name=region, verify=self._verify, config=self._config
         )
@@ -310,19 +313,21 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
 
     # -- Event history -----------------------------------------------------------------------------
 
-    def get_event_history(self, *, clock: Clock = CLOCK) -> EventHistory:
+    def get_event_history(self, *, clock: Clock | None = None) -> EventHistory:
         """
         Return what reads Event history, in all Regions and within the quota; see there.
 
-        :param clock: time, and how to wait.
+        :param clock: time, and how to wait; None: as time passes.
         """
         from botocore.config import Config
+
+        from airflow_provider_cloudtrail.trail.event_history import CLOCK, EventHistory
 
         # Retries are those of EventHistory: the client's own would use up the quota.
         config = Config(connect_timeout=10).merge(self.config).merge(Config(retries={"total_max_attempts": 1}))
         return EventHistory(
             lambda region: self.get_client_type(region_name=region, config=config),
-            clock=clock,
+            clock=clock or CLOCK,
             log=self.log,  # type: ignore[arg-type]
         )
 
@@ -341,6 +346,9 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         :param attribute: what to look for, such as ``Attribute("EventSource", "airflow.amazonaws.com")``.
         :raises CloudTrailEventHistoryError: if it cannot be read, or an answer is no record.
         """
+        from airflow_provider_cloudtrail.trail.lookup import Span
+        from airflow_provider_cloudtrail.trail.lookup_errors import EventHistoryError
+
         try:
             yield from _decoded(self.get_event_history(), regions, attribute, Span(start, end))
         except (EventHistoryError, MalformedError) as error:

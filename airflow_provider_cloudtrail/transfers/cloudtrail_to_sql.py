@@ -18,7 +18,6 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailTrailNotFoundError,
     CloudTrailWarehouseError,
 )
-from airflow_provider_cloudtrail.export import ExportSummary, export_log_files
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailBucketLink, CloudTrailEventHistoryLink
 from airflow_provider_cloudtrail.task import run_of, warehouse_of, where
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from airflow_provider_cloudtrail._compat import Context
+    from airflow_provider_cloudtrail.export import ExportSummary
     from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation
 
 
@@ -170,6 +170,8 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Load the log files of the window, or those that were given."""
+        from airflow_provider_cloudtrail.export import export_log_files
+
         selection = self._selection()
         if self.max_file_bytes <= 0:
             raise ValueError(f"max_file_bytes={self.max_file_bytes} is no size; write a number of bytes above 0")

@@ -192,7 +192,7 @@ def test_unexpected_error_shows_no_values(trail, warehouse, monkeypatch):
     def fail(*_, **__):
         raise KeyError("secret-value")
 
-    monkeypatch.setattr("airflow_provider_cloudtrail.transfers.cloudtrail_to_sql.export_log_files", fail)
+    monkeypatch.setattr("airflow_provider_cloudtrail.export.export_log_files", fail)
     with pytest.raises(CloudTrailError, match="unexpected KeyError in") as raised:
         operator(trail).execute({})
     assert "secret-value" not in str(raised.value)
