@@ -151,7 +151,7 @@ def export_log_files(
     loaded_by: str | None = None,
     max_file_bytes: int = MAX_FILE_BYTES,
     in_window: Callable[[LogFile], bool] = lambda _: True,
-    limits: Limits = Limits(),
+    limits: Limits | None = None,
     log: logging.Logger = log,
 ) -> ExportSummary:
     """
@@ -165,11 +165,12 @@ def export_log_files(
     :param max_file_bytes: most bytes that a file may have when unpacked.
     :param in_window: whether a file that is known to be in quarantine concerns this run; those of a
         look-back belong to an earlier one.
-    :param limits: how much is done at once.
+    :param limits: how much is done at once; None: what suits the warehouse.
     :param log: receives one line for each batch.
     :raises StoreError: if the bucket does not answer; what was read before is stored.
     :raises WarehouseError: if a batch cannot be stored; the batches before it are.
     """
+    limits = limits or Limits(**warehouse.limits)
     return _Export(store_of, warehouse, selection, loaded_by, max_file_bytes, in_window, limits, log).run(log_files)
 
 

@@ -55,6 +55,8 @@ class Warehouse(ABC):
     """
 
     engine: ClassVar[str]
+    limits: ClassVar[Mapping[str, int]] = {}
+    """Which limits of an export suit this engine better than the defaults; see ``export.Limits``."""
 
     def __init__(
         self,

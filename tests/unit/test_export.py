@@ -63,6 +63,7 @@ class WatchedWarehouse:
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
+        self.limits = warehouse.limits
         self.batches: list[list[str]] = []
         self.asked: list[int] = []
         self.before_write: Callable[[list[FileRows]], None] = lambda _: None
