@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
@@ -28,7 +28,7 @@ _ROWS_IN_ONE_BATCH = 2_048
 # Beyond it, reading all ids takes longer than ON CONFLICT.
 _MOST_ROWS_TO_SCAN = 5_000_000
 # What a transaction of the export's size needs, and the key's index for each row.
-_MEMORY = 64 * 1024 * 1024
+_MEMORY = 40 * 1024 * 1024
 _MOST_MEMORY = 1024 * 1024 * 1024
 _INDEX_BYTES = 150
 
@@ -37,6 +37,8 @@ class DuckDBWarehouse(RelationalWarehouse):
     """A warehouse in a DuckDB file (or MotherDuck), through Airflow's ``DuckDBHook``."""
 
     engine = "duckdb"
+    # Beside the memory that DuckDB takes itself.
+    limits: ClassVar[Mapping[str, int]] = {"batch_bytes": 16 * 1024 * 1024}
     # Each statement goes through the whole column, whatever the number of values that it looks for.
     portion = 5_000
     dialect = Dialect({

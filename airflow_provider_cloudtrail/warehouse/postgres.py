@@ -9,8 +9,8 @@ Works with psycopg 3 and psycopg2, whichever the installed Postgres provider use
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.relational import Dialect, RelationalWarehouse
@@ -23,6 +23,8 @@ class PostgresWarehouse(RelationalWarehouse):
     """A warehouse in PostgreSQL, through Airflow's ``PostgresHook``."""
 
     engine = "postgres"
+    # Transactions are cheap: the server stores one batch while threads read the next.
+    limits: ClassVar[Mapping[str, int]] = {"batch_bytes": 8 * 1024 * 1024}
     dialect = Dialect({
         ColumnKind.KEY: "TEXT",
         ColumnKind.TEXT: "TEXT",

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 CORES = 2
 Task = dict[str, Any]
@@ -89,6 +89,8 @@ def postgres_floor(task: Task) -> Iterator[Any]:
 
 class NoWarehouse:
     """Takes everything and keeps nothing, so that reading is measured alone."""
+
+    limits: ClassVar[dict[str, int]] = {}
 
     def known_files(self, uris: Any) -> dict[str, Any]:
         return {}

@@ -528,6 +528,8 @@ def test_listing_is_not_taken_further_than_the_ledger_is_asked(warehouse: Wareho
 class NoWarehouse:
     """A warehouse that takes everything and keeps nothing, so that the memory of the export alone is measured."""
 
+    limits = Warehouse.limits
+
     def __init__(self) -> None:
         self.loaded = 0
 
