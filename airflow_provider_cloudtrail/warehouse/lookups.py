@@ -82,6 +82,7 @@ class Lookups:
         warehouse = self.warehouse
         inserted = warehouse.insert_new_events(cursor, lookup.rows)
         entry = lookup.entry._replace(loaded=len(inserted), duplicate=len(lookup.rows) - len(inserted))
-        warehouse.insert(cursor, self.name, columns_of(LookupEntry), [entry])
         warehouse.insert(cursor, warehouse.quarantine, columns_of(QuarantineEntry), lookup.quarantine)
+        # Last: an engine without transactions may be stopped at any statement.
+        warehouse.insert(cursor, self.name, columns_of(LookupEntry), [entry])
         return entry
