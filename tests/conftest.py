@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from tests.support.athena import AthenaStandIn
 from tests.support.engines import database_file, installed, warehouse_of
 from tests.support.log_files import FolderTrail
 from tests.support.mysql import mariadb_server
@@ -55,6 +56,17 @@ def redshift_address(redshift: RedshiftShim, s3_server: CountedS3) -> str:
 
 
 @pytest.fixture(scope="session")
+def athena(s3_server: CountedS3) -> Iterator[AthenaStandIn]:
+    with AthenaStandIn(s3_server.endpoint, "s3://example-lake/audit/").running() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture(scope="session")
+def athena_address(athena: AthenaStandIn, s3_server: CountedS3) -> str:
+    return json.dumps({"athena": athena.endpoint, "s3": s3_server.endpoint, "bucket": s3_server.new_bucket()})
+
+
+@pytest.fixture(scope="session")
 def mysql() -> Iterator[str]:
     with mariadb_server() as socket:
         yield socket
@@ -81,6 +93,8 @@ def new_warehouse(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[s
             return warehouse_of(engine, address, f"audit_{os.getpid()}_{next(_tables)}")
         if engine.startswith("redshift"):
             return warehouse_of(engine, request.getfixturevalue("redshift_address"), f"audit_{next(_tables)}")
+        if engine == "athena":
+            return warehouse_of(engine, request.getfixturevalue("athena_address"), f"audit_{next(_tables)}")
         if engine == "mysql":
             return warehouse_of(engine, request.getfixturevalue("mysql"), f"audit_{next(_tables)}")
         if engine == "snowflake":

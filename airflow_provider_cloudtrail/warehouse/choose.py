@@ -19,8 +19,9 @@ def open_warehouse(
     :param hook: Airflow's hook of the connection; its ``conn_type`` decides.
     :param table: name of the audit table.
     :param schema: its schema, or None for the connection's default.
-    :param staging: S3 folder for engines that bulk-load through one: Redshift.
-    :raises ValueError: if a name is not a plain identifier, or the hook is no ``DbApiHook``.
+    :param staging: S3 folder for engines that bulk-load through one: Redshift; Athena needs it.
+    :raises ValueError: if a name is not a plain identifier, the hook is no ``DbApiHook``, or the engine needs a
+        staging folder and has none.
     """
     engine = getattr(hook, "conn_type", None)
     # Each module is imported when it is needed: what its engine needs is installed for that engine only.
@@ -40,10 +41,14 @@ def open_warehouse(
         from airflow_provider_cloudtrail.warehouse.snowflake import SnowflakeWarehouse
 
         return SnowflakeWarehouse(hook, table, schema)
+    if engine == "athena":
+        from airflow_provider_cloudtrail.warehouse.athena import AthenaWarehouse
+
+        return AthenaWarehouse(hook, table, schema, staging=staging)
     if not (hasattr(hook, "get_conn") and hasattr(hook, "placeholder")):
         raise ValueError(
             f"the connection has type {engine!r}, which is no SQL database; use one whose hook is a DbApiHook, "
-            "such as duckdb, postgres, sqlite, mysql, redshift or snowflake"
+            "such as duckdb, postgres, sqlite, mysql, redshift, snowflake or athena"
         )
     from airflow_provider_cloudtrail.warehouse.sql import SqlWarehouse
 

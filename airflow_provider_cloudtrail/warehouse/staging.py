@@ -51,12 +51,20 @@ class StagingFolder:
         self._folder = found["folder"].strip("/")
         self._connect = connect
 
+    def connect(self) -> Any:
+        """Return a client of S3 of its own."""
+        return self._connect(self.bucket)[0]
+
+    def key(self, name: str) -> str:
+        """Return the key of an object in it."""
+        return f"{self._folder}/{name}".lstrip("/")
+
     @contextmanager
     def load(self) -> Iterator[StagedFiles]:
         """Yield a new folder in it, whose objects are removed afterwards, whatever happens."""
         client, region = self._connect(self.bucket)
         name = f"cloudtrail-{uuid.uuid4().hex}"
-        files = StagedFiles(client, region, self.bucket, f"{self._folder}/{name}/".lstrip("/"))
+        files = StagedFiles(client, region, self.bucket, self.key(f"{name}/"))
         try:
             yield files
         finally:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sqlite3
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,12 +30,13 @@ REDSHIFT = (
     else []
 )
 """Through a COPY of files that are staged in S3, and without."""
+ATHENA = ["athena"] if installed("duckdb", "pyarrow", "pyathena", "sqlglot", "moto") else []
 SNOWFLAKE = ["snowflake"] if installed("fakesnow", "airflow") else []
 """Needs an environment of its own: see ``make test-engines``."""
 MYSQL = ["mysql"] if shutil.which("mariadbd") and shutil.which("mariadb-install-db") and installed("pymysql") else []
 """Where MariaDB is installed on the machine."""
-ENGINES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *SNOWFLAKE, *MYSQL, "sqlite"]
-BETWEEN_PROCESSES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *MYSQL, "sqlite"]
+ENGINES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *SNOWFLAKE, *ATHENA, *MYSQL, "sqlite"]
+BETWEEN_PROCESSES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *ATHENA, *MYSQL, "sqlite"]
 """What several processes can write to; the emulator of Snowflake lives in one."""
 ONE_OF_EACH = [*DUCKDB, *POSTGRES[:1], "sqlite"]
 """Every engine once, whatever the number of its drivers."""
@@ -150,6 +150,58 @@ def airflow_redshift_hook(port: int) -> Any:
     return RedshiftSQLHook(redshift_conn_id=f"redshift_{port}")
 
 
+class AthenaHook:
+    """Airflow's hook without Airflow, for processes that have to start fast."""
+
+    conn_type = "athena"
+    placeholder = "%s"
+
+    def __init__(self, extra: dict[str, Any]) -> None:
+        self.extra_dejson = extra
+
+    @property
+    def conn(self) -> AthenaHook:
+        return self
+
+    def get_service_endpoint_url(self, service: str) -> str:
+        return str(self.extra_dejson["endpoint_url"])
+
+    def get_conn(self) -> Any:
+        import pyathena
+
+        from tests.support.s3 import session
+
+        return pyathena.connect(schema_name="audit", session=session(), **self.extra_dejson)
+
+
+def athena_extra(place: dict[str, Any]) -> dict[str, Any]:
+    """Return the extra of a connection to the stand-in."""
+    return {
+        "endpoint_url": place["athena"],
+        "region_name": "eu-west-1",
+        "work_group": "audit",
+        "s3_staging_dir": f"s3://{place['bucket']}/results/",
+        "poll_interval": 0.02,
+    }
+
+
+def airflow_athena_hook(place: dict[str, Any]) -> Any:
+    from airflow.providers.amazon.aws.hooks.athena_sql import AthenaSQLHook
+
+    connection = {
+        "conn_type": "athena",
+        "login": "example",
+        "password": "example",
+        "schema": "audit",
+        "extra": athena_extra(place),
+    }
+    name = f"athena_{place['athena'].rpartition(':')[2]}"
+    os.environ[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(connection)
+    # What it has besides comes from a second connection, which must be there.
+    os.environ["AIRFLOW_CONN_ATHENA_AWS"] = json.dumps({"conn_type": "aws"})
+    return AthenaSQLHook(athena_conn_id=name, aws_conn_id="athena_aws")
+
+
 def airflow_snowflake_hook() -> Any:
     from airflow.providers.snowflake.hooks.snowflake import SnowflakeHook
 
@@ -162,8 +214,7 @@ def airflow_snowflake_hook() -> Any:
 def staging_folder(endpoint: str, bucket: str, folder: str = "stage") -> StagingFolder:
     from tests.support.s3 import REGION, client_of
 
-    client = cache(client_of)
-    return StagingFolder(f"s3://{bucket}/{folder}", "default", lambda _: (client(endpoint), REGION))
+    return StagingFolder(f"s3://{bucket}/{folder}", "default", lambda _: (client_of(endpoint), REGION))
 
 
 def hook_of(engine: str, address: str, *, airflow: bool = True) -> Any:
@@ -171,7 +222,7 @@ def hook_of(engine: str, address: str, *, airflow: bool = True) -> Any:
     Return a hook.
 
     :param engine: one of ``ENGINES``.
-    :param address: URI of the PostgreSQL server, path of the database file, or where Redshift's stand-in is.
+    :param address: URI of the PostgreSQL server, path of the database file, or where a stand-in is.
     :param airflow: whether it may be one that has to import Airflow.
     """
     if engine == "duckdb":
@@ -187,6 +238,11 @@ def hook_of(engine: str, address: str, *, airflow: bool = True) -> Any:
         hook = airflow_redshift_hook(port) if airflow else RedshiftHook(port)
         hook.uri = address
         return hook
+    if engine in ATHENA:
+        place = json.loads(address)
+        hook = airflow_athena_hook(place) if airflow else AthenaHook(athena_extra(place))
+        hook.uri = address
+        return hook
     return PostgresHook(address, engine.partition("-")[2])
 
 
@@ -194,7 +250,7 @@ def warehouse_of(
     engine: str, address: str, table: str = "audit", schema: str | None = None, *, airflow: bool = True
 ) -> Warehouse:
     staging = None
-    if engine == "redshift":
+    if engine in ("redshift", *ATHENA):
         place = json.loads(address)
         staging = staging_folder(place["s3"], place["bucket"])
     return open_warehouse(hook_of(engine, address, airflow=airflow), table, schema, staging)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -62,9 +63,16 @@ def execute(warehouse: Warehouse, *statements: str) -> None:
     with closing(warehouse.hook.get_conn()) as connection:
         cursor = connection if warehouse.engine == "duckdb" else connection.cursor()
         for statement in statements:
-            cursor.execute(statement)
+            cursor.execute(_in_hive(statement) if warehouse.engine == "athena" else statement)
         if warehouse.engine != "duckdb":
             connection.commit()
+
+
+def _in_hive(statement: str) -> str:
+    """Return DDL as Athena has it."""
+    types = {"TEXT": "string", "INTEGER": "int", "TIMESTAMP": "timestamp"}
+    added = re.sub(r"ADD COLUMN (\w+) (\w+)", lambda found: f"ADD COLUMNS ({found[1]} {types[found[2]]})", statement)
+    return added.replace('"', "`")
 
 
 def _read(warehouse: Warehouse, table: str, row_type: Any, keys: tuple[str, ...]) -> list[Row]:

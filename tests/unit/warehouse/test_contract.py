@@ -370,7 +370,7 @@ def test_table_of_the_user_with_more_columns_goes_on_working(warehouse: Warehous
         pytest.param("audit", "", id="empty schema"),
     ],
 )
-@pytest.mark.parametrize("conn_type", ["duckdb", "postgres", "sqlite", "mysql", "redshift", "snowflake"])
+@pytest.mark.parametrize("conn_type", ["duckdb", "postgres", "sqlite", "mysql", "redshift", "snowflake", "athena"])
 def test_unsafe_names_are_refused(conn_type: str, table: str, schema: str | None) -> None:
     hook = SqliteHook("never opened")
     hook.conn_type = conn_type

@@ -16,7 +16,7 @@ from airflow_provider_cloudtrail.warehouse.lookups import KnownLookup, Lookups
 from tests.support.engines import ENGINES
 from tests.support.log_files import ACCOUNT, REGION, event
 from tests.support.rows import file_rows
-from tests.support.tables import query
+from tests.support.tables import execute, query
 
 AT = datetime(2026, 2, 3, 10, 0, 0, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -98,7 +98,9 @@ def test_all_or_nothing(lookups, monkeypatch):
     with pytest.raises(WarehouseError) as raised:
         lookups.write(rows)
     assert "secret-value" not in str(raised.value)
-    for table in (lookups.warehouse.events, lookups.name, lookups.warehouse.quarantine):
+    # Where each statement commits on its own, what is not in the ledger does not count, and is made up for.
+    without_events = [] if lookups.warehouse.engine == "athena" else [lookups.warehouse.events]
+    for table in (*without_events, lookups.name, lookups.warehouse.quarantine):
         assert query(lookups.warehouse, f"SELECT count(*) FROM {table}") == [(0,)]
     monkeypatch.undo()
     assert lookups.write(rows).loaded == 1
@@ -147,9 +149,7 @@ def test_records_that_databases_refuse_are_quarantined(lookups, hostile):
 
 def test_columns_that_are_missing_are_added(lookups):
     warehouse = lookups.warehouse
-    warehouse._run(
-        "test", lambda cursor: cursor.execute(f"ALTER TABLE {lookups.name} DROP COLUMN {warehouse.quoted('loaded_by')}")
-    )
+    execute(warehouse, f"ALTER TABLE {lookups.name} DROP COLUMN {warehouse.quoted('loaded_by')}")
     lookups.prepare()
     lookups.write(lookup_rows(event("a")))
     assert query(warehouse, f"SELECT loaded_by FROM {lookups.name}") == [("dag.task run",)]

@@ -1,0 +1,257 @@
+"""
+What Athena makes of the statements that all SQL engines share: connection, lock, tables, errors, ``MERGE``.
+
+Every statement commits on its own. What the others do in two statements of a transaction is one ``MERGE`` here, which
+can be repeated when its answer was lost or the task was killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
+from airflow_provider_cloudtrail.warehouse.athena_lock import LEASE, WriterLock
+from airflow_provider_cloudtrail.warehouse.athena_rows import DDL_TYPES, VALUES_BYTES, source_of
+from airflow_provider_cloudtrail.warehouse.athena_session import (
+    AthenaSession,
+    LostLockError,
+    error_code,
+    literal,
+    query_of,
+    service_message,
+    with_values,
+)
+from airflow_provider_cloudtrail.warehouse.athena_tables import (
+    add_columns,
+    columns_of_table,
+    create_table,
+    folder_of_tables,
+    schema_of,
+)
+from airflow_provider_cloudtrail.warehouse.base import WarehouseError
+from airflow_provider_cloudtrail.warehouse.conditions import Condition
+from airflow_provider_cloudtrail.warehouse.relational import Dialect, RelationalWarehouse
+from airflow_provider_cloudtrail.warehouse.sql_conditions import as_sql
+from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
+
+log = logging.getLogger(__name__)
+
+# With so many statements a staged table costs less.
+_PORTIONS_IN_A_ROW = 3
+_BUSY = frozenset({"TooManyRequestsException", "ThrottlingException"})
+_REASON = re.compile(r"([A-Z][A-Z_]{3,})\b")
+# What these say is about names and permissions, never about values.
+_SAFE_TO_QUOTE = (
+    "Insufficient permissions",
+    "SCHEMA_NOT_FOUND",
+    "TABLE_NOT_FOUND",
+    "Queries of this type are not supported",
+    "WorkGroup",
+    "No output location provided",
+    "Database ",
+)
+_KEYS_OF_QUARANTINE = ["log_file_uri", "record_index"]
+
+
+class _LockedError(Exception):
+    """Raised when another writer keeps the lock."""
+
+
+class AthenaEngine(RelationalWarehouse):
+    """
+    An engine whose every statement commits on its own, and whose writers a lock keeps apart.
+
+    :param staging: S3 folder that rows go through, and that holds the lock.
+    :raises ValueError: if there is none, or a name is no plain identifier.
+    """
+
+    engine = "athena"
+    dialect = Dialect(DDL_TYPES)
+    lease: ClassVar[timedelta] = LEASE
+    """How long the lock of a writer that was killed keeps the others out."""
+
+    def __init__(self, *args: Any, staging: StagingFolder | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if staging is None:
+            raise ValueError(
+                "Athena needs staging_uri: rows go through an S3 folder, because a statement has 262,144 bytes at "
+                "most; write s3://bucket/folder, the same for all tasks that write these tables"
+            )
+        self._staging = staging
+        # A warehouse may be used by several threads.
+        self._of_thread = threading.local()
+
+    # -- connection, lock, errors ------------------------------------------------------------------
+
+    def _connect(self) -> AthenaSession:
+        # Kept: a new one could have to assume a role first.
+        if not hasattr(self._of_thread, "connection"):
+            self._of_thread.connection = self.hook.get_conn()
+        return AthenaSession(self._of_thread.connection, self.hook.placeholder)
+
+    def _lock(self, cursor: AthenaSession) -> None:
+        if not hasattr(self._of_thread, "client"):
+            self._of_thread.client = self._staging.connect()
+        key = self._staging.key(f"cloudtrail-locks/{schema_of(cursor, self.schema)}.{self.table}.json")
+        lock = WriterLock(self._of_thread.client, self._staging.bucket, key, self.lease)
+        deadline = time.monotonic() + self._lock_timeout.total_seconds()
+        pause = 0.1
+        while not lock.acquire(cursor.stop):
+            if time.monotonic() > deadline:
+                raise _LockedError
+            time.sleep(pause)
+            pause = min(pause * 1.5, 2.0)
+        cursor.hold(lock)
+
+    def _is_conflict(self, error: Exception) -> bool:
+        if isinstance(error, (_LockedError, LostLockError)) or isinstance(error.__cause__, LostLockError):
+            return True
+        return error_code(error) in _BUSY or "ICEBERG_COMMIT_ERROR" in str(error)
+
+    def _describe(self, error: Exception) -> str:
+        if isinstance(error, _LockedError):
+            return f"the lock below {self._staging.uri}/cloudtrail-locks was not to be had"
+        text = service_message(error)
+        details = [type(error).__name__, error_code(error), f"query {query}" if (query := query_of(error)) else None]
+        if text.startswith(_SAFE_TO_QUOTE) or (error_code(error) or "").startswith("AccessDenied"):
+            details.append(text.splitlines()[0][:500])
+        elif reason := _REASON.match(text):
+            details.append(reason[1])
+        return ", ".join(detail for detail in details if detail)
+
+    # -- tables ------------------------------------------------------------------------------------
+
+    def _columns_of_all(self, tables: Sequence[str]) -> dict[str, frozenset[str]]:
+        def ask(session: AthenaSession) -> dict[str, frozenset[str]]:
+            schema = schema_of(session, self.schema)
+            answers = {table: columns_of_table(session, schema, table) for table in tables}
+            return {table: columns for table, columns in answers.items() if columns is not None}
+
+        return self._run("looking for the tables", ask)
+
+    def _create(self, table: str, columns: Sequence[Column], *, has_key: bool) -> frozenset[str]:  # noqa: ARG002
+        def create(session: AthenaSession) -> None:
+            folder = folder_of_tables(self.hook, session, schema_of(session, self.schema))
+            partitions = "day(event_time)" if table == self.events else None
+            session.execute(create_table(table, columns, folder, partitions))
+
+        try:
+            self._run(f"creating {table}", create)
+        except WarehouseError:
+            # Another task may have created it since it was looked for.
+            present = self._columns_of_all([table])
+            if table not in present:
+                raise
+            return present[table]
+        log.info("Created table %s", table)
+        return frozenset(column.name for column in columns)
+
+    def _add(self, cursor: AthenaSession, *, table: str, columns: Sequence[Column]) -> None:
+        present = columns_of_table(cursor, schema_of(cursor, self.schema), table) or ()
+        if missing := [column for column in columns if column.name not in present]:
+            cursor.execute(add_columns(table, missing))
+
+    # -- statements --------------------------------------------------------------------------------
+
+    def _portions(self, values: Sequence[str]) -> Iterator[tuple[list[str], str]]:
+        # By bytes, which are what a statement may have only so many of.
+        portion: list[str] = []
+        size = 0
+        for value in values:
+            size += len(literal(value).encode()) + 2
+            if portion and size > VALUES_BYTES:
+                yield portion, ", ".join([self.hook.placeholder] * len(portion))
+                portion, size = [], len(literal(value).encode()) + 2
+            portion.append(value)
+        if portion:
+            yield portion, ", ".join([self.hook.placeholder] * len(portion))
+
+    def _find(
+        self, cursor: AthenaSession, table: str, columns: Sequence[str], keys: Sequence[str]
+    ) -> list[tuple[Any, ...]]:
+        if sum(1 for _ in self._portions(keys)) <= _PORTIONS_IN_A_ROW:
+            return super()._find(cursor, table, columns, keys)
+        key = Column(columns[0], ColumnKind.KEY, required=True, meaning="")
+        names = ", ".join(f"t.{self.quoted(name)}" for name in columns)
+        with source_of(cursor, self._staging, [key], [(value,) for value in keys], self.qualified) as source:
+            cursor.execute(
+                f"SELECT {names} FROM {table} AS t JOIN ({source}) AS s "
+                f"ON t.{self.quoted(key.name)} = s.{self.quoted(key.name)}"
+            )
+            return cursor.fetchall()
+
+    def _insert(
+        self, cursor: AthenaSession, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        # Keys are new, so this is an INSERT that can be repeated when its answer was lost, or the task killed.
+        keys = _KEYS_OF_QUARANTINE if table == self.quarantine else [columns[0].name]
+        with source_of(cursor, self._staging, columns, rows, self.qualified) as source:
+            self._merge(cursor, table, source, columns, keys)
+
+    def replace(
+        self, cursor: AthenaSession, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Insert rows in the place of those with the same keys, in one statement."""
+        if rows:
+            names = [self.quoted(column.name) for column in columns[1:]]
+            matched = f"WHEN MATCHED THEN UPDATE SET {', '.join(f'{name} = s.{name}' for name in names)} "
+            with source_of(cursor, self._staging, columns, rows, self.qualified) as source:
+                self._merge(cursor, table, source, columns, [columns[0].name], matched=matched)
+
+    def update(
+        self,
+        cursor: AthenaSession,
+        table: str,
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[Any]],
+        where: Condition | None = None,
+    ) -> None:
+        """Update rows that are there, whatever each gets, in one statement."""
+        if not rows:
+            return
+        condition = ""
+        if where is not None:
+            mark = self.hook.placeholder
+            text, values = as_sql(where, quoted=lambda name: f"t.{self.quoted(name)}", mark=mark, value=self._given)
+            # At once: what looks like a placeholder in a row is none.
+            condition = f" AND {with_values(text, values, mark)}"
+        key, *others = (self.quoted(column.name) for column in columns)
+        assignments = ", ".join(f"{name} = s.{name}" for name in others)
+        with source_of(cursor, self._staging, columns, rows, self.qualified) as source:
+            cursor.execute(
+                f"MERGE INTO {table} AS t USING ({source}) AS s ON t.{key} = s.{key} "
+                f"WHEN MATCHED{condition} THEN UPDATE SET {assignments}"
+            )
+
+    def _merge(
+        self,
+        cursor: AthenaSession,
+        table: str,
+        source: str,
+        columns: Sequence[Column],
+        keys: Sequence[str],
+        *,
+        within: str = "",
+        matched: str = "",
+    ) -> None:
+        """
+        Insert the rows of a source whose keys the table does not have.
+
+        :param keys: columns that are compared, null being equal to null; of the source each value at most once.
+        :param within: further condition for rows of the table (``t``) to be compared.
+        :param matched: what becomes of those that it has.
+        """
+        same = [f"t.{name} IS NOT DISTINCT FROM s.{name}" for name in map(self.quoted, keys[1:])]
+        # Only of an equation can the engine make a join by hash.
+        on = " AND ".join([f"t.{self.quoted(keys[0])} = s.{self.quoted(keys[0])}", *same])
+        values = ", ".join(f"s.{self.quoted(column.name)}" for column in columns)
+        cursor.execute(
+            f"MERGE INTO {table} AS t USING ({source}) AS s ON {on}{within} {matched}"
+            f"WHEN NOT MATCHED THEN INSERT ({self._names(columns)}) VALUES ({values})"
+        )

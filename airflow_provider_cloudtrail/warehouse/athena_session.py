@@ -1,0 +1,206 @@
+"""
+One connection to Athena as a warehouse uses it: statements with their values, and what becomes of them.
+
+The driver's own parameters are not used. Its ``pyformat`` escapes by the first word of the statement, and not
+alike in all versions; Athena's execution parameters have at most 1,024 characters each
+(https://docs.aws.amazon.com/athena/latest/APIReference/API_StartQueryExecution.html). In the engine's SQL a
+quote is doubled and nothing else means anything, so values become literals here, in one place.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow_provider_cloudtrail.warehouse.base import WarehouseError
+
+if TYPE_CHECKING:
+    from airflow_provider_cloudtrail.warehouse.athena_lock import WriterLock
+
+log = logging.getLogger(__name__)
+
+MAX_STATEMENT = 262_144
+"""Bytes of the longest statement (https://docs.aws.amazon.com/athena/latest/ug/service-limits.html)."""
+
+_ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
+_SECONDS_TO_STOP = 60.0
+_QUERY = "athena_query"
+_STARTED = "after-call.athena.StartQueryExecution"
+
+
+class LostLockError(Exception):
+    """Raised when somebody else may be writing, because the lock could not be renewed in time."""
+
+
+class AthenaSession:
+    """
+    A connection in use, which is its own cursor. Each statement commits on its own: there is nothing to roll back.
+
+    :param connection: of PyAthena; it stays open.
+    :param mark: placeholder of a value.
+    """
+
+    def __init__(self, connection: Any, mark: str) -> None:
+        self.connection = connection
+        self._mark = mark
+        self._cursor: Any = None
+        self._lock: WriterLock | None = None
+        self._reads = True
+        self._running: str | None = None
+        self._may_run = False
+        # Not all versions of the driver tell the id of a query before it has ended.
+        connection.client.meta.events.register(_STARTED, self._started)
+
+    @property
+    def description(self) -> Any:
+        """The columns of the last statement."""
+        return self._cursor.description
+
+    def cursor(self) -> Self:
+        """Return what statements are executed on."""
+        return self
+
+    def hold(self, lock: WriterLock) -> None:
+        """Hold a lock, which has been acquired, until the session is closed."""
+        self._lock = lock
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> None:
+        """
+        Run a statement and wait for its end.
+
+        :param values: for the placeholders, in their order: texts, integers, booleans, moments or None. Without
+            any the statement is run as it is.
+        :raises WarehouseError: if it is too long.
+        :raises LostLockError: if the lock that is held may be somebody else's by now; the statement is not run.
+        """
+        text = with_values(statement, values, self._mark) if values else statement
+        if (size := len(text.encode())) > MAX_STATEMENT:
+            raise WarehouseError(f"athena: a statement of {size} bytes is longer than the {MAX_STATEMENT} of Athena")
+        self._reads = text.startswith(("SELECT", "WITH"))
+        if self._lock is not None and not self._reads and not self._lock.is_held():
+            raise LostLockError
+        self._running = None
+        # The plain cursor, whatever the connection says; and never what an earlier query has answered.
+        from pyathena.cursor import Cursor
+
+        self._cursor = self.connection.cursor(Cursor)
+        try:
+            self._cursor.execute(text, result_reuse_enable=False)
+        except BaseException as error:
+            error.__dict__[_QUERY] = self._running
+            # Also when the task is being ended: what still ran would write after the lock was released. Whether a
+            # query runs whose request was not answered is not known.
+            self._may_run |= not self._reads and not self._has_ended(error)
+            raise
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return the rows of the last statement."""
+        return [tuple(row) for row in self._cursor.fetchall()]
+
+    def commit(self) -> None:
+        """Do nothing: every statement has committed."""
+
+    def rollback(self) -> None:
+        """Do nothing: there is nothing that could be undone."""
+
+    def close(self) -> None:
+        """Release the lock; unless a statement may still be running, then it is left to expire."""
+        if self._lock is not None:
+            self._lock.release(keep=self._may_run)
+            self._lock = None
+        self.connection.client.meta.events.unregister(_STARTED, self._started)
+
+    def stop(self, query: str) -> bool:
+        """Stop a query, and tell whether it has ended; one that the service does not know any more has."""
+        from botocore.exceptions import ClientError
+
+        client = self.connection.client
+        try:
+            client.stop_query_execution(QueryExecutionId=query)
+            deadline = time.monotonic() + _SECONDS_TO_STOP
+            while time.monotonic() < deadline:
+                answer = client.get_query_execution(QueryExecutionId=query)
+                if answer["QueryExecution"]["Status"]["State"] in _ENDED:
+                    return True
+                time.sleep(0.2)
+        except ClientError as error:
+            return error_code(error) == "InvalidRequestException"
+        return False
+
+    def _started(self, parsed: dict[str, Any], **_: Any) -> None:
+        self._running = parsed.get("QueryExecutionId")
+        if self._lock is not None and self._running is not None and not self._reads:
+            self._lock.note(self._running)
+            if not self._lock.is_held():
+                raise LostLockError
+
+    def _has_ended(self, error: BaseException) -> bool:
+        """Tell whether the statement that has failed does nothing any more; it is stopped if need be."""
+        if self._running is None:
+            return error_code(error) is not None
+        try:
+            return self.stop(self._running)
+        except Exception as failure:
+            log.warning("Could not stop query %s: %s", self._running, type(failure).__name__)
+            return False
+
+
+def with_values(statement: str, values: Sequence[Any], mark: str) -> str:
+    """
+    Return a statement with its values in the places of the placeholders.
+
+    :param statement: in which a placeholder is nothing else.
+    """
+    parts = statement.split(mark)
+    if len(parts) != len(values) + 1:
+        raise ValueError(f"{len(values)} values for {len(parts) - 1} placeholders")
+    return parts[0] + "".join(literal(value) + part for value, part in zip(values, parts[1:], strict=True))
+
+
+def literal(value: Any) -> str:
+    """
+    Return a value as it is written in a statement.
+
+    :raises TypeError: for a kind of value that no column has.
+    """
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, datetime):
+        return f"TIMESTAMP '{utc_text(value)}'"
+    if isinstance(value, str):
+        escaped = value.replace("'", "''")
+        return f"'{escaped}'"
+    raise TypeError(f"no literal for {type(value).__name__}")
+
+
+def utc_text(moment: datetime) -> str:
+    """Return a moment in UTC with its six digits, as the engine reads and writes it."""
+    return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def error_code(error: BaseException) -> str | None:
+    """Return the code with which the service refused a request; the driver hides it in the cause of its error."""
+    return _refusal(error).get("Code")
+
+
+def service_message(error: BaseException) -> str:
+    """Return what the service said, which can quote values."""
+    return str(_refusal(error).get("Message") or error)
+
+
+def query_of(error: BaseException) -> str | None:
+    """Return the id of the query that has failed, with which who may see it finds it in the query history."""
+    query: str | None = error.__dict__.get(_QUERY)
+    return query
+
+
+def _refusal(error: BaseException) -> dict[str, Any]:
+    response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
+    return response.get("Error", {}) if isinstance(response, dict) else {}
