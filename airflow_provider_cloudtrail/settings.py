@@ -52,7 +52,10 @@ OPTIONS: dict[str, Option] = {
     "table": Option("mwaa_audit_events", "string", None, "Audit table; its ledger is <table>_files."),
     "schema": Option(None, "string", "audit", "Schema of the tables. Unset: the connection's default."),
     "staging_uri": Option(
-        None, "string", "s3://my-bucket/cloudtrail-staging", "S3 folder that Redshift loads through. Unset: inserts."
+        None,
+        "string",
+        "s3://my-bucket/cloudtrail-staging",
+        "S3 folder that Redshift and Athena load through. Unset: Redshift inserts, Athena does not work.",
     ),
     "staging_role": Option(
         "default",

@@ -38,5 +38,7 @@ with DAG(
         conn_id=option("conn_id"),
         table=option("table"),
         schema=option("schema"),
+        staging_uri=option("staging_uri"),
+        staging_role=option("staging_role"),
         fail_on_quarantine=switched_on("fail_on_quarantine"),
     )

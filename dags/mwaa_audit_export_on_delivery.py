@@ -75,6 +75,8 @@ with DAG(
         **trail,
         **warehouse,
         **what,
+        staging_uri=option("staging_uri"),
+        staging_role=option("staging_role"),
         include_environment_activity=switched_on("include_environment_activity"),
         fail_on_quarantine=switched_on("fail_on_quarantine"),
         outlets=[audit_table(**warehouse)],

@@ -55,9 +55,16 @@ with DAG(
     )
     # Everything of the day is delivered now; what is loaded already costs nothing.
     export_audit_events = CloudTrailToSqlOperator(
-        task_id="export_audit_events", **trail, **warehouse, fail_on_quarantine=False
+        task_id="export_audit_events",
+        **trail,
+        **warehouse,
+        staging_uri=option("staging_uri"),
+        staging_role=option("staging_role"),
+        fail_on_quarantine=False,
     )
-    validate_logs = CloudTrailValidateLogsOperator(task_id="validate_logs", **trail, **warehouse)
+    validate_logs = CloudTrailValidateLogsOperator(
+        task_id="validate_logs", **trail, **warehouse, staging_uri=option("staging_uri")
+    )
     wait_for_digests >> export_audit_events >> validate_logs
 
     if option("trail_name") is not None:

@@ -25,6 +25,7 @@ from airflow_provider_cloudtrail.validation import Validation, validate_trail
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
+from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail._compat import Context
@@ -75,6 +76,8 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
     :param conn_id: connection of the warehouse: DuckDB, PostgreSQL or any other ``DbApiHook``. (templated)
     :param table: audit table; beside it ``<table>_digests``, ``<table>_findings``. (templated)
     :param schema: schema of the tables, which must exist. None: the connection's default. (templated)
+    :param staging_uri: S3 folder (``s3://bucket/folder``) that Athena needs, the same as that of the export; the
+        other engines need none. (templated)
     :param max_file_bytes: most bytes that a fetched log file may have when unpacked.
     :param aws_conn_id: AWS connection that reads the bucket and asks for the public keys. (templated)
     :param region_name: Region of the CloudTrail API for ``trail_name``; keys come from each signing Region. (templated)
@@ -100,6 +103,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
         "conn_id",
         "table",
         "schema",
+        "staging_uri",
     )
     ui_color = "#b0084d"
     ui_fgcolor = "#ffffff"
@@ -122,6 +126,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
         conn_id: str = "cloudtrail_warehouse",
         table: str = "mwaa_audit_events",
         schema: str | None = None,
+        staging_uri: str | None = None,
         max_file_bytes: int = MAX_FILE_BYTES,
         **kwargs: Any,
     ) -> None:
@@ -141,6 +146,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
         self.conn_id = conn_id
         self.table = table
         self.schema = schema
+        self.staging_uri = staging_uri
         self.max_file_bytes = max_file_bytes
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -150,7 +156,9 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
         location, account_ids = self.hook.locate(
             self.bucket, self.prefix, self.organization_id, self.trail_name, self.account_ids
         )
-        evidence = Evidence(warehouse_of(self.conn_id, self.table, self.schema))
+        staging_uri = parameters.text(self.staging_uri)
+        staging = self.hook.get_staging(staging_uri, DEFAULT_ROLE) if staging_uri else None
+        evidence = Evidence(warehouse_of(self.conn_id, self.table, self.schema, staging))
         try:
             evidence.prepare()
             summary = validate_trail(

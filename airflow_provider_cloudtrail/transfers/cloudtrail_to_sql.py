@@ -70,14 +70,14 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
     :param environment_names: environments (or MWAA Serverless workflows) that are wanted; None: all. (templated)
     :param include_environment_activity: also load what environments did in AWS themselves: calls of role
         session ``AmazonMWAA-airflow``, and calls that MWAA made to other services.
-    :param conn_id: connection of the warehouse: DuckDB, PostgreSQL, Redshift, Snowflake or any other
+    :param conn_id: connection of the warehouse: DuckDB, PostgreSQL, Redshift, Snowflake, Athena or any other
         ``DbApiHook``. (templated)
     :param table: audit table; ledger and quarantine are ``<table>_files`` and ``<table>_quarantine``.
         All are created if missing. (templated)
     :param schema: schema of the tables, which must exist. None: the connection's default. (templated)
-    :param staging_uri: S3 folder (``s3://bucket/folder``) for engines that bulk-load from S3, which is Redshift;
-        without it rows are inserted. Its objects are removed after each batch; ``aws_conn_id`` must be allowed to
-        put and delete them. The other engines need none. (templated)
+    :param staging_uri: S3 folder (``s3://bucket/folder``) for engines that load from S3: Redshift, which inserts rows
+        without it, and Athena, which needs it. Its objects are removed after each batch; ``aws_conn_id`` must be
+        allowed to put and delete them, for Athena also to get them. The other engines need none. (templated)
     :param staging_role: ARN of the IAM role with which Redshift reads ``staging_uri``; ``default``: the default role
         of the cluster or workgroup. Keys never get into SQL. (templated)
     :param fail_on_quarantine: fail, after everything good is stored, if something of the window is in quarantine.

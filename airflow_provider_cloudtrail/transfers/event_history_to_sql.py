@@ -28,6 +28,7 @@ from airflow_provider_cloudtrail.trail.lookup_errors import EventHistoryError
 from airflow_provider_cloudtrail.trail.selection import MWAA_EVENT_SOURCES, Selection
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.lookups import Lookups
+from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail._compat import Context
@@ -81,6 +82,10 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
     :param table: audit table; ledger and quarantine are ``<table>_lookups`` and ``<table>_quarantine``.
         All are created if missing. (templated)
     :param schema: schema of the tables, which must exist. None: the connection's default. (templated)
+    :param staging_uri: S3 folder (``s3://bucket/folder``) for engines that load through one: Athena, which needs it,
+        and Redshift. (templated)
+    :param staging_role: ARN of the IAM role with which Redshift reads it; ``default``: the default role of the
+        cluster or workgroup. (templated)
     :param fail_on_quarantine: fail, after everything good is stored, if an event of the window is in quarantine.
     :param aws_conn_id: AWS connection, whose account is read; for several accounts map the operator over
         several connections. (templated)
@@ -107,6 +112,8 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         "conn_id",
         "table",
         "schema",
+        "staging_uri",
+        "staging_role",
     )
     operator_extra_links = (CloudTrailEventHistoryLink(),)
     ui_color = "#f78da7"
@@ -127,6 +134,8 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         conn_id: str = "cloudtrail_warehouse",
         table: str = "mwaa_audit_events",
         schema: str | None = None,
+        staging_uri: str | None = None,
+        staging_role: str = DEFAULT_ROLE,
         fail_on_quarantine: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -142,6 +151,8 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         self.conn_id = conn_id
         self.table = table
         self.schema = schema
+        self.staging_uri = staging_uri
+        self.staging_role = staging_role
         self.fail_on_quarantine = fail_on_quarantine
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -149,7 +160,10 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         selection = self._selection()
         history = self.hook.get_event_history(clock=self.clock)
         window = self._window(history)
-        lookups = Lookups(warehouse_of(self.conn_id, self.table, self.schema))
+        staging_uri = parameters.text(self.staging_uri)
+        staging_role = parameters.text(self.staging_role) or DEFAULT_ROLE
+        staging = self.hook.get_staging(staging_uri, staging_role) if staging_uri else None
+        lookups = Lookups(warehouse_of(self.conn_id, self.table, self.schema, staging))
         regions, account_id = self._regions(), self.hook.read_account_id()
         self.log.info("%s", _LIMITS)
         self.log.info("Event history of account %s, %s, in %s", account_id, window, ", ".join(regions))
