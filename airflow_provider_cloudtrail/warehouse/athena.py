@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import (
     LOADED,
@@ -51,6 +51,13 @@ class AthenaWarehouse(AthenaEngine):
         the same.
     :raises ValueError: if there is none, or a name is no plain identifier.
     """
+
+    # Statements are what costs. Bytes are left alone, which are what bounds the memory.
+    limits: ClassVar[Mapping[str, int]] = {
+        "batch_events": 100_000,
+        "batch_files": 10_000,
+        "files_asked": 10_000,
+    }
 
     # -- events ------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _MIB = 1024 * 1024
-_FILE_BYTES = 32 * _MIB
+_FILE_BYTES = 8 * _MIB
 # Neither a row nor a column may have more than 32 MB, which cannot be raised
 # (https://docs.aws.amazon.com/athena/latest/ug/other-notable-limitations.html). The first that makes it fit.
 _LONGEST_STRINGS = (14 * _MIB, 2 * _MIB, 250_000)

@@ -2,9 +2,9 @@
 Run as a program: load the log files of a folder into a warehouse, in batches so small that a kill hits one.
 
 Takes one JSON object: ``engine``, ``address``, ``table``, ``folder``, optionally ``keys`` (which files, in this
-order), ``lock_timeout`` in seconds and the limits of the export. Says ``ready`` on its standard output when all is
-imported, waits for a line on its standard input where ``wait`` is set, says ``batch`` after each batch where
-``batches`` is set, and in the end the summary.
+order), ``lock_timeout`` and ``lease`` in seconds and the limits of the export. Says ``ready`` on its standard output
+when all is imported, waits for a line on its standard input where ``wait`` is set, says ``batch`` after each batch
+where ``batches`` is set, and in the end the summary.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def main() -> None:
     task = json.loads(sys.argv[1])
     warehouse = warehouse_of(task["engine"], task["address"], task["table"], airflow=False)
     warehouse._lock_timeout = timedelta(seconds=task.get("lock_timeout", 60))
+    if "lease" in task:
+        warehouse.lease = timedelta(seconds=task["lease"])  # type: ignore[attr-defined]
     trail = FolderTrail(Path(task["folder"]))
     files = [trail.listed(key) for key in task["keys"]] if "keys" in task else trail.files()
     if task["engine"] == "duckdb":
