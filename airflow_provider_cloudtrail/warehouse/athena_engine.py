@@ -92,7 +92,10 @@ class AthenaEngine(RelationalWarehouse):
     def _connect(self) -> AthenaSession:
         # Kept: a new one could have to assume a role first.
         if not hasattr(self._of_thread, "connection"):
-            self._of_thread.connection = self.hook.get_conn()
+            connection = self.hook.get_conn()
+            # Without any, names of tables would mean nothing.
+            connection.schema_name = connection.schema_name or "default"
+            self._of_thread.connection = connection
         return AthenaSession(self._of_thread.connection, self.hook.placeholder)
 
     def _lock(self, cursor: AthenaSession) -> None:
@@ -102,12 +105,12 @@ class AthenaEngine(RelationalWarehouse):
         lock = WriterLock(self._of_thread.client, self._staging.bucket, key, self.lease)
         deadline = time.monotonic() + self._lock_timeout.total_seconds()
         pause = 0.1
+        cursor.hold(lock)
         while not lock.acquire(cursor.stop):
             if time.monotonic() > deadline:
                 raise _LockedError
             time.sleep(pause)
             pause = min(pause * 1.5, 2.0)
-        cursor.hold(lock)
 
     def _is_conflict(self, error: Exception) -> bool:
         if isinstance(error, (_LockedError, LostLockError)) or isinstance(error.__cause__, LostLockError):
@@ -120,7 +123,7 @@ class AthenaEngine(RelationalWarehouse):
         text = service_message(error)
         details = [type(error).__name__, error_code(error), f"query {query}" if (query := query_of(error)) else None]
         if text.startswith(_SAFE_TO_QUOTE) or (error_code(error) or "").startswith("AccessDenied"):
-            details.append(text.splitlines()[0][:500])
+            details += text.splitlines()[:1]
         elif reason := _REASON.match(text):
             details.append(reason[1])
         return ", ".join(detail for detail in details if detail)

@@ -4,10 +4,12 @@ The lock of the writers of an audit table in Athena: an object in the staging fo
 Why one is needed: a transaction here is several statements, each of which commits on its own, and Athena knows
 no lock but the optimistic one of the Glue catalog
 (https://docs.aws.amazon.com/athena/latest/ug/querying-iceberg.html). Whether two MERGE that insert the same new
-id can both succeed depends on what the engine validates when it commits. Trino, which Athena is made from, does
-so under the isolation level that the table's property ``write.delete.isolation-level`` names, which Athena lets
-nobody set or see (IcebergMetadata.finishWrite of Trino); and a MERGE that lost has been seen to take files of
-the winner with it (https://github.com/trinodb/trino/issues/26853). What it does validate remains the second line.
+id can both succeed depends on what the engine validates when it commits. Trino, which Athena is made from, looks for
+new data files where the table's property ``write.delete.isolation-level`` says serializable (``finishWrite`` of its
+``IcebergMetadata``); what Athena does is not documented, and it takes no such property
+(https://docs.aws.amazon.com/athena/latest/ug/querying-iceberg-alter-table-set-properties.html). A conflict of two
+MERGE has also been reported to damage a table of Trino (https://github.com/trinodb/trino/issues/26853). What the
+engine does validate remains the second line.
 
 S3 stores an object only if there is none (``If-None-Match: *``) or if it is the one that was seen (``If-Match``;
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html): one of several writers gets the
@@ -70,7 +72,7 @@ class WriterLock:
         Try to get the lock.
 
         :param stop: stops a query of the one whose lock has expired, and tells whether it has ended.
-        :return: whether this writer has it now; then it has to be released.
+        :return: whether this writer has it now.
         :raises WarehouseError: if the object cannot be read or written.
         """
         if not self._put({"If-None-Match": "*"}):
@@ -96,7 +98,7 @@ class WriterLock:
 
     def release(self, *, keep: bool) -> None:
         """
-        Give the lock back.
+        Give the lock back, or give up getting it.
 
         :param keep: leave it to expire, because a statement may still run.
         """

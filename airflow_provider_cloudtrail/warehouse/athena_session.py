@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Self
 
@@ -64,7 +65,7 @@ class AthenaSession:
         return self
 
     def hold(self, lock: WriterLock) -> None:
-        """Hold a lock, which has been acquired, until the session is closed."""
+        """Release a lock when the session is closed, and write nothing without it."""
         self._lock = lock
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> None:
@@ -118,9 +119,11 @@ class AthenaSession:
         from botocore.exceptions import ClientError
 
         client = self.connection.client
+        deadline = time.monotonic() + _SECONDS_TO_STOP
         try:
-            client.stop_query_execution(QueryExecutionId=query)
-            deadline = time.monotonic() + _SECONDS_TO_STOP
+            with suppress(ClientError):
+                # Who is not allowed to waits for its end.
+                client.stop_query_execution(QueryExecutionId=query)
             while time.monotonic() < deadline:
                 answer = client.get_query_execution(QueryExecutionId=query)
                 if answer["QueryExecution"]["Status"]["State"] in _ENDED:

@@ -17,7 +17,7 @@ _LOCATION = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*()
 
 def schema_of(session: AthenaSession, schema: str | None) -> str:
     """Return the Glue database of the tables."""
-    return schema or session.connection.schema_name or "default"
+    return schema or str(session.connection.schema_name)
 
 
 def columns_of_table(session: AthenaSession, schema: str, table: str) -> frozenset[str] | None:

@@ -369,6 +369,7 @@ def test_second_writer_waits_for_the_first(warehouse, place):
             other.write([file_rows("20260203T1000Z", event("a"))])
 
     warehouse.transact("holding", work, writes=True)
+    # In the same thread, with the same client.
     assert len(other.write([file_rows("20260203T1000Z", event("a"))])) == 1
 
 
@@ -507,6 +508,20 @@ def test_bucket_of_the_staging_folder_that_is_not_there(place, athena):
     warehouse.prepare()
     with pytest.raises(WarehouseError, match=r"cannot lock with s3://no-such-bucket/.*NoSuchBucket"):
         warehouse.write([file_rows("20260203T1000Z", event("a"))])
+
+
+def test_connection_without_a_schema_means_the_default_one(place, athena):
+    warehouse = open_warehouse(AthenaHook(athena_extra(place)), "nowhere", None, staging_folder(place["s3"], "x-y"))
+    hook = warehouse.hook
+    connect = hook.get_conn
+
+    def without() -> object:
+        connection = connect()
+        connection.schema_name = None
+        return connection
+
+    hook.get_conn = without
+    assert warehouse._connect().connection.schema_name == "default"
 
 
 def test_hook_of_airflow_is_used_as_it_is(place, warehouse):
