@@ -55,13 +55,15 @@ OPTIONS: dict[str, Option] = {
         None,
         "string",
         "s3://my-bucket/cloudtrail-staging",
-        "S3 folder that Redshift and Athena load through. Unset: Redshift inserts, Athena does not work.",
+        "S3 folder that Redshift, Snowflake and Athena load through. Unset: Redshift inserts, Snowflake has a "
+        "stage of its own, Athena does not work.",
     ),
     "staging_role": Option(
         "default",
         "string",
         "arn:aws:iam::111122223333:role/redshift-copy",
-        "IAM role with which Redshift reads staging_uri; default: the default role of the cluster.",
+        "What staging_uri is read with. Redshift: an IAM role; default: that of the cluster. Snowflake: a storage "
+        "integration.",
     ),
     "lookback_days": Option(
         "7",

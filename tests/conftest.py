@@ -73,8 +73,9 @@ def mysql() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def snowflake() -> Iterator[list[str]]:
-    with snowflake_emulator() as statements:
+def snowflake(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    s3 = request.getfixturevalue("s3_server").endpoint if installed("moto", "werkzeug") else None
+    with snowflake_emulator(s3) as statements:
         yield statements
 
 
@@ -97,9 +98,13 @@ def new_warehouse(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[s
             return warehouse_of(engine, request.getfixturevalue("athena_address"), f"audit_{next(_tables)}")
         if engine == "mysql":
             return warehouse_of(engine, request.getfixturevalue("mysql"), f"audit_{next(_tables)}")
-        if engine == "snowflake":
+        if engine.startswith("snowflake"):
             request.getfixturevalue("snowflake")
-            return warehouse_of(engine, "", f"audit_{next(_tables)}")
+            address = ""
+            if engine == "snowflake-s3":
+                s3 = request.getfixturevalue("s3_server")
+                address = json.dumps({"s3": s3.endpoint, "bucket": s3.new_bucket()})
+            return warehouse_of(engine, address, f"audit_{next(_tables)}")
         folder = tmp_path / f"warehouse-{next(_tables)}"
         folder.mkdir()
         return warehouse_of(engine, database_file(engine, folder))

@@ -76,10 +76,12 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         All are created if missing. (templated)
     :param schema: schema of the tables, which must exist. None: the connection's default. (templated)
     :param staging_uri: S3 folder (``s3://bucket/folder``) for engines that load from S3: Redshift, which inserts rows
-        without it, and Athena, which needs it. Its objects are removed after each batch; ``aws_conn_id`` must be
-        allowed to put and delete them, for Athena also to get them. The other engines need none. (templated)
-    :param staging_role: ARN of the IAM role with which Redshift reads ``staging_uri``; ``default``: the default role
-        of the cluster or workgroup. Keys never get into SQL. (templated)
+        without it, Snowflake, which has a stage of its own, and Athena, which needs it. Its
+        objects are removed after each batch; ``aws_conn_id`` must be allowed to put and delete them, for Athena also
+        to get them. The other engines need none. (templated)
+    :param staging_role: what ``staging_uri`` is read with. Redshift: ARN of an IAM role; ``default``: the default
+        role of the cluster or workgroup. Snowflake: name of a storage integration. Keys never get into SQL.
+        (templated)
     :param fail_on_quarantine: fail, after everything good is stored, if something of the window is in quarantine.
     :param max_file_bytes: most bytes that a log file may have when unpacked; larger ones go into quarantine.
     :param aws_conn_id: AWS connection that reads the trail. (templated)

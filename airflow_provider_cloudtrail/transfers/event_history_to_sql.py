@@ -83,9 +83,9 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         All are created if missing. (templated)
     :param schema: schema of the tables, which must exist. None: the connection's default. (templated)
     :param staging_uri: S3 folder (``s3://bucket/folder``) for engines that load through one: Athena, which needs it,
-        and Redshift. (templated)
-    :param staging_role: ARN of the IAM role with which Redshift reads it; ``default``: the default role of the
-        cluster or workgroup. (templated)
+        Redshift and Snowflake. (templated)
+    :param staging_role: what it is read with. Redshift: ARN of an IAM role; ``default``: the default role of the
+        cluster or workgroup. Snowflake: name of a storage integration. (templated)
     :param fail_on_quarantine: fail, after everything good is stored, if an event of the window is in quarantine.
     :param aws_conn_id: AWS connection, whose account is read; for several accounts map the operator over
         several connections. (templated)

@@ -19,7 +19,7 @@ def open_warehouse(
     :param hook: Airflow's hook of the connection; its ``conn_type`` decides.
     :param table: name of the audit table.
     :param schema: its schema, or None for the connection's default.
-    :param staging: S3 folder for engines that bulk-load through one: Redshift; Athena needs it.
+    :param staging: S3 folder for engines that bulk-load through one: Redshift and Snowflake; Athena needs it.
     :raises ValueError: if a name is not a plain identifier, the hook is no ``DbApiHook``, or the engine needs a
         staging folder and has none.
     """
@@ -40,7 +40,7 @@ def open_warehouse(
     if engine == "snowflake":
         from airflow_provider_cloudtrail.warehouse.snowflake import SnowflakeWarehouse
 
-        return SnowflakeWarehouse(hook, table, schema)
+        return SnowflakeWarehouse(hook, table, schema, staging=staging)
     if engine == "athena":
         from airflow_provider_cloudtrail.warehouse.athena import AthenaWarehouse
 

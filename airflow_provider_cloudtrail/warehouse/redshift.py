@@ -79,11 +79,13 @@ class RedshiftWarehouse(SqlWarehouse):
     A warehouse in Amazon Redshift, provisioned or serverless, through Airflow's ``RedshiftSQLHook``.
 
     :param staging: S3 folder that it bulk-loads through; None: inserts of many rows.
+    :raises ValueError: if the folder is to be read with something that is no IAM role.
     """
 
     def __init__(self, *args: Any, staging: StagingFolder | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._staging = staging
+        self._role = staging.iam_role if staging is not None else DEFAULT_ROLE
         self._inserted_rows = 0
 
     def _table_options(self, table: str) -> str:
@@ -185,7 +187,7 @@ class RedshiftWarehouse(SqlWarehouse):
                     lines, size, number = [], 0, number + 1
             if lines:
                 files.put(f"{number:05}.json.gz", gzip.compress(b"\n".join(lines), 1))
-            role = "DEFAULT" if staging.role == DEFAULT_ROLE else f"'{staging.role}'"
+            role = "DEFAULT" if self._role == DEFAULT_ROLE else f"'{self._role}'"
             cursor.execute(
                 f"COPY {self.quoted(_STAGE)} ({self._names(columns)}) FROM '{files.uri}' IAM_ROLE {role} "
                 f"REGION '{files.region}' FORMAT JSON 'auto' GZIP ACCEPTINVCHARS COMPUPDATE OFF STATUPDATE OFF"

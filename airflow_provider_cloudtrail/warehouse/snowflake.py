@@ -1,5 +1,5 @@
 """
-Snowflake: files that are PUT into a temporary stage, a COPY into a temporary table, and from there what is new.
+Snowflake: files in a temporary stage or in S3, a COPY into a temporary table, and from there a MERGE of what is new.
 
 Keys are not enforced there, and inserts of two transactions do not wait for each other. Writers therefore
 queue up at the one row of the table ``<table>_lock``, which each of them updates first: an UPDATE of a row
@@ -14,7 +14,7 @@ import logging
 import tempfile
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.driver_errors import describe
 from airflow_provider_cloudtrail.warehouse.relational import Dialect, RelationalWarehouse
 from airflow_provider_cloudtrail.warehouse.shorten import shortened
+from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,10 @@ class SnowflakeWarehouse(RelationalWarehouse):
     A warehouse in Snowflake, through Airflow's ``SnowflakeHook``.
 
     Besides the tables that all engines have there is ``<table>_lock``, with one row and no data.
+
+    :param staging: S3 folder that rows go through, with the storage integration that may read it; None: files are
+        PUT into a temporary stage of Snowflake's own.
+    :raises ValueError: if no storage integration is named.
     """
 
     engine = "snowflake"
@@ -59,8 +64,10 @@ class SnowflakeWarehouse(RelationalWarehouse):
         quote="{}",
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, staging: StagingFolder | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._staging = staging
+        self._integration = staging.integration if staging is not None else None
         self._writers = self.qualified(f"{self.table}_lock")
         # A warehouse may be used by several threads, each with a session of its own.
         self._session = threading.local()
@@ -79,7 +86,8 @@ class SnowflakeWarehouse(RelationalWarehouse):
         self._session.stage = self.qualified(f"cloudtrail_{uuid.uuid4().hex}")
         self._session.loads = 0
         cursor.execute(f"CREATE TEMPORARY TABLE {self._stage} (staged VARIANT)")
-        cursor.execute(f"CREATE TEMPORARY STAGE {self._stage}_files")
+        if self._staging is None:
+            cursor.execute(f"CREATE TEMPORARY STAGE {self._stage}_files")
         cursor.execute(f"UPDATE {self._writers} SET turn = turn + 1")
         if cursor.rowcount == 0:
             raise WarehouseError(
@@ -105,16 +113,21 @@ class SnowflakeWarehouse(RelationalWarehouse):
         columns = columns_of(AuditEvent)
         self._copy_into_stage(cursor, columns, events)
         event_id = self.quoted("event_id")
-        # An anti-join says all that MERGE would: nobody else inserts while the lock is held.
-        rows = (
-            f"(SELECT {self._from_stage(columns)} FROM {self._stage}) AS fresh LEFT JOIN {self.events} AS present "
-            f"ON present.{event_id} = fresh.{event_id} WHERE present.{event_id} IS NULL"
+        # Asked first, because MERGE says how many are new and not which: nobody else inserts while the lock is held.
+        cursor.execute(
+            f"SELECT fresh.{event_id} FROM (SELECT {self._from_stage(columns[:1])} FROM {self._stage}) AS fresh "
+            f"LEFT JOIN {self.events} AS present ON present.{event_id} = fresh.{event_id} "
+            f"WHERE present.{event_id} IS NULL"
         )
-        cursor.execute(f"SELECT fresh.{event_id} FROM {rows}")
         new = {row[0] for row in cursor.fetchall()}
         if new:
             values = ", ".join(f"fresh.{self.quoted(column.name)}" for column in columns)
-            cursor.execute(f"INSERT INTO {self.events} ({self._names(columns)}) SELECT {values} FROM {rows}")
+            cursor.execute(
+                f"MERGE INTO {self.events} AS present "
+                f"USING (SELECT {self._from_stage(columns)} FROM {self._stage}) AS fresh "
+                f"ON present.{event_id} = fresh.{event_id} "
+                f"WHEN NOT MATCHED THEN INSERT ({self._names(columns)}) VALUES ({values})"
+            )
         cursor.execute(f"DELETE FROM {self._stage}")
         return new
 
@@ -140,25 +153,18 @@ class SnowflakeWarehouse(RelationalWarehouse):
         return ", ".join(selected)
 
     def _copy_into_stage(self, cursor: Any, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
-        self._session.loads += 1
-        folder = f"@{self._stage}_files/{self._session.loads}"
-        cut = number = size = 0
-        lines: list[bytes] = []
-        with tempfile.TemporaryDirectory(prefix="cloudtrail-") as local:
-            for row in rows:
-                line, shorter = _json_line(columns, row)
-                cut += shorter
-                lines.append(line)
-                size += len(line)
-                if size >= _FILE_BYTES:
-                    _put(cursor, lines, Path(local, f"{number}.json.gz"), folder)
-                    lines, number, size = [], number + 1, 0
-            if lines:
-                _put(cursor, lines, Path(local, f"{number}.json.gz"), folder)
-        cursor.execute(
-            f"COPY INTO {self._stage} FROM {folder} FILE_FORMAT = (TYPE = JSON COMPRESSION = GZIP) "
-            "ON_ERROR = ABORT_STATEMENT"
-        )
+        if self._staging is None:
+            self._session.loads += 1
+            folder = f"@{self._stage}_files/{self._session.loads}"
+            with tempfile.TemporaryDirectory(prefix="cloudtrail-") as local:
+                cut = _write_files(
+                    columns, rows, lambda name, content: _put(cursor, content, Path(local, name), folder)
+                )
+            self._copy(cursor, folder)
+        else:
+            with self._staging.load() as files:
+                cut = _write_files(columns, rows, files.put)
+                self._copy(cursor, f"'{files.uri}' STORAGE_INTEGRATION = {self._integration}")
         cursor.execute(f"SELECT COUNT(*) FROM {self._stage}")
         ((staged,),) = cursor.fetchall()
         if staged != len(rows):
@@ -166,10 +172,39 @@ class SnowflakeWarehouse(RelationalWarehouse):
         if cut:
             log.warning("%s: %s values were too long for Snowflake and are shortened, with a remark", self.events, cut)
 
+    def _copy(self, cursor: Any, source: str) -> None:
+        cursor.execute(
+            f"COPY INTO {self._stage} FROM {source} FILE_FORMAT = (TYPE = JSON COMPRESSION = GZIP) "
+            "ON_ERROR = ABORT_STATEMENT"
+        )
 
-def _put(cursor: Any, lines: Sequence[bytes], path: Path, folder: str) -> None:
-    path.write_bytes(gzip.compress(b"\n".join(lines), 1))
+
+def _write_files(columns: Sequence[Column], rows: Sequence[Sequence[Any]], store: Callable[[str, bytes], None]) -> int:
+    """
+    Write rows as files of JSON lines, and return how many texts were shortened.
+
+    :param store: takes the name and the content of a file.
+    """
+    cut = number = size = 0
+    lines: list[bytes] = []
+    for row in rows:
+        line, shorter = _json_line(columns, row)
+        cut += shorter
+        lines.append(line)
+        size += len(line)
+        if size >= _FILE_BYTES:
+            store(f"{number:05}.json.gz", gzip.compress(b"\n".join(lines), 1))
+            lines, number, size = [], number + 1, 0
+    if lines:
+        store(f"{number:05}.json.gz", gzip.compress(b"\n".join(lines), 1))
+    return cut
+
+
+def _put(cursor: Any, content: bytes, path: Path, folder: str) -> None:
+    path.write_bytes(content)
     cursor.execute(f"PUT 'file://{path.as_posix()}' {folder} AUTO_COMPRESS = FALSE SOURCE_COMPRESSION = GZIP")
+    # The disk of a worker is small.
+    path.unlink()
 
 
 def _json_line(columns: Sequence[Column], row: Sequence[Any]) -> tuple[bytes, int]:

@@ -19,6 +19,7 @@ DEFAULT_ROLE = "default"
 # It is written into SQL: what would have to be escaped there is refused.
 _URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<folder>(/[A-Za-z0-9!_.*()=+@:, -]+)*)/?")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+(,arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+)*")
+_INTEGRATION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class StagingFolder:
@@ -26,8 +27,9 @@ class StagingFolder:
     A folder of a bucket that a warehouse reads.
 
     :param uri: ``s3://bucket/folder``.
-    :param role: ARN of the IAM role with which the warehouse reads it (roles that are assumed one through
-        the other: separated by commas), or ``default``: the default role of the cluster.
+    :param role: with what the warehouse reads it. Redshift: ARN of an IAM role (roles that are assumed one
+        through the other: separated by commas), or ``default``: the default role of the cluster. Snowflake: name
+        of a storage integration.
     :param connect: returns a boto3 client of S3 for a bucket, and the Region of the bucket; called when
         something is staged, not before.
     :raises ValueError: if ``uri`` or ``role`` is not such a thing.
@@ -40,16 +42,46 @@ class StagingFolder:
                 f"staging_uri={uri!r} is no folder of a bucket; write s3://bucket/folder, without quotes and "
                 "other special characters"
             )
-        if role != DEFAULT_ROLE and not _ROLE.fullmatch(role):
+        if not (_ROLE.fullmatch(role) or _INTEGRATION.fullmatch(role)):
             raise ValueError(
                 f"staging_role={role!r} is no role; write the ARN of an IAM role that the warehouse may use, such as "
-                "arn:aws:iam::111122223333:role/redshift-copy, or default"
+                "arn:aws:iam::111122223333:role/redshift-copy, or default; for Snowflake the name of a storage "
+                "integration"
             )
         self.uri = uri.rstrip("/")
         self.role = role
         self.bucket = found["bucket"]
         self._folder = found["folder"].strip("/")
         self._connect = connect
+
+    @property
+    def iam_role(self) -> str:
+        """
+        The IAM role, or ``default``.
+
+        :raises ValueError: if something else was given.
+        """
+        if self.role != DEFAULT_ROLE and not _ROLE.fullmatch(self.role):
+            raise ValueError(
+                f"staging_role={self.role!r} is no IAM role; write the ARN of one that the warehouse may use, such as "
+                "arn:aws:iam::111122223333:role/redshift-copy, or default"
+            )
+        return self.role
+
+    @property
+    def integration(self) -> str:
+        """
+        The storage integration of Snowflake.
+
+        :raises ValueError: if none was given.
+        """
+        if self.role == DEFAULT_ROLE or not _INTEGRATION.fullmatch(self.role):
+            raise ValueError(
+                f"staging_role={self.role!r} is no storage integration; write the name of one that may read "
+                f"{self.uri} (CREATE STORAGE INTEGRATION ... STORAGE_ALLOWED_LOCATIONS), or leave staging_uri out: "
+                "then rows go through a temporary stage of Snowflake's own"
+            )
+        return self.role
 
     def connect(self) -> Any:
         """Return a client of S3 of its own."""

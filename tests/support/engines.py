@@ -31,11 +31,15 @@ REDSHIFT = (
 )
 """Through a COPY of files that are staged in S3, and without."""
 ATHENA = ["athena"] if installed("duckdb", "pyarrow", "pyathena", "sqlglot", "moto") else []
-SNOWFLAKE = ["snowflake"] if installed("fakesnow", "airflow") else []
-"""Needs an environment of its own: see ``make test-engines``."""
+SNOWFLAKE = (
+    ["snowflake", *(["snowflake-s3"] if installed("moto", "werkzeug") else [])]
+    if installed("fakesnow", "airflow")
+    else []
+)
+"""Needs an environment of its own: see ``make test-engines``. Through a stage of its own, and through one in S3."""
 MYSQL = ["mysql"] if shutil.which("mariadbd") and shutil.which("mariadb-install-db") and installed("pymysql") else []
 """Where MariaDB is installed on the machine."""
-ENGINES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *SNOWFLAKE, *ATHENA, *MYSQL, "sqlite"]
+ENGINES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *SNOWFLAKE[:1], *ATHENA, *MYSQL, "sqlite"]
 BETWEEN_PROCESSES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *ATHENA, *MYSQL, "sqlite"]
 """What several processes can write to; the emulator of Snowflake lives in one."""
 ONE_OF_EACH = [*DUCKDB, *POSTGRES[:1], "sqlite"]
@@ -211,10 +215,10 @@ def airflow_snowflake_hook() -> Any:
     return SnowflakeHook()
 
 
-def staging_folder(endpoint: str, bucket: str, folder: str = "stage") -> StagingFolder:
+def staging_folder(endpoint: str, bucket: str, folder: str = "stage", role: str = "default") -> StagingFolder:
     from tests.support.s3 import REGION, client_of
 
-    return StagingFolder(f"s3://{bucket}/{folder}", "default", lambda _: (client_of(endpoint), REGION))
+    return StagingFolder(f"s3://{bucket}/{folder}", role, lambda _: (client_of(endpoint), REGION))
 
 
 def hook_of(engine: str, address: str, *, airflow: bool = True) -> Any:
@@ -231,7 +235,7 @@ def hook_of(engine: str, address: str, *, airflow: bool = True) -> Any:
         return SqliteHook(address)
     if engine == "mysql":
         return MySqlHook(address)
-    if engine == "snowflake":
+    if engine in SNOWFLAKE:
         return airflow_snowflake_hook()
     if engine in REDSHIFT:
         port = json.loads(address)["port"]
@@ -253,6 +257,11 @@ def warehouse_of(
     if engine in ("redshift", *ATHENA):
         place = json.loads(address)
         staging = staging_folder(place["s3"], place["bucket"])
+    if engine == "snowflake-s3":
+        from tests.support.snowflake import INTEGRATION
+
+        place = json.loads(address)
+        staging = staging_folder(place["s3"], place["bucket"], role=INTEGRATION)
     return open_warehouse(hook_of(engine, address, airflow=airflow), table, schema, staging)
 
 

@@ -21,7 +21,7 @@ from airflow_provider_cloudtrail.audit_event import (
 from airflow_provider_cloudtrail.export import export_log_files
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
-from tests.support.engines import ENGINES, ONE_OF_EACH, REDSHIFT, SqliteHook
+from tests.support.engines import ENGINES, ONE_OF_EACH, REDSHIFT, SNOWFLAKE, SqliteHook
 from tests.support.log_files import FolderTrail, event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, known, reread
 from tests.support.tables import assert_balanced, execute, expected_row, kept, query, read_table
@@ -29,7 +29,7 @@ from tests.support.tables import assert_balanced, execute, expected_row, kept, q
 NewWarehouse = Callable[[str], Warehouse]
 
 
-@pytest.fixture(params=[*ENGINES, *REDSHIFT[1:]])
+@pytest.fixture(params=[*ENGINES, *REDSHIFT[1:], *SNOWFLAKE[1:]])
 def warehouse(request: pytest.FixtureRequest, new_warehouse: NewWarehouse) -> Warehouse:
     prepared = new_warehouse(request.param)
     prepared.prepare()

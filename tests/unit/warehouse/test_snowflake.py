@@ -8,10 +8,13 @@ import pytest
 from airflow_provider_cloudtrail.audit_event import AuditEvent, columns_of
 from airflow_provider_cloudtrail.warehouse import snowflake as snowflake_module
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
+from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 from airflow_provider_cloudtrail.warehouse.snowflake import SnowflakeWarehouse, _json_line
+from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
 from tests.support.engines import SNOWFLAKE, SqliteHook, installed
 from tests.support.log_files import event
 from tests.support.rows import file_rows
+from tests.support.snowflake import INTEGRATION
 from tests.support.tables import assert_balanced, execute, query, read_table
 
 needs_emulator = pytest.mark.skipif(not SNOWFLAKE, reason="needs fakesnow: make test-engines")
@@ -104,3 +107,32 @@ def test_snowflake_tables_parse_in_its_dialect():
     selected = SnowflakeWarehouse(hook, "t")._from_stage(columns_of(AuditEvent))
     (query_,) = sqlglot.parse(f"SELECT {selected} FROM x", dialect="snowflake")
     assert len(query_.selects) == len(AuditEvent._fields)
+
+
+@pytest.mark.parametrize("role", ["default", "arn:aws:iam::111122223333:role/copy"])
+def test_snowflake_staging_needs_an_integration(role):
+    hook = SqliteHook("never opened")
+    hook.conn_type = "snowflake"
+    staging = StagingFolder("s3://example-stage/audit", role, lambda _: None)
+    with pytest.raises(ValueError, match=r"staging_role='.*' is no storage integration; write the name of one"):
+        open_warehouse(hook, "audit", None, staging)
+
+
+@needs_emulator
+@pytest.mark.skipif(len(SNOWFLAKE) < 2, reason="needs moto")
+def test_snowflake_loads_from_s3_and_leaves_nothing_there(new_warehouse, snowflake, caplog):
+    warehouse = new_warehouse("snowflake-s3")
+    warehouse.prepare()
+    del snowflake[:]
+    (entry,) = warehouse.write([file_rows("20260203T1000Z", event("a"), event("a"), event("b"), 7)])
+    assert (entry.loaded, entry.duplicate) == (2, 1)
+    copies = [text for text in snowflake if text.startswith("COPY") and "s3://" in text]
+    assert len(copies) == 3
+    assert all(f"STORAGE_INTEGRATION = {INTEGRATION} " in text for text in copies)
+    staging = warehouse._staging
+    assert staging.connect().list_objects_v2(Bucket=staging.bucket)["KeyCount"] == 0
+    warehouse._integration = "another"
+    with pytest.raises(WarehouseError, match="error 2003"):
+        warehouse.write([file_rows("20260203T1005Z", event("c"))])
+    assert staging.connect().list_objects_v2(Bucket=staging.bucket)["KeyCount"] == 0
+    assert read_table(warehouse).event_ids == ["a", "b"]

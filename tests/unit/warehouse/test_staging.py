@@ -28,7 +28,14 @@ def test_folder_that_is_none_is_refused(uri):
 
 @pytest.mark.parametrize(
     "role",
-    ["", "redshift-copy", "aws_access_key_id=AKIA;aws_secret_access_key=x", "arn:aws:iam::1:role/x", f"{ROLE}' GZIP"],
+    [
+        "",
+        "redshift-copy",
+        "aws_access_key_id=AKIA;aws_secret_access_key=x",
+        "x y",
+        "arn:aws:iam::1:role/x",
+        f"{ROLE}' GZIP",
+    ],
 )
 def test_role_that_is_none_is_refused(role):
     with pytest.raises(ValueError, match=r"staging_role=.* write the ARN of an IAM role"):
