@@ -1,4 +1,4 @@
-"""Run as a program: moto's S3 API that remembers which requests it was sent."""
+"""Run as a program: moto's APIs, first of all S3, that remember which requests they were sent."""
 
 from __future__ import annotations
 
@@ -32,10 +32,30 @@ class Counting:
         return self._application(environ, start_response)
 
 
+def refuse_old_versions() -> None:
+    """Have Glue refuse the update of a table that is not in the version that the request names: moto lets it pass."""
+    from moto.glue.exceptions import GlueClientError
+    from moto.glue.responses import GlueResponse
+
+    update_table: Callable[[Any], Any] = GlueResponse.update_table
+    one_at_a_time = threading.Lock()
+
+    def update_if_unchanged(response: Any) -> Any:
+        asked = response.parameters
+        with one_at_a_time:
+            table = response.glue_backend.get_table(asked["DatabaseName"], asked["TableInput"]["Name"])
+            if asked.get("VersionId", table.as_dict()["VersionId"]) != table.as_dict()["VersionId"]:
+                raise GlueClientError("ConcurrentModificationException", "Update table failed due to concurrent use")
+            return update_table(response)
+
+    GlueResponse.update_table = update_if_unchanged  # type: ignore[method-assign]
+
+
 def main() -> None:
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
+    refuse_old_versions()
     application = Counting(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True)
     print(server.port, flush=True)
