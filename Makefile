@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ENGINES := .matrix/engines
+ICEBERG := .matrix/iceberg
 CONSTRAINTS := tests/environments/constraints.txt
 STAMP := $(VENV)/.set-up
 
@@ -49,11 +50,14 @@ test-reference: $(STAMP) ## compare the validation of digests with the AWS CLI's
 bench: $(STAMP) ## compare speed, memory and requests with other tools; make bench BENCH='--scale 0.05' takes minutes
 	@$(BIN)/python -m tests.benchmarks --output .bench/results.md $(BENCH)
 
-test-engines: $(STAMP) ## run the tests of the warehouses on the emulator of Snowflake, which is installed for it
+test-engines: $(STAMP) ## run warehouses on Snowflake's emulator, read Iceberg with DuckDB; both are installed for it
 	@test -x $(ENGINES)/bin/python || $(BIN)/uv venv -q -p $(BIN)/python $(ENGINES)
 	@$(BIN)/uv pip install -q -p $(ENGINES)/bin/python -r tests/environments/engines.txt
 	@$(ENGINES)/bin/python -m pytest -k 'snowflake or all_engines or shows_no_value' \
 		tests/unit/warehouse tests/integration/test_concurrent_writers.py
+	@test -x $(ICEBERG)/bin/python || $(BIN)/uv venv -q -p $(BIN)/python $(ICEBERG)
+	@$(BIN)/uv pip install -q -p $(ICEBERG)/bin/python -r tests/environments/iceberg.txt
+	@$(BIN)/python -m pytest tests/reference/test_iceberg.py
 
 distributions: $(STAMP) ## build the wheel and the sdist, look what is in them, throw them away
 	@$(BIN)/python .ci/check_distributions.py

@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.athena import AthenaStandIn
 from tests.support.engines import database_file, installed, warehouse_of
+from tests.support.iceberg import catalog, glue_catalog, sql_catalog
 from tests.support.log_files import FolderTrail
 from tests.support.mysql import mariadb_server
 from tests.support.postgres import postgres_server
@@ -67,6 +68,13 @@ def athena_address(athena: AthenaStandIn, s3_server: CountedS3) -> str:
 
 
 @pytest.fixture(scope="session")
+def glue_catalog_address(s3_server: CountedS3) -> str:
+    address = json.dumps(glue_catalog(s3_server.endpoint, s3_server.new_bucket()))
+    catalog(address)
+    return address
+
+
+@pytest.fixture(scope="session")
 def mysql() -> Iterator[str]:
     with mariadb_server() as socket:
         yield socket
@@ -105,8 +113,16 @@ def new_warehouse(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[s
                 s3 = request.getfixturevalue("s3_server")
                 address = json.dumps({"s3": s3.endpoint, "bucket": s3.new_bucket()})
             return warehouse_of(engine, address, f"audit_{next(_tables)}")
+        if engine == "iceberg-glue":
+            address = request.getfixturevalue("glue_catalog_address")
+            return warehouse_of(engine, address, f"audit_{os.getpid()}_{next(_tables)}")
         folder = tmp_path / f"warehouse-{next(_tables)}"
         folder.mkdir()
-        return warehouse_of(engine, database_file(engine, folder))
+        file = database_file(engine, folder)
+        if engine == "iceberg":
+            address = json.dumps(sql_catalog(file))
+            catalog(address)
+            return warehouse_of(engine, address)
+        return warehouse_of(engine, file)
 
     return make

@@ -70,11 +70,12 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
     :param environment_names: environments (or MWAA Serverless workflows) that are wanted; None: all. (templated)
     :param include_environment_activity: also load what environments did in AWS themselves: calls of role
         session ``AmazonMWAA-airflow``, and calls that MWAA made to other services.
-    :param conn_id: connection of the warehouse: DuckDB, PostgreSQL, Redshift, Snowflake, Athena or any other
-        ``DbApiHook``. (templated)
+    :param conn_id: connection of the warehouse: DuckDB, PostgreSQL, Redshift, Snowflake, Athena, any other
+        ``DbApiHook``, or an Iceberg catalog. (templated)
     :param table: audit table; ledger and quarantine are ``<table>_files`` and ``<table>_quarantine``.
         All are created if missing. (templated)
-    :param schema: schema of the tables, which must exist. None: the connection's default. (templated)
+    :param schema: schema of the tables, or namespace in an Iceberg catalog, which must exist. None: the connection's
+        default. (templated)
     :param staging_uri: S3 folder (``s3://bucket/folder``) for engines that load from S3: Redshift, which inserts rows
         without it, Snowflake, which has a stage of its own, and Athena, which needs it. Its
         objects are removed after each batch; ``aws_conn_id`` must be allowed to put and delete them, for Athena also

@@ -13,6 +13,7 @@ from typing import Any
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
+from tests.support.iceberg import OldIcebergHook, airflow_iceberg_hook
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -37,10 +38,14 @@ SNOWFLAKE = (
     else []
 )
 """Needs an environment of its own: see ``make test-engines``. Through a stage of its own, and through one in S3."""
+ICEBERG = ["iceberg"] if installed("pyiceberg", "pyiceberg_core", "pyarrow", "sqlalchemy") else []
+"""In a catalog in SQLite, with its files beside it."""
+ICEBERG_GLUE = ["iceberg-glue"] if ICEBERG and installed("moto", "werkzeug") else []
+"""In Glue and S3, as moto has them."""
 MYSQL = ["mysql"] if shutil.which("mariadbd") and shutil.which("mariadb-install-db") and installed("pymysql") else []
 """Where MariaDB is installed on the machine."""
-ENGINES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *SNOWFLAKE[:1], *ATHENA, *MYSQL, "sqlite"]
-BETWEEN_PROCESSES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *ATHENA, *MYSQL, "sqlite"]
+ENGINES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *SNOWFLAKE[:1], *ATHENA, *ICEBERG, *MYSQL, "sqlite"]
+BETWEEN_PROCESSES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *ATHENA, *ICEBERG, *ICEBERG_GLUE, *MYSQL, "sqlite"]
 """What several processes can write to; the emulator of Snowflake lives in one."""
 ONE_OF_EACH = [*DUCKDB, *POSTGRES[:1], "sqlite"]
 """Every engine once, whatever the number of its drivers."""
@@ -226,7 +231,8 @@ def hook_of(engine: str, address: str, *, airflow: bool = True) -> Any:
     Return a hook.
 
     :param engine: one of ``ENGINES``.
-    :param address: URI of the PostgreSQL server, path of the database file, or where a stand-in is.
+    :param address: URI of the PostgreSQL server, path of the database file, where a stand-in is, or
+        properties of an Iceberg catalog.
     :param airflow: whether it may be one that has to import Airflow.
     """
     if engine == "duckdb":
@@ -237,6 +243,10 @@ def hook_of(engine: str, address: str, *, airflow: bool = True) -> Any:
         return MySqlHook(address)
     if engine in SNOWFLAKE:
         return airflow_snowflake_hook()
+    if engine in (*ICEBERG, *ICEBERG_GLUE):
+        # To look for the provider is to import Airflow.
+        with_provider = airflow and installed("airflow") and installed("airflow.providers.apache.iceberg")
+        return airflow_iceberg_hook(address) if with_provider else OldIcebergHook(address)
     if engine in REDSHIFT:
         port = json.loads(address)["port"]
         hook = airflow_redshift_hook(port) if airflow else RedshiftHook(port)

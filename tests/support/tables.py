@@ -18,6 +18,8 @@ from airflow_provider_cloudtrail.audit_event import (
     columns_of,
 )
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
+from tests.support import iceberg
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _OF_THE_RUN = ("loaded_at", "loaded_by", "quarantined_at")
@@ -52,6 +54,8 @@ def read_table(warehouse: Warehouse) -> Tables:
 
 def query(warehouse: Warehouse, statement: str) -> list[tuple[Any, ...]]:
     """Run a query in a connection of its own."""
+    if warehouse.engine == "iceberg":
+        return iceberg.query(warehouse, statement)
     with closing(warehouse.hook.get_conn()) as connection:
         cursor = connection if warehouse.engine == "duckdb" else connection.cursor()
         cursor.execute(statement)
@@ -75,6 +79,45 @@ def _in_hive(statement: str) -> str:
     return added.replace('"', "`")
 
 
+def drop_column(warehouse: Warehouse, table: str, column: str) -> None:
+    if warehouse.engine == "iceberg":
+        iceberg.drop_column(warehouse, table, column)
+    else:
+        execute(warehouse, f"ALTER TABLE {table} DROP COLUMN {quoted(warehouse, column)}")
+
+
+def add_column(warehouse: Warehouse, table: str, column: str, kind: str) -> None:
+    """Add a column: TEXT, INTEGER or TIMESTAMP."""
+    if warehouse.engine == "iceberg":
+        iceberg.add_column(warehouse, table, column, kind)
+    else:
+        execute(warehouse, f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+
+
+def drop_table(warehouse: Warehouse, table: str) -> None:
+    if warehouse.engine == "iceberg":
+        iceberg.drop_table(warehouse, table)
+    else:
+        execute(warehouse, f"DROP TABLE {table}")
+
+
+def column_names(warehouse: Warehouse, table: str) -> set[str]:
+    if warehouse.engine == "iceberg":
+        return set(iceberg.column_names(warehouse, table))
+    connection = warehouse.hook.get_conn()
+    try:
+        cursor = connection.cursor()
+        cursor.execute(f"SELECT * FROM {table} WHERE 1 = 0")
+        return {column[0].lower() for column in cursor.description}
+    finally:
+        connection.close()
+
+
+def quoted(warehouse: Warehouse, name: str) -> str:
+    """Return a quoted identifier."""
+    return warehouse.quoted(name) if isinstance(warehouse, RelationalWarehouse) else f'"{name}"'
+
+
 def _read(warehouse: Warehouse, table: str, row_type: Any, keys: tuple[str, ...]) -> list[Row]:
     columns = [column for column in columns_of(row_type) if column.name not in _OF_THE_RUN]
     names = ", ".join(_selected(warehouse, column) for column in columns)
@@ -86,8 +129,8 @@ def _read(warehouse: Warehouse, table: str, row_type: Any, keys: tuple[str, ...]
 
 
 def _selected(warehouse: Warehouse, column: Column) -> str:
-    name = warehouse.quoted(column.name)
-    if warehouse.engine == "duckdb" and column.kind is ColumnKind.TIMESTAMP:
+    name = quoted(warehouse, column.name)
+    if warehouse.engine in ("duckdb", "iceberg") and column.kind is ColumnKind.TIMESTAMP:
         # Its Python client needs pytz for a time with a zone.
         return f"epoch_us({name})"
     if warehouse.engine == "postgres" and column.kind is ColumnKind.TIMESTAMP:

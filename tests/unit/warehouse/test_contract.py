@@ -21,15 +21,26 @@ from airflow_provider_cloudtrail.audit_event import (
 from airflow_provider_cloudtrail.export import export_log_files
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
-from tests.support.engines import ENGINES, ONE_OF_EACH, REDSHIFT, SNOWFLAKE, SqliteHook
+from tests.support.engines import ENGINES, ICEBERG_GLUE, ONE_OF_EACH, REDSHIFT, SNOWFLAKE, SqliteHook
 from tests.support.log_files import FolderTrail, event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, known, reread
-from tests.support.tables import assert_balanced, execute, expected_row, kept, query, read_table
+from tests.support.tables import (
+    add_column,
+    assert_balanced,
+    column_names,
+    drop_column,
+    drop_table,
+    execute,
+    expected_row,
+    kept,
+    query,
+    read_table,
+)
 
 NewWarehouse = Callable[[str], Warehouse]
 
 
-@pytest.fixture(params=[*ENGINES, *REDSHIFT[1:], *SNOWFLAKE[1:]])
+@pytest.fixture(params=[*ENGINES, *REDSHIFT[1:], *SNOWFLAKE[1:], *ICEBERG_GLUE])
 def warehouse(request: pytest.FixtureRequest, new_warehouse: NewWarehouse) -> Warehouse:
     prepared = new_warehouse(request.param)
     prepared.prepare()
@@ -324,7 +335,7 @@ def test_columns_of_a_later_version_are_added(
 ) -> None:
     name = getattr(warehouse, table)
     warehouse.write([file_rows("20260203T1000Z", event("a"), 7), file_rows("20260203T1005Z", body=b"no gzip")])
-    execute(warehouse, f"ALTER TABLE {name} DROP COLUMN {warehouse.quoted(column)}")
+    drop_column(warehouse, name, column)
     warehouse.prepare()
     warehouse.prepare()
     warehouse.write([file_rows("20260203T1010Z", event("b"), 7), file_rows("20260203T1015Z", body=b"no gzip")])
@@ -332,22 +343,11 @@ def test_columns_of_a_later_version_are_added(
     assert_balanced(tables)
     values = {row[column] is None for row in getattr(tables, table)}
     assert values == {True, False}
-    cursor_columns = {row[0] for row in _columns(warehouse, name)}
-    assert cursor_columns == {wanted.name for wanted in columns_of(row_type)}
-
-
-def _columns(warehouse: Warehouse, table: str) -> list[tuple[str]]:
-    connection = warehouse.hook.get_conn()
-    try:
-        cursor = connection.cursor()
-        cursor.execute(f"SELECT * FROM {table} WHERE 1 = 0")
-        return [(column[0].lower(),) for column in cursor.description]
-    finally:
-        connection.close()
+    assert column_names(warehouse, name) == {wanted.name for wanted in columns_of(row_type)}
 
 
 def test_table_of_the_user_with_more_columns_goes_on_working(warehouse: Warehouse) -> None:
-    execute(warehouse, f"ALTER TABLE {warehouse.events} ADD COLUMN remark TEXT")
+    add_column(warehouse, warehouse.events, "remark", "TEXT")
     warehouse.prepare()
     warehouse.write([file_rows("20260203T1000Z", event("a"))])
     assert read_table(warehouse).event_ids == ["a"]
@@ -370,7 +370,9 @@ def test_table_of_the_user_with_more_columns_goes_on_working(warehouse: Warehous
         pytest.param("audit", "", id="empty schema"),
     ],
 )
-@pytest.mark.parametrize("conn_type", ["duckdb", "postgres", "sqlite", "mysql", "redshift", "snowflake", "athena"])
+@pytest.mark.parametrize(
+    "conn_type", ["duckdb", "postgres", "sqlite", "mysql", "redshift", "snowflake", "athena", "iceberg"]
+)
 def test_unsafe_names_are_refused(conn_type: str, table: str, schema: str | None) -> None:
     hook = SqliteHook("never opened")
     hook.conn_type = conn_type
@@ -403,11 +405,8 @@ def test_error_shows_no_value(new_warehouse: NewWarehouse, kind: str, request: p
             continue
         warehouse = new_warehouse(engine)
         warehouse.prepare()
-        execute(
-            warehouse,
-            f"ALTER TABLE {warehouse.events} DROP COLUMN user_agent",
-            f"ALTER TABLE {warehouse.events} ADD COLUMN user_agent {kind}",
-        )
+        drop_column(warehouse, warehouse.events, "user_agent")
+        add_column(warehouse, warehouse.events, "user_agent", kind)
         with pytest.raises(WarehouseError, match=f"{warehouse.engine}, writing .*: [A-Z]") as caught:
             warehouse.write([file_rows("20260203T1000Z", event("a", userAgent=SECRET))])
         assert_silent(caught)
@@ -441,7 +440,7 @@ def test_a_batch_is_stored_as_a_whole_or_not_at_all(warehouse: Warehouse) -> Non
     before = read_table(warehouse)
     file = file_rows("20260203T1005Z", event("b"), 7)
     # The quarantine is written last: what comes before it must be undone.
-    execute(warehouse, f"DROP TABLE {warehouse.quarantine}")
+    drop_table(warehouse, warehouse.quarantine)
     with pytest.raises(WarehouseError, match=f"{warehouse.engine}, writing"):
         warehouse.write([file])
     warehouse.prepare()

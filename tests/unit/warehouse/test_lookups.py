@@ -16,7 +16,7 @@ from airflow_provider_cloudtrail.warehouse.lookups import KnownLookup, Lookups
 from tests.support.engines import ENGINES
 from tests.support.log_files import ACCOUNT, REGION, event
 from tests.support.rows import file_rows
-from tests.support.tables import execute, query
+from tests.support.tables import drop_column, query
 
 AT = datetime(2026, 2, 3, 10, 0, 0, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -149,7 +149,7 @@ def test_records_that_databases_refuse_are_quarantined(lookups, hostile):
 
 def test_columns_that_are_missing_are_added(lookups):
     warehouse = lookups.warehouse
-    execute(warehouse, f"ALTER TABLE {lookups.name} DROP COLUMN {warehouse.quoted('loaded_by')}")
+    drop_column(warehouse, lookups.name, "loaded_by")
     lookups.prepare()
     lookups.write(lookup_rows(event("a")))
     assert query(warehouse, f"SELECT loaded_by FROM {lookups.name}") == [("dag.task run",)]

@@ -1,0 +1,124 @@
+"""What the tables are in Iceberg: columns, partitions, properties; and rows as Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
+
+if TYPE_CHECKING:
+    import pyarrow
+    from pyiceberg.partitioning import PartitionSpec
+    from pyiceberg.schema import Schema
+    from pyiceberg.types import PrimitiveType
+
+_ROWS_IN_ONE_BATCH = 2_048
+PARTITIONED = {"": ("event_time", "day"), "_files": ("delivered_at", "month"), "_digests": ("covered_to", "month")}
+"""
+By what follows the name of the audit table: the column that a table is partitioned by, and how finely.
+
+A month for tables whose rows are small: with a day each, a batch would write as many files as it has days.
+"""
+_PROPERTIES = {
+    "format-version": "2",
+    "write.parquet.compression-codec": "zstd",
+    "write.target-file-size-bytes": str(128 * 1024 * 1024),
+    # A row group is in memory while it is written, and rows have some kilobytes.
+    "write.parquet.row-group-limit": "20000",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "50",
+    # Else each batch adds a manifest for good, and to plan a question takes longer and longer.
+    "commit.manifest-merge.enabled": "true",
+}
+
+
+def iceberg_type(kind: ColumnKind) -> PrimitiveType:
+    """Return the type of a kind of column; JSON is text, because Iceberg's variants are read by few engines yet."""
+    from pyiceberg.types import BooleanType, LongType, StringType, TimestamptzType
+
+    types: dict[ColumnKind, PrimitiveType] = {
+        ColumnKind.INTEGER: LongType(),
+        ColumnKind.BOOLEAN: BooleanType(),
+        ColumnKind.TIMESTAMP: TimestamptzType(),
+    }
+    return types.get(kind, StringType())
+
+
+def schema_of(columns: Sequence[Column], *, has_key: bool) -> Schema:
+    """Return the schema of a new table; the first column is its identifier field if it has a key."""
+    from pyiceberg.schema import Schema
+    from pyiceberg.types import NestedField
+
+    fields = [
+        NestedField(
+            field_id=number,
+            name=column.name,
+            field_type=iceberg_type(column.kind),
+            required=column.required,
+            doc=column.meaning,
+        )
+        for number, column in enumerate(columns, 1)
+    ]
+    return Schema(*fields, identifier_field_ids=[1] if has_key else [])
+
+
+def partitions_of(schema: Schema, suffix: str) -> PartitionSpec:
+    """Return how a new table is partitioned, by what follows the name of the audit table."""
+    from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
+    from pyiceberg.transforms import DayTransform, MonthTransform
+
+    if suffix not in PARTITIONED:
+        return UNPARTITIONED_PARTITION_SPEC
+    column, unit = PARTITIONED[suffix]
+    transform: Any = DayTransform() if unit == "day" else MonthTransform()
+    source = schema.find_field(column).field_id
+    return PartitionSpec(PartitionField(source, 1000, transform, f"{column}_{unit}"))
+
+
+def properties_of(columns: Sequence[Column], *, has_key: bool) -> dict[str, str]:
+    """Return the properties of a new table."""
+    if not has_key:
+        return dict(_PROPERTIES)
+    # Bounds that are cut to 16 characters say nothing of URIs, which all begin alike.
+    return {**_PROPERTIES, f"write.metadata.metrics.column.{columns[0].name}": "full"}
+
+
+def arrow_schema_of(columns: Sequence[Column], schema: Schema) -> pyarrow.Schema:
+    """
+    Return columns as those of Arrow.
+
+    :param schema: schema of the table: a column may be required by it or not.
+    """
+    import pyarrow
+
+    types = {
+        ColumnKind.INTEGER: pyarrow.int64(),
+        ColumnKind.BOOLEAN: pyarrow.bool_(),
+        ColumnKind.TIMESTAMP: pyarrow.timestamp("us", tz="UTC"),
+    }
+    return pyarrow.schema([
+        pyarrow.field(
+            column.name,
+            types.get(column.kind, pyarrow.string()),
+            nullable=not schema.find_field(column.name).required,
+        )
+        for column in columns
+    ])
+
+
+def arrow_batches(schema: pyarrow.Schema, rows: Sequence[Sequence[Any]]) -> Iterator[pyarrow.RecordBatch]:
+    """Yield rows as Arrow, a portion after the other."""
+    import pyarrow
+
+    for start in range(0, len(rows), _ROWS_IN_ONE_BATCH):
+        columns = zip(*rows[start : start + _ROWS_IN_ONE_BATCH], strict=True)
+        yield pyarrow.record_batch(list(map(pyarrow.array, columns, schema.types)), schema=schema)
+
+
+def arrow_rows(columns: Sequence[Column], rows: Sequence[Sequence[Any]], schema: Schema) -> pyarrow.Table:
+    """Return rows as Arrow, for a table with a schema."""
+    import pyarrow
+
+    arrow_schema = arrow_schema_of(columns, schema)
+    return pyarrow.Table.from_batches(arrow_batches(arrow_schema, rows), arrow_schema)

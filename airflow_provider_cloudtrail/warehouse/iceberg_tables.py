@@ -1,0 +1,229 @@
+"""
+Tables of Iceberg as they were when they were looked at, and changes that are stored only if they still are.
+
+A commit names the snapshot that it was made from, and the catalog refuses it if the table has another by then.
+pyiceberg answers that from version 0.12 on by making the same append from the newer snapshot, without a look at
+it: two writers would append the same event. Here a lost race is the caller's to hear of.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cloudtrail.audit_event import Column
+from airflow_provider_cloudtrail.warehouse.conditions import AllOf, Condition, OneOf
+from airflow_provider_cloudtrail.warehouse.iceberg_conditions import as_expression
+from airflow_provider_cloudtrail.warehouse.iceberg_files import day_of, write_day_files
+from airflow_provider_cloudtrail.warehouse.iceberg_schema import arrow_rows
+
+if TYPE_CHECKING:
+    import pyarrow
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import FileScanTask, Table, Transaction
+
+log = logging.getLogger(__name__)
+
+_FILES_AT_ONCE = 8
+_ROWS_AT_ONCE = 200_000
+# Values of a list that are left to pyiceberg.
+_FEW = 100
+
+
+class LostRaceError(Exception):
+    """Raised when another writer has changed a table since it was looked at; nothing of the change is stored."""
+
+
+class PinnedTable:
+    """
+    A table as it was when it was looked at, with the changes that are made to it here.
+
+    :param table: just loaded.
+    """
+
+    def __init__(self, table: Table) -> None:
+        table.catalog = _OneAttempt(table.catalog)  # type: ignore[assignment]
+        self._table = table
+        self._change: Transaction | None = None
+
+    @property
+    def schema(self) -> Schema:
+        """Its columns."""
+        return self._table.schema()
+
+    @property
+    def key(self) -> str:
+        """The column that identifies a row."""
+        return next(iter(self.schema.identifier_field_names()), self.schema.column_names[0])
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has, as its snapshot says; where that says nothing, very many."""
+        snapshot = self._metadata.current_snapshot()
+        if snapshot is None:
+            return 0
+        return int((snapshot.summary or {}).get("total-records") or 2**63)
+
+    def read(self, columns: Sequence[str], where: Condition) -> Iterator[pyarrow.RecordBatch]:
+        """Yield columns of the rows that fulfil a condition, reading only what can have such rows."""
+        import pyarrow
+        from pyarrow import compute
+        from pyiceberg.io.pyarrow import ArrowScan
+        from pyiceberg.table import DataScan
+
+        planned, among = _without_lists(where)
+        lists = [(one.column, pyarrow.array(one.values)) for one in among]
+        metadata, io = self._metadata, self._table.io
+        wanted = dict.fromkeys([*columns, *(column for column, _ in lists)])
+        scan = DataScan(metadata, io, as_expression(planned), selected_fields=tuple(wanted))
+        reader = ArrowScan(metadata, io, scan.projection(), scan.row_filter)
+        for portion in _portions(scan.plan_files()):
+            for batch in reader.to_record_batches(portion):
+                for column, values in lists:
+                    present = compute.is_in(batch.column(column), values.cast(batch.column(column).type))
+                    batch = batch.filter(present)  # noqa: PLW2901
+                if batch.num_rows:
+                    yield batch.select(list(columns))
+
+    def append(self, rows: pyarrow.Table) -> None:
+        """Add rows; without any, make a commit that changes nothing but the snapshot."""
+        self._transaction.append(rows)
+
+    def append_by_day(self, columns: Sequence[Column], rows: Sequence[Sequence[Any]], column: str) -> None:
+        """Add rows, some at least, to a table that is parted by the day of a column."""
+        field = day_of(self._table, column)
+        if field is None:
+            # Of the user's own making.
+            self.append(arrow_rows(columns, rows, self.schema))
+            return
+        time = [one.name for one in columns].index(column)
+        update = self._transaction.update_snapshot()
+        merges = self._metadata.properties.get("commit.manifest-merge.enabled", "false").lower() == "true"
+        with update.merge_append() if merges else update.fast_append() as addition:
+            for data_file in write_day_files(self._table, field, columns, rows, time):
+                addition.append_data_file(data_file)
+
+    def delete(self, where: Condition) -> None:
+        """Remove the rows that fulfil a condition, of which there must be some."""
+        self._transaction.delete(as_expression(where))
+
+    def commit(self) -> None:
+        """
+        Store the changes, if there are any.
+
+        :raises LostRaceError: if another writer has changed the table meanwhile.
+        """
+        from pyarrow import default_memory_pool
+
+        change, self._change = self._change, None
+        if change is not None:
+            change.commit_transaction()
+            # Arrow keeps what it was given for the next time, and most of a task's time is not spent here.
+            default_memory_pool().release_unused()
+
+    @property
+    def _transaction(self) -> Transaction:
+        if self._change is None:
+            self._change = self._table.transaction()
+        return self._change
+
+    @property
+    def _metadata(self) -> Any:
+        return self._table.metadata if self._change is None else self._change.table_metadata
+
+
+class TablesAtOnce:
+    """
+    Tables that are looked at and changed together; Iceberg commits one after the other.
+
+    :param load: loads a table by its name.
+    :param order: names in the order in which they are committed; others stand where None does.
+    """
+
+    def __init__(self, load: Callable[[str], Table], order: Sequence[str | None]) -> None:
+        self._load = load
+        self._order = order
+        self._tables: dict[str, PinnedTable] = {}
+
+    def __getitem__(self, name: str) -> PinnedTable:
+        if name not in self._tables:
+            self._tables[name] = PinnedTable(self._load(name))
+        return self._tables[name]
+
+    def commit(self) -> None:
+        """
+        Store the changes of all tables.
+
+        :raises LostRaceError: if another writer has changed one of them; those before it are stored.
+        """
+        for name in self._order:
+            for other in [name] if name is not None else [other for other in self._tables if other not in self._order]:
+                if other in self._tables:
+                    self._tables[other].commit()
+
+
+def _without_lists(where: Condition) -> tuple[Condition, list[OneOf]]:
+    """Return a condition without its long lists, and these: pyiceberg takes seconds for what Arrow does at once."""
+    if isinstance(where, AllOf):
+        parts = [_without_lists(part) for part in where.conditions]
+        return AllOf([part for part, _ in parts]), [one for _, lists in parts for one in lists]
+    if isinstance(where, OneOf) and len(where.values) > _FEW:
+        return AllOf([]), [where]
+    return where, []
+
+
+def _portions(tasks: Iterable[FileScanTask]) -> Iterator[list[FileScanTask]]:
+    """Yield files that are read at once: pyiceberg holds the rows of all of them before it gives the first."""
+    portion: list[FileScanTask] = []
+    rows = 0
+    for task in tasks:
+        if portion and (len(portion) == _FILES_AT_ONCE or rows + task.file.record_count > _ROWS_AT_ONCE):
+            yield portion
+            portion, rows = [], 0
+        portion.append(task)
+        rows += task.file.record_count
+    if portion:
+        yield portion
+
+
+class _OneAttempt:
+    """A catalog that tries a commit once, and finds out what has become of one that it hears has failed."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._catalog, name)
+
+    def commit_table(self, table: Table, requirements: Any, updates: Any) -> Any:
+        from pyiceberg.exceptions import CommitFailedException
+        from pyiceberg.table import CommitTableResponse
+
+        try:
+            return self._catalog.commit_table(table, requirements, updates)
+        except CommitFailedException:
+            added = [update.snapshot for update in updates if update.action == "add-snapshot"]
+            fresh = self._catalog.load_table(table.name())
+            if added and all(fresh.metadata.snapshot_by_id(snapshot.snapshot_id) for snapshot in added):
+                # The client had sent it twice, and the first answer was lost: it is stored.
+                return CommitTableResponse(metadata=fresh.metadata, **{"metadata-location": fresh.metadata_location})
+        # Of another kind than what pyiceberg catches to try again.
+        _discard(table, added)
+        raise LostRaceError(f"another writer has changed {'.'.join(table.name())}")
+
+
+def _discard(table: Table, snapshots: Sequence[Any]) -> None:
+    """Remove the files of snapshots that lost: else they lie there until somebody looks for orphans."""
+    try:
+        for snapshot in snapshots:
+            for manifest in snapshot.manifests(table.io):
+                if manifest.added_snapshot_id == snapshot.snapshot_id:
+                    for entry in manifest.fetch_manifest_entry(table.io):
+                        if entry.snapshot_id in (None, snapshot.snapshot_id) and entry.status == 1:
+                            table.io.delete(entry.data_file.file_path)
+                    table.io.delete(manifest.manifest_path)
+            table.io.delete(snapshot.manifest_list)
+    except Exception as error:
+        log.info("Files of a commit that was overtaken are left behind (%s)", type(error).__name__)

@@ -1,0 +1,92 @@
+"""
+Iceberg tables read by another engine than the one that wrote them: DuckDB's, which shares no code with pyiceberg.
+
+In an environment of its own, because the development environment has a DuckDB without this extension; ``make
+test-engines`` makes it, and ``ICEBERG_READER_PYTHON`` names the interpreter of another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudtrail.audit_event import AuditEvent, LedgerEntry, QuarantineEntry, columns_of
+from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from tests.support.engines import ICEBERG, REPOSITORY
+from tests.support.iceberg import catalog
+from tests.support.log_files import event
+from tests.support.rows import file_rows, reread
+from tests.unit.warehouse.test_contract import VALUES, hostile_batch
+
+READER = Path(os.environ.get("ICEBERG_READER_PYTHON", REPOSITORY / ".matrix" / "iceberg" / "bin" / "python"))
+
+pytestmark = pytest.mark.skipif(not ICEBERG or not READER.exists(), reason="needs `make test-engines`")
+
+_PROGRAM = """
+import json, sys
+import duckdb
+from duckdb_extensions import import_extension
+connection = duckdb.connect()
+for extension in ("avro", "iceberg"):
+    import_extension(extension, con=connection)
+    connection.execute(f"LOAD {extension}")
+names = ", ".join(f"epoch_us({name})" if name.endswith(("_at", "_time")) else f'"{name}"' for name in sys.argv[2:])
+for row in connection.execute(f"SELECT {names} FROM iceberg_scan('{sys.argv[1]}') ORDER BY ALL").fetchall():
+    print(json.dumps(row))
+"""
+
+
+def read(warehouse: Warehouse, table: str, names: list[str]) -> list[list[Any]]:
+    """Return the rows of a table in DuckDB's order."""
+    location = catalog(warehouse.hook.uri).load_table(table).metadata_location.removeprefix("file://")
+    done = subprocess.run(
+        [READER, "-c", _PROGRAM, location, *names], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_another_engine_reads_the_same_rows(new_warehouse: Callable[[str], Warehouse]) -> None:
+    warehouse = new_warehouse("iceberg")
+    warehouse.prepare()
+    batch = hostile_batch()
+    values = file_rows(
+        "20260203T1100Z",
+        *[
+            event(str(number), userAgent=case.values[0], eventTime=f"2026-02-{1 + number:02}T09:58:00Z")
+            for number, case in enumerate(VALUES)
+        ],
+    )
+    entries = warehouse.write([*batch, values])
+    # Written anew: the ledger has files that are not there any more.
+    warehouse.write(reread(warehouse, *hostile_batch()))
+
+    expected: dict[str, AuditEvent] = {}
+    for one in [*batch, values]:
+        for row in one.events:
+            expected.setdefault(row.event_id, row)
+    for table, row_type, rows in (
+        (warehouse.events, AuditEvent, list(expected.values())),
+        (warehouse.files, LedgerEntry, entries),
+        (warehouse.quarantine, QuarantineEntry, [row for file in batch for row in file.quarantine]),
+    ):
+        names = [column.name for column in columns_of(row_type)]
+        of_run = [names.index(name) for name in names if name in ("loaded_at", "quarantined_at")]
+        found = [
+            [None if index in of_run else value for index, value in enumerate(row)]
+            for row in read(warehouse, table, names)
+        ]
+        wanted = [
+            [
+                None if index in of_run else round(value.timestamp() * 1e6) if hasattr(value, "timestamp") else value
+                for index, value in enumerate(row)
+            ]
+            for row in rows
+        ]
+        assert sorted(found, key=json.dumps) == sorted(wanted, key=json.dumps)
