@@ -10,74 +10,51 @@ harm, and counted by what the tables say, not by what was just done:
    counts as loaded from that file.
 2. Quarantine. What it has of the files of the batch is replaced.
 3. The ledger, if it still says of the files what it said when it was decided to read them.
-
-An event that comes back has the time that it had, so the ids are compared among rows of those times; in a table
-of up to 100,000 rows among all. Two records that share an id and lie apart in time, which CloudTrail does not
-write, can thus become two rows of a larger table: nothing is lost. To compare with all ids of a table of years would
-be to read them all for each batch.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from airflow_provider_cloudtrail.audit_event import (
-    LOADED,
     AuditEvent,
     Column,
     FileRows,
     KnownFile,
     LedgerEntry,
+    LookupEntry,
     QuarantineEntry,
     columns_of,
 )
 from airflow_provider_cloudtrail.warehouse.base import (
     Warehouse,
-    WarehouseError,
-    WarehouseUnavailableError,
     first_of_each,
 )
-from airflow_provider_cloudtrail.warehouse.conditions import AllOf, AnyOf, Compare, Condition, OneOf, Value
-from airflow_provider_cloudtrail.warehouse.iceberg_catalog import catalog_of, describe, namespace_of
-from airflow_provider_cloudtrail.warehouse.iceberg_conditions import keys_within
+from airflow_provider_cloudtrail.warehouse.conditions import AllOf, Condition, Value
+from airflow_provider_cloudtrail.warehouse.iceberg_catalog import LazyCatalog, describe, is_conflict, namespace_of
+from airflow_provider_cloudtrail.warehouse.iceberg_conditions import between, keys_within
+from airflow_provider_cloudtrail.warehouse.iceberg_events import insert_events, origins_of, rows_of, settled_entry
 from airflow_provider_cloudtrail.warehouse.iceberg_schema import (
     PARTITIONED,
     arrow_rows,
-    iceberg_type,
-    partitions_of,
-    properties_of,
-    schema_of,
 )
-from airflow_provider_cloudtrail.warehouse.iceberg_tables import LostRaceError, PinnedTable, TablesAtOnce
+from airflow_provider_cloudtrail.warehouse.iceberg_tables import LostRaceError, TablesAtOnce
 
 if TYPE_CHECKING:
-    from pyiceberg.catalog import Catalog
-    from pyiceberg.table import Table
+    pass
 
 log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
-_ROWS_COMPARED_WITH_ALL = 100_000
-_MOST_SPANS = 40
 _KEYS_AT_ONCE = 10_000
+_LOOKUP = "event-history://"
 # The stamp in the name of a log file, which is its delivered_at in the ledger.
 _STAMP = re.compile(r"_(\d{8}T\d{4}Z)_[^/]*$")
-# Races that are lost before there is a commit, and commits of which nobody knows whether they are stored: done
-# again, they find what is.
-_CONFLICTS = frozenset({
-    "CommitFailedException",
-    "CommitStateUnknownException",
-    "NamespaceAlreadyExistsError",
-    "ServiceUnavailableError",
-    "TableAlreadyExistsError",
-})
-_CONFLICTS_OF_AWS = frozenset({"ConcurrentModificationException", "OperationTimeoutException", "ThrottlingException"})
 
 
 class IcebergWarehouse(Warehouse):
@@ -90,9 +67,8 @@ class IcebergWarehouse(Warehouse):
     engine = "iceberg"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._opening = threading.Lock()
-        self._opened: Catalog | None = None
         super().__init__(*args, **kwargs)
+        self._catalog = LazyCatalog(self.hook)
 
     def qualified(self, name: str) -> str:
         """Return the name of a table in the namespace."""
@@ -148,7 +124,9 @@ class IcebergWarehouse(Warehouse):
         return self._again_and_again(doing, once)
 
     def insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
-        """Insert rows, in a transaction."""
+        """Insert rows, in a transaction; those of the quarantine replace what it has of the same files."""
+        if rows and table == self.quarantine:
+            self._empty_quarantine(cursor, [row[0] for row in rows])
         if rows:
             self._insert(cursor, table, columns, rows)
 
@@ -156,11 +134,38 @@ class IcebergWarehouse(Warehouse):
         """
         Insert the events whose id the table does not hold, in a transaction that writes, and return their ids.
 
-        Also the ids of those that the table holds from the same ``log_file_uri``: the transaction was begun before.
+        Also the ids of those that the table holds from the same ``log_file_uri``, because the transaction was begun
+        before, and those of a lookup in Event history that was killed before it came to its ledger: no other run
+        will use its URI, so they are given a new one.
         """
         first = first_of_each(events)
-        origins = self._insert_new_events(cursor[self.events], first) if first else {}
-        return {event_id for event_id, event in first.items() if origins[event_id] == event.log_file_uri}
+        table = cursor[self.events]
+        origins = origins_of(table, first)
+        if lost := self._lost_lookups(cursor, set(origins.values()) - {event.log_file_uri for event in first.values()}):
+            table.delete(rows_of(table, first, [event_id for event_id, uri in origins.items() if uri in lost]))
+            origins = {event_id: uri for event_id, uri in origins.items() if uri not in lost}
+            self._empty_quarantine(cursor, list(lost))
+        own = {event_id for event_id, uri in origins.items() if uri == first[event_id].log_file_uri}
+        new = {event_id: event for event_id, event in first.items() if event_id not in origins}
+        if new:
+            insert_events(table, new.values())
+        elif own:
+            # Nobody may take them for those of a killed run from here on: who does is refused.
+            table.append(arrow_rows(columns_of(AuditEvent), [], table.schema))
+        return own | set(new)
+
+    def _lost_lookups(self, cursor: TablesAtOnce, uris: Collection[str]) -> set[str]:
+        """Return which of the origins of rows are lookups that no ledger knows, and see to it that none will."""
+        of_lookups = [uri for uri in uris if uri.startswith(_LOOKUP)]
+        if not of_lookups:
+            return set()
+        name = self.qualified(f"{self.table}_lookups")
+        lost = set(of_lookups) - {row[0] for row in self.find(cursor, name, ("lookup_uri",), of_lookups)}
+        if lost:
+            # A run that is only slow finds its ledger changed, and looks again.
+            cursor[name].append(arrow_rows(columns_of(LookupEntry), [], cursor[name].schema))
+            cursor[name].commit()
+        return lost
 
     def replace(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         """Insert rows in the place of those with the same keys, in a transaction."""
@@ -218,9 +223,12 @@ class IcebergWarehouse(Warehouse):
         known = self._known(tables, [file.entry for file in files])
         files = [file for file in files if known.get(file.entry.log_file_uri) == file.previous]
         first = first_of_each(event for file in files for event in file.events)
-        origins = self._insert_new_events(events, first) if first else {}
+        origins = origins_of(events, first)
+        new = {event_id: event for event_id, event in first.items() if event_id not in origins}
+        insert_events(events, new.values())
+        origins |= {event_id: event.log_file_uri for event_id, event in new.items()}
         events.commit()
-        return [_Settled(file, _settled(file, origins)) for file in files]
+        return [_Settled(file, settled_entry(file, origins)) for file in files]
 
     def _write_ledger(self, settled: Sequence[_Settled]) -> list[LedgerEntry]:
         """Store quarantine and ledger of the files of which the ledger says what it said before."""
@@ -230,17 +238,16 @@ class IcebergWarehouse(Warehouse):
         settled = [one for one in settled if known.get(one.entry.log_file_uri) == one.file.previous]
         if not settled:
             return []
-        of_files = self._with_keys(self.quarantine, "log_file_uri", [one.entry.log_file_uri for one in settled])
-        is_there = quarantine.rows > 0 and any(quarantine.read(["log_file_uri"], of_files))
         rows = [row for one in settled for row in one.file.quarantine]
-        if rows or is_there:
+        uris = [one.entry.log_file_uri for one in settled]
+        if rows or self._in_quarantine(tables, uris) is not None:
             # A commit that changes nothing: of two tasks that bring the quarantine of one file, that of the one
             # is what stays, and then the ledger refuses the entry of the other.
             ledger.append(arrow_rows(columns_of(LedgerEntry), [], ledger.schema))
             ledger.commit()
-            if is_there:
-                quarantine.delete(of_files)
-            self.insert(tables, self.quarantine, columns_of(QuarantineEntry), rows)
+            self._empty_quarantine(tables, uris)
+            if rows:
+                self._insert(tables, self.quarantine, columns_of(QuarantineEntry), rows)
             quarantine.commit()
         entries = [one.entry for one in settled]
         if again := [one.entry for one in settled if one.file.previous is not None]:
@@ -248,6 +255,17 @@ class IcebergWarehouse(Warehouse):
         self.insert(tables, self.files, columns_of(LedgerEntry), entries)
         ledger.commit()
         return entries
+
+    def _in_quarantine(self, tables: TablesAtOnce, uris: Sequence[str]) -> Condition | None:
+        """Return the condition for the rows that the quarantine has of files; None if it has none."""
+        where = keys_within("log_file_uri", uris)
+        table = tables[self.quarantine]
+        return where if table.rows and any(table.read(["log_file_uri"], where)) else None
+
+    def _empty_quarantine(self, tables: TablesAtOnce, uris: Sequence[str]) -> None:
+        """Remove what the quarantine has of files."""
+        if (where := self._in_quarantine(tables, uris)) is not None:
+            tables[self.quarantine].delete(where)
 
     def _known(self, tables: TablesAtOnce, entries: Sequence[LedgerEntry]) -> dict[str, KnownFile]:
         """Return what the ledger says about the files of entries."""
@@ -259,25 +277,6 @@ class IcebergWarehouse(Warehouse):
     def _of_entries(self, entries: Sequence[LedgerEntry]) -> Condition:
         where = self._with_keys(self.files, "log_file_uri", [entry.log_file_uri for entry in entries])
         return AllOf([where, *self._of_the_times(self.files, columns_of(LedgerEntry), entries)])
-
-    def _insert_new_events(self, events: PinnedTable, first: Mapping[str, AuditEvent]) -> dict[str, str]:
-        """Insert the events whose id the table does not hold; return the ``log_file_uri`` of the rows of all."""
-        of_the_times = [] if events.rows <= _ROWS_COMPARED_WITH_ALL else [_at_the_times(first.values())]
-        # The ids alone first: of new files, none is there, and their URIs need not be read.
-        present = self._column(events, "event_id", AllOf([*of_the_times, OneOf("event_id", list(first))]))
-        origins: dict[str, str] = {}
-        if present:
-            where = AllOf([*of_the_times, OneOf("event_id", present)])
-            for batch in events.read(["event_id", "log_file_uri"], where):
-                origins.update(zip(*(column.to_pylist() for column in batch.columns), strict=True))
-        new = [event for event_id, event in first.items() if event_id not in origins]
-        if new:
-            events.append_by_day(columns_of(AuditEvent), new, "event_time")
-        return origins | {event.event_id: event.log_file_uri for event in new}
-
-    @staticmethod
-    def _column(table: PinnedTable, column: str, where: Condition) -> list[Any]:
-        return [value for batch in table.read([column], where) for value in batch.column(column).to_pylist()]
 
     # -- rows --------------------------------------------------------------------------------------
 
@@ -314,7 +313,7 @@ class IcebergWarehouse(Warehouse):
         if len(stamps) < len(keys):
             return where
         moments = [datetime.strptime(stamp, "%Y%m%dT%H%M%z") for stamp in (min(stamps), max(stamps))]
-        return AllOf([*_between("delivered_at", *moments), where])
+        return AllOf([*between("delivered_at", *moments), where])
 
     def _of_the_times(self, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> list[Condition]:
         """Return what rows with the same keys have in common with these: when it was, by the table's partitions."""
@@ -322,68 +321,19 @@ class IcebergWarehouse(Warehouse):
         for index, column in enumerate(columns):
             if column.name == partitioned_by:
                 moments = [row[index] for row in rows]
-                return _between(column.name, min(moments), max(moments))
+                return between(column.name, min(moments), max(moments))
         return []
 
     # -- catalog -----------------------------------------------------------------------------------
 
     def _tables(self) -> TablesAtOnce:
-        return TablesAtOnce(self._load, [self.events, self.quarantine, None, self.files])
-
-    def _load(self, name: str) -> Table:
-        return self._catalog().load_table(name)
-
-    def _catalog(self) -> Catalog:
-        with self._opening:
-            if self._opened is None:
-                try:
-                    self._opened = catalog_of(self.hook)
-                except Exception as error:
-                    if self._is_conflict(error):
-                        raise
-                    raise _unavailable(error) from None
-            return self._opened
+        return TablesAtOnce(self._catalog.load, [self.events, self.quarantine, None, self.files])
 
     def _ensure(self, name: str, columns: Sequence[Column], *, has_key: bool) -> None:
-        """Create a table, or add the columns that it lacks."""
-        from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
-
-        catalog = self._catalog()
-        try:
-            table = catalog.load_table(name)
-        except NoSuchTableError:
-            schema = schema_of(columns, has_key=has_key)
-            spec = partitions_of(schema, name.removeprefix(self.events))
-            try:
-                catalog.create_table(
-                    name, schema, partition_spec=spec, properties=properties_of(columns, has_key=has_key)
-                )
-            except NoSuchNamespaceError:
-                raise WarehouseError(
-                    f"iceberg: there is no namespace {self.schema!r} in the catalog; create it (in Athena and Spark: "
-                    f"CREATE DATABASE {self.schema}), or name another by the parameter schema"
-                ) from None
-            log.info("Created table %s", name)
-            return
-        present = set(table.schema().column_names)
-        missing = [column for column in columns if column.name not in present]
-        if missing:
-            with table.update_schema() as change:
-                for column in missing:
-                    # Never required: the rows that are there have no value.
-                    change.add_column(column.name, iceberg_type(column.kind), doc=column.meaning)
-            log.info("Added columns to %s: %s", name, ", ".join(column.name for column in missing))
+        self._catalog.ensure(name, columns, has_key=has_key, suffix=name.removeprefix(self.events))
 
     def _is_conflict(self, error: Exception) -> bool:
-        if isinstance(error, LostRaceError) or type(error).__name__ in _CONFLICTS:
-            return True
-        response = getattr(error, "response", None)
-        code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-        # A catalog in SQLite: who comes second waits for a moment, and then is told one of these.
-        return code in _CONFLICTS_OF_AWS or (
-            type(error).__name__ == "OperationalError"
-            and ("database is locked" in str(error) or "already exists" in str(error))
-        )
+        return isinstance(error, LostRaceError) or is_conflict(error)
 
     def _describe(self, error: Exception) -> str:
         return describe(error)
@@ -394,36 +344,3 @@ class _Settled(NamedTuple):
 
     file: FileRows
     entry: LedgerEntry
-
-
-def _settled(file: FileRows, origins: Mapping[str, str]) -> LedgerEntry:
-    """Return the ledger entry of a file with the counts that only the table knows."""
-    if file.entry.status != LOADED:
-        return file.entry
-    uri = file.entry.log_file_uri
-    loaded = len({event.event_id for event in file.events if origins[event.event_id] == uri})
-    return file.entry._replace(loaded=loaded, duplicate=len(file.events) - loaded)
-
-
-def _unavailable(error: Exception) -> WarehouseUnavailableError:
-    # No value of a record has been handed over yet: the text is safe, and what a user needs.
-    reason = str(error).strip().splitlines()
-    return WarehouseUnavailableError(
-        f"iceberg: cannot open the catalog ({type(error).__name__}): {reason[0] if reason else ''}"
-    )
-
-
-def _between(column: str, first: datetime, last: datetime) -> list[Condition]:
-    return [Compare(column, ">=", first), Compare(column, "<=", last)]
-
-
-def _at_the_times(events: Iterable[AuditEvent]) -> Condition:
-    """Return the condition for rows that have the times of events: for each day from the first to the last of them."""
-    spans: dict[date, tuple[datetime, datetime]] = {}
-    for event in events:
-        day = event.event_time.astimezone(timezone.utc).date()
-        first, last = spans.get(day, (event.event_time, event.event_time))
-        spans[day] = (min(first, event.event_time), max(last, event.event_time))
-    if len(spans) > _MOST_SPANS:
-        return AllOf(_between("event_time", min(spans.values())[0], max(last for _, last in spans.values())))
-    return AnyOf([AllOf(_between("event_time", *span)) for span in spans.values()])

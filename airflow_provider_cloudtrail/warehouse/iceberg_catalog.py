@@ -7,11 +7,20 @@ of a REST catalog: the catalog is then opened from what the connection says, by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import threading
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cloudtrail.audit_event import Column
+from airflow_provider_cloudtrail.warehouse.base import WarehouseError, WarehouseUnavailableError
+from airflow_provider_cloudtrail.warehouse.iceberg_schema import iceberg_type, partitions_of, properties_of, schema_of
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+
+log = logging.getLogger(__name__)
 
 # What these say is about catalogs, files and permissions, never about values of a record.
 _SAFE_TO_QUOTE = frozenset({
@@ -30,6 +39,85 @@ _SAFE_TO_QUOTE = frozenset({
     "ServerError",
     "UnauthorizedError",
 })
+# Races that are lost before there is a commit, and commits of which nobody knows whether they are stored: done
+# again, they find what is.
+_CONFLICTS = frozenset({
+    "CommitFailedException",
+    "CommitStateUnknownException",
+    "NamespaceAlreadyExistsError",
+    "ServiceUnavailableError",
+    "TableAlreadyExistsError",
+})
+_CONFLICTS_OF_AWS = frozenset({"ConcurrentModificationException", "OperationTimeoutException", "ThrottlingException"})
+
+
+class LazyCatalog:
+    """
+    The catalog of a hook, opened when it is needed, and its tables.
+
+    :param hook: Airflow's ``IcebergHook``.
+    """
+
+    def __init__(self, hook: Any) -> None:
+        self._hook = hook
+        self._opening = threading.Lock()
+        self._opened: Catalog | None = None
+
+    def open(self) -> Catalog:
+        """
+        Return the catalog.
+
+        :raises WarehouseUnavailableError: if it cannot be opened.
+        """
+        with self._opening:
+            if self._opened is None:
+                try:
+                    self._opened = catalog_of(self._hook)
+                except Exception as error:
+                    if is_conflict(error):
+                        raise
+                    # No value of a record has been handed over yet: the text is safe, and what a user needs.
+                    reason = str(error).strip().splitlines()
+                    raise WarehouseUnavailableError(
+                        f"iceberg: cannot open the catalog ({type(error).__name__}): {reason[0] if reason else ''}"
+                    ) from None
+            return self._opened
+
+    def load(self, name: str) -> Table:
+        """Return a table as it is now."""
+        return self.open().load_table(name)
+
+    def ensure(self, name: str, columns: Sequence[Column], *, has_key: bool, suffix: str) -> None:
+        """
+        Create a table, or add the columns that it lacks.
+
+        :param suffix: what follows the name of the audit table in its name.
+        """
+        from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+
+        try:
+            table = self.load(name)
+        except NoSuchTableError:
+            schema = schema_of(columns, has_key=has_key)
+            spec, properties = partitions_of(schema, suffix), properties_of(columns, has_key=has_key)
+            try:
+                self.open().create_table(name, schema, partition_spec=spec, properties=properties)
+            except NoSuchNamespaceError:
+                namespace = name.rpartition(".")[0]
+                raise WarehouseError(
+                    f"iceberg: there is no namespace {namespace!r} in the catalog; create it (in Athena and Spark: "
+                    f"CREATE DATABASE {namespace}), or name another by the parameter schema"
+                ) from None
+            log.info("Created table %s", name)
+            return
+        present = set(table.schema().column_names)
+        missing = [column for column in columns if column.name not in present]
+        if missing:
+            with table.update_schema() as change:
+                for column in missing:
+                    # Never required: the rows that are there have no value.
+                    change.add_column(column.name, iceberg_type(column.kind), doc=column.meaning)
+            log.info("Added columns to %s: %s", name, ", ".join(column.name for column in missing))
 
 
 def catalog_of(hook: Any) -> Catalog:
@@ -74,3 +162,14 @@ def describe(error: Exception) -> str:
     name = type(error).__name__
     text = str(error).strip().splitlines() if name in _SAFE_TO_QUOTE else []
     return f"{name}: {text[0][:500]}" if text else name
+
+
+def is_conflict(error: Exception) -> bool:
+    """Tell whether work failed only because of another writer, or nobody knows whether it did: it is tried again."""
+    response = getattr(error, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    # A catalog in SQLite: who comes second waits for a moment, and then is told one of these.
+    of_sqlite = type(error).__name__ == "OperationalError" and any(
+        part in str(error) for part in ("database is locked", "already exists")
+    )
+    return type(error).__name__ in _CONFLICTS or code in _CONFLICTS_OF_AWS or of_sqlite

@@ -18,11 +18,13 @@ from airflow_provider_cloudtrail.warehouse import iceberg_tables
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError, WarehouseUnavailableError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 from airflow_provider_cloudtrail.warehouse.iceberg import IcebergWarehouse
+from airflow_provider_cloudtrail.warehouse.lookups import Lookups
 from tests.support.engines import ICEBERG, ICEBERG_GLUE
 from tests.support.iceberg import NAMESPACE, OldIcebergHook, catalog
 from tests.support.log_files import event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, reread
 from tests.support.tables import assert_balanced, query, read_table
+from tests.unit.warehouse.test_lookups import lookup_rows
 
 pytestmark = pytest.mark.skipif(not ICEBERG, reason="needs pyiceberg")
 
@@ -55,7 +57,7 @@ class Killed(BaseException):
 def at_commits(warehouse: Warehouse, do: Callable[[int, Callable[[], Any]], Any]) -> Iterator[None]:
     """Have the catalog of a warehouse do something at each commit, which is told its number and how to commit."""
     assert isinstance(warehouse, IcebergWarehouse)
-    opened, numbers = warehouse._catalog(), count()
+    opened, numbers = warehouse._catalog.open(), count()
     commit_table = opened.commit_table
     opened.commit_table = lambda *args: do(next(numbers), lambda: commit_table(*args))  # type: ignore[method-assign]
     try:
@@ -145,6 +147,58 @@ def test_killed_at_each_commit_and_run_again(new_warehouse: NewWarehouse, stored
             break
     # Rows, claim, quarantine, ledger; and the same for the second file list.
     assert killed_at == 8
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["before it is stored", "after it"])
+def test_lookup_killed_at_each_commit_and_run_again(new_warehouse: NewWarehouse, stored: bool) -> None:
+    for killed_at in range(10):
+        warehouse = new_warehouse("iceberg")
+        lookups = Lookups(warehouse)
+        lookups.prepare()
+        lookups.write(lookup_rows(event("a"), event("b")))
+        killed, later = (lookup_rows(event("b"), event("c"), event("d"), "broken") for _ in range(2))
+        assert killed.entry.lookup_uri != later.entry.lookup_uri
+
+        def kill(number: int, commit: Callable[[], Any], killed_at: int = killed_at) -> Any:
+            if number != killed_at:
+                return commit()
+            if stored:
+                commit()
+            raise Killed
+
+        try:
+            with at_commits(warehouse, kill):
+                lookups.write(killed)
+        except Killed:
+            entry = Lookups(again(warehouse)).write(later)
+        else:
+            break
+        complete = stored and killed_at == 2
+        assert (entry.loaded, entry.duplicate) == ((0, 3) if complete else (2, 1))
+        said = query(warehouse, f"SELECT lookup_uri, loaded FROM {lookups.name} WHERE loaded > 0 ORDER BY 1")
+        assert said == query(warehouse, f"SELECT log_file_uri, count(*) FROM {warehouse.events} GROUP BY 1 ORDER BY 1")
+        assert query(warehouse, f"SELECT count(*) FROM {warehouse.quarantine}") == [(2 if complete else 1,)]
+    assert killed_at == 3
+
+
+def test_lookup_that_is_taken_for_a_killed_one_while_it_is_at_work(new_warehouse: NewWarehouse) -> None:
+    for moment in range(3):
+        warehouse = new_warehouse("iceberg")
+        lookups = Lookups(warehouse)
+        lookups.prepare()
+        pending = [lookup_rows(event("b"), event("c"))]
+
+        def interfere(number: int, commit: Callable[[], Any], moment: int = moment, pending: Any = pending) -> Any:
+            if number == moment and pending:
+                Lookups(again(warehouse)).write(pending.pop())  # noqa: B023
+            return commit()
+
+        with at_commits(warehouse, interfere):
+            lookups.write(lookup_rows(event("a"), event("b"), event("c"), "broken"))
+        said = query(warehouse, f"SELECT lookup_uri, loaded FROM {lookups.name} WHERE loaded > 0 ORDER BY 1")
+        assert said == query(warehouse, f"SELECT log_file_uri, count(*) FROM {warehouse.events} GROUP BY 1 ORDER BY 1")
+        assert query(warehouse, f"SELECT count(*), count(DISTINCT event_id) FROM {warehouse.events}") == [(3, 3)]
+        assert query(warehouse, f"SELECT count(*) FROM {warehouse.quarantine}") == [(1,)]
 
 
 @pytest.mark.parametrize("error", ["CommitFailedException", "CommitStateUnknownException"])
@@ -259,7 +313,7 @@ def test_many_threads_write_the_same_events(
 def test_a_larger_table_is_asked_for_the_times_of_the_events_only(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_cloudtrail.warehouse.iceberg._ROWS_COMPARED_WITH_ALL", 0)
+    monkeypatch.setattr("airflow_provider_cloudtrail.warehouse.iceberg_events._ROWS_COMPARED_WITH_ALL", 0)
     days = [f"2026-02-{day:02}T10:00:00Z" for day in range(1, 11)]
     for number, day in enumerate(days):
         warehouse.write([file_rows(f"20260211T10{number:02}Z", event(f"{number}", eventTime=day))])
