@@ -1,8 +1,8 @@
 """
-Rows as data files, a file for each day, without the copies that pyiceberg makes to find the days.
+Rows as data files, one for each day, group by group.
 
-It appends what it is given as one Arrow table, and copies that twice more to part it. Here rows are parted before they
-are made Arrow, portion by portion, so that what is in memory is what is being written.
+pyiceberg appends what it is given as one Arrow table, and copies it to find the days: all rows of a batch are
+in memory several times. Here they are parted before they are made Arrow, and what is in memory is one row group.
 """
 
 from __future__ import annotations
@@ -10,23 +10,28 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timezone
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_cloudtrail.audit_event import Column
-from airflow_provider_cloudtrail.warehouse.iceberg_schema import arrow_batches, arrow_schema_of
+from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
+from airflow_provider_cloudtrail.warehouse.iceberg_schema import arrow_batches, iceberg_type
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
-    from pyiceberg.partitioning import PartitionField
+    from pyiceberg.partitioning import PartitionField, PartitionKey
     from pyiceberg.table import Table
 
 _EPOCH = date(1970, 1, 1)
+_BATCHES_IN_ONE_GROUP = 4
+_CODEC = "write.parquet.compression-codec"
 
 
 def day_of(table: Table, column: str) -> PartitionField | None:
-    """Return the partition field of a table that is parted by the day of a column and by nothing else."""
+    """Return the partition field of a table of Parquet files that is parted by the day of a column and nothing else."""
     from pyiceberg.transforms import DayTransform
 
+    if table.properties.get("write.format.default", "parquet") != "parquet":
+        return None
     fields = table.spec().fields
     source = table.schema().find_field(column).field_id
     is_day = len(fields) == 1 and fields[0].source_id == source and isinstance(fields[0].transform, DayTransform)
@@ -41,30 +46,17 @@ def write_day_files(
 
     :param field: from :func:`day_of`.
     :param time: index of the column that the table is parted by.
+    :raises TypeError: if a column of the table has another type than it should have.
     """
-    from pyiceberg.io.pyarrow import pyarrow_to_schema, write_file
     from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
-    from pyiceberg.table import WriteTask
 
-    schema = table.schema()
-    arrow_schema = arrow_schema_of(columns, schema)
-    written_schema = pyarrow_to_schema(arrow_schema, name_mapping=schema.name_mapping)
-    commit = uuid.uuid4()
-    tasks = (
-        WriteTask(
-            write_uuid=commit,
-            task_id=number,
-            schema=written_schema,
-            record_batches=arrow_batches(arrow_schema, of_day),  # type: ignore[arg-type]
-            partition_key=PartitionKey(
-                field_values=[PartitionFieldValue(field=field, value=(day - _EPOCH).days)],
-                partition_spec=table.spec(),
-                schema=schema,
-            ),
-        )
-        for number, (day, of_day) in enumerate(_by_day(rows, time).items())
-    )
-    return write_file(io=table.io, table_metadata=table.metadata, tasks=tasks)
+    for column in columns:
+        found = table.schema().find_field(column.name).field_type
+        if found != iceberg_type(column.kind):
+            raise TypeError(f"{column.name} is of type {found}, not {iceberg_type(column.kind)}")
+    for day, of_day in _by_day(rows, time).items():
+        value = PartitionFieldValue(field=field, value=(day - _EPOCH).days)
+        yield _write(table, PartitionKey([value], table.spec(), table.schema()), columns, of_day)
 
 
 def _by_day(rows: Iterable[Sequence[Any]], time: int) -> dict[date, list[Sequence[Any]]]:
@@ -73,3 +65,47 @@ def _by_day(rows: Iterable[Sequence[Any]], time: int) -> dict[date, list[Sequenc
         moment: datetime = row[time]
         days.setdefault(moment.astimezone(timezone.utc).date(), []).append(row)
     return days
+
+
+def _write(table: Table, key: PartitionKey, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> DataFile:
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+    from pyiceberg.io import pyarrow as parquet
+    from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+    from pyiceberg.schema import Schema
+
+    # Columns of the user are left out: readers find them to be null.
+    schema = Schema(*(table.schema().find_field(column.name) for column in columns))
+    arrow_schema = parquet.schema_to_pyarrow(schema)
+    codec = table.properties.get(_CODEC, "zstd")
+    # A dictionary of what is another in each row costs time and memory, and saves nothing.
+    repeated = [column.name for column in columns if column.kind not in (ColumnKind.KEY, ColumnKind.RAW_JSON)]
+    output = table.io.new_output(table.location_provider().new_data_location(f"00000-0-{uuid.uuid4()}.parquet", key))
+    with output.create(overwrite=True) as stream:
+        with ParquetWriter(
+            stream, arrow_schema, compression="none" if codec == "uncompressed" else codec, use_dictionary=repeated
+        ) as writer:
+            batches = arrow_batches(arrow_schema, rows)
+            while group := list(islice(batches, _BATCHES_IN_ONE_GROUP)):
+                writer.write_table(pyarrow.Table.from_batches(group))
+        metadata = writer.writer.metadata
+    statistics = parquet.data_file_statistics_from_parquet_metadata(
+        metadata,
+        parquet.compute_statistics_plan(schema, table.properties),
+        parquet.parquet_path_to_id_mapping(schema),
+    )
+    # Before pyiceberg 0.10 it was made by its constructor.
+    make: Any = getattr(DataFile, "from_args", DataFile)
+    data_file: DataFile = make(
+        content=DataFileContent.DATA,
+        file_path=output.location,
+        file_format=FileFormat.PARQUET,
+        partition=key.partition,
+        file_size_in_bytes=len(output),
+        sort_order_id=None,
+        spec_id=table.metadata.default_spec_id,
+        equality_ids=None,
+        key_metadata=None,
+        **statistics.to_serialized_dict(),
+    )
+    return data_file

@@ -25,7 +25,7 @@ _PROPERTIES = {
     "write.parquet.compression-codec": "zstd",
     "write.target-file-size-bytes": str(128 * 1024 * 1024),
     # A row group is in memory while it is written, and rows have some kilobytes.
-    "write.parquet.row-group-limit": "20000",
+    "write.parquet.row-group-limit": "10000",
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "50",
     # Else each batch adds a manifest for good, and to plan a question takes longer and longer.
