@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cloudtrail._compat import AirflowException, AirflowNotFoundException, BaseHook
 from airflow_provider_cloudtrail.exceptions import CloudTrailWarehouseError
@@ -44,6 +44,16 @@ def warehouse_of(conn_id: str, table: str, schema: str | None, staging: StagingF
     :raises ValueError: if a name is not a plain identifier, or the connection is not one of a database.
     :raises CloudTrailWarehouseError: if there is no such connection, or no provider for its type.
     """
+    return open_warehouse(hook_of(conn_id), table, schema, staging)
+
+
+def hook_of(conn_id: str) -> Any:
+    """
+    Return the hook of a warehouse's connection.
+
+    :param conn_id: its connection.
+    :raises CloudTrailWarehouseError: if there is no such connection, or no provider for its type.
+    """
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
@@ -54,10 +64,9 @@ def warehouse_of(conn_id: str, table: str, schema: str | None, staging: StagingF
             f"{variable}=postgresql://user:password@host/database"
         ) from None
     try:
-        hook = connection.get_hook()  # type: ignore[no-untyped-call]
+        return connection.get_hook()  # type: ignore[no-untyped-call]
     except AirflowException:
         raise CloudTrailWarehouseError(
             f"connection {conn_id!r} has the type {connection.conn_type!r}, for which no provider is installed here; "
             "install it, for instance airflow-provider-cloudtrail[duckdb] or [postgres]"
         ) from None
-    return open_warehouse(hook, table, schema, staging)
