@@ -372,7 +372,7 @@ class _Statement:
         outside = _STRING.sub("''", text)
         first = outside.split()[0].upper()
         is_ddl = first in ("CREATE", "DROP", "ALTER")
-        if first not in ("CREATE", "DROP", "ALTER", "SELECT", "MERGE", "INSERT", "UPDATE", "DELETE"):
+        if first not in ("CREATE", "DROP", "ALTER", "SELECT", "WITH", "MERGE", "INSERT", "UPDATE", "DELETE"):
             raise QueryError("Queries of this type are not supported")
         if ('"' if is_ddl else "`") in outside or "\0" in text or "%" in outside or "?" in outside:
             raise QueryError("SYNTAX_ERROR: line 1:8: mismatched input. Expecting: <identifier>")
@@ -549,7 +549,10 @@ class _Statement:
         """Put DuckDB's names in the place of the catalog's; external tables are read for that."""
         from sqlglot import exp
 
+        of_the_query = {table.alias for table in tree.find_all(exp.CTE)}
         for node in list(tree.find_all(exp.Table)):
+            if not node.db and node.name in of_the_query:
+                continue
             name = self._name(node)
             table = self._stand_in.catalog.get(name)
             if table is None:
