@@ -11,20 +11,45 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+from airflow_provider_cloudtrail.warehouse.base import check_identifier
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail.trail.lookup import Span
 
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2}")
+_LONGEST_IDENTIFIER = 127
 _NOTHING = (None, "", "None")
 
 
 def text(value: Any) -> str | None:
     """Return a text, or None for what a template makes of a missing value."""
     return None if value in _NOTHING else str(value)
+
+
+@overload
+def identifier(parameter: str, value: Any) -> str: ...
+
+
+@overload
+def identifier(parameter: str, value: Any, *, required: bool) -> str | None: ...
+
+
+def identifier(parameter: str, value: Any, *, required: bool = True) -> str | None:
+    """
+    Return the name of a table or a schema; None: not given.
+
+    :param required: whether it has to be given.
+    :raises ValueError: if it would have to be escaped in SQL, or is missing.
+    """
+    found = text(value)
+    if found is not None:
+        check_identifier(parameter, found, _LONGEST_IDENTIFIER)
+    elif required:
+        raise ValueError(f"{parameter} is not set; give a name")
+    return found
 
 
 def names(parameter: str, value: Any) -> list[str] | None:

@@ -70,3 +70,17 @@ def hook_of(conn_id: str) -> Any:
             f"connection {conn_id!r} has the type {connection.conn_type!r}, for which no provider is installed here; "
             "install it, for instance airflow-provider-cloudtrail[duckdb] or [postgres]"
         ) from None
+
+
+def require_athena(conn_id: str, engine: str | None) -> None:
+    """
+    Refuse a connection that is none to Athena.
+
+    :param engine: type of the connection.
+    :raises ValueError: with what to use instead.
+    """
+    if engine != "athena":
+        raise ValueError(
+            f"conn_id={conn_id!r} is a connection of type {engine!r}; filling the table by SQL alone needs one of type "
+            "'athena', CloudTrailToSqlOperator loads into all others"
+        )
