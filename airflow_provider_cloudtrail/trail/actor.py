@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from airflow_provider_cloudtrail.trail.fields import boolean, member, text, texts
 
-_KINDS = {
+KINDS = {
     "Root": "root",
     "AssumedRoot": "root",
     "IAMUser": "iam_user",
@@ -26,6 +26,7 @@ _KINDS = {
     "AWSAccount": "aws_account",
     "Directory": "directory",
 }
+"""``actor_kind`` by the type of an identity."""
 
 
 _IDENTITY = ("type", "arn", "accountId", "principalId", "userName", "accessKeyId", "invokedBy")
@@ -59,7 +60,7 @@ def actor_of(record: Mapping[str, Any]) -> Actor:
     attributes = member(session, "attributes")
     kind_name, arn, account_id, principal_id, user_name, access_key_id, invoked_by = texts(identity, _IDENTITY)
     issuer_account_id, issuer_user_name, issuer_arn = texts(member(session, "sessionIssuer"), _ISSUER)
-    kind = _KINDS.get(kind_name or "", "unknown")
+    kind = KINDS.get(kind_name or "", "unknown")
     if kind == "unknown" and "type" not in identity and invoked_by and arn is None:
         kind = "aws_service"
     elif boolean(session.get("assumedRoot")):

@@ -30,7 +30,8 @@ _ARN = re.compile(
     r")"
 )
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,79}")
-_PARTITIONS = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("us-isob-", "aws-iso-b"), ("us-iso-", "aws-iso"))
+PARTITIONS = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("us-isob-", "aws-iso-b"), ("us-iso-", "aws-iso"))
+"""Partitions by the beginning of their Regions; all others lie in ``aws``."""
 
 
 class Environment(NamedTuple):
@@ -69,7 +70,7 @@ def environment_of(record: Mapping[str, Any]) -> Environment:
 
 def partition_of(region: str) -> str:
     """Return the partition that a Region lies in, such as ``aws`` or ``aws-cn``."""
-    return next((partition for start, partition in _PARTITIONS if region.startswith(start)), "aws")
+    return next((partition for start, partition in PARTITIONS if region.startswith(start)), "aws")
 
 
 def is_environment_activity(record: Mapping[str, Any]) -> bool:

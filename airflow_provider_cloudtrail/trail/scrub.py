@@ -13,10 +13,12 @@ from typing import Any
 MASK = "***"
 """What AWS itself writes in place of a secret."""
 
-_SECRET_MEMBERS = frozenset({"clitoken", "webtoken", "restapiresponse"})
-_SECRET_OF_REST_CALLS = frozenset({"body"})
+SECRET_MEMBERS = frozenset({"clitoken", "webtoken", "restapiresponse"})
+"""Members whose values are secret, in lower case."""
+SECRET_OF_REST_CALLS = frozenset({"body"})
+"""Members whose values are secret in calls of the REST API as well."""
 # Shorter values would take ordinary words out of other texts.
-_SHORTEST_SECRET = 16
+SHORTEST_SECRET = 16
 _UNWANTED = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -53,10 +55,10 @@ def scrub(record: Any) -> tuple[Any, int]:
     :param record: any decoded JSON value; it is not changed.
     """
     rest_call = isinstance(record, dict) and record.get("eventName") == "InvokeRestApi"
-    names = _SECRET_MEMBERS | _SECRET_OF_REST_CALLS if rest_call else _SECRET_MEMBERS
+    names = SECRET_MEMBERS | SECRET_OF_REST_CALLS if rest_call else SECRET_MEMBERS
     secrets: list[str] = []
     masked, count = _mask(record, names, secrets)
-    return _clean(masked, [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]), count
+    return _clean(masked, [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]), count
 
 
 def scrub_text(text: str) -> str:
