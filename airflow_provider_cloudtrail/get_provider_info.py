@@ -32,7 +32,13 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_cloudtrail.sensors.cloudtrail"]}
         ],
         "operators": [
-            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_cloudtrail.operators.cloudtrail"]}
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [
+                    "airflow_provider_cloudtrail.operators.cloudtrail",
+                    "airflow_provider_cloudtrail.operators.athena",
+                ],
+            }
         ],
         "transfers": [
             {

@@ -1,0 +1,197 @@
+"""
+The way of the pushdown: span by span, what is wanted, rows, ledger.
+
+Statements are not one transaction. Rows go first and only once, the ledger last and only for files whose wanted
+events are all in the table, so that a run that breaks off anywhere and is run again gives the same tables.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Any, Protocol
+
+from airflow_provider_cloudtrail.pushdown.records import Records
+from airflow_provider_cloudtrail.pushdown.statements import (
+    MOST_DAYS,
+    known_selections,
+    merge_events,
+    merge_files,
+    survey,
+    written,
+)
+from airflow_provider_cloudtrail.pushdown.unfit import MEANINGS
+from airflow_provider_cloudtrail.trail.selection import Selection
+
+log = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """What runs the statements."""
+
+    def read(self, doing: str, statement: str) -> Sequence[Sequence[Any]]:
+        """
+        Return the rows of a question.
+
+        :param doing: what it is for, for errors.
+        """
+
+    def write(self, doing: str, statements: Sequence[str]) -> None:
+        """
+        Run statements one after another, while no other writer of the table is at work.
+
+        Each can be run again at any moment; the last is the ledger's.
+
+        :param doing: what they do, for errors.
+        """
+
+
+_NAMED_FILES = 1_000
+
+
+@dataclass
+class PushdownSummary:
+    """
+    What a run did. Counts of records are those of the files that it wrote into the ledger.
+
+    :param files: log files that it wrote into the ledger.
+    :param files_known: files of the window that the ledger had already for at least this selection.
+    :param files_left: files that are left to the worker path, because SQL cannot read a wanted record of them as the
+        worker path does, or because some of their records are in quarantine.
+    :param records: their records; ``records = loaded + duplicate + filtered``.
+    :param loaded: rows of the table that came from them.
+    :param duplicate: selected events that another file brought already.
+    :param filtered: records that were not selected.
+    :param left: URIs of files that are left to the worker path, the first thousand.
+    :param reasons: how many files are left for which reason; see :data:`~..pushdown.unfit.MEANINGS`.
+    """
+
+    files: int = 0
+    files_known: int = 0
+    files_left: int = 0
+    records: int = 0
+    loaded: int = 0
+    duplicate: int = 0
+    filtered: int = 0
+    left: list[str] = field(default_factory=list)
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary as JSON types."""
+        return asdict(self)
+
+
+def fill_audit_table(
+    records: Sequence[Records],
+    *,
+    events: str,
+    engine: Engine,
+    loaded_by: str | None = None,
+    log: logging.Logger = log,
+) -> PushdownSummary:
+    """
+    Load what spans of delivery bring into the audit table, each event once, and write the ledger.
+
+    :param records: what to read, one for each span; see :func:`~.records.spans`.
+    :param events: quoted name of the audit table.
+    :param engine: runs the statements.
+    :param loaded_by: who loads, for the columns of that name.
+    :param log: receives one line for each span.
+    """
+    summary = PushdownSummary()
+    for of_span in records:
+        _Span(of_span, events, engine, loaded_by, summary, log).load()
+    return summary
+
+
+class _Span:
+    def __init__(
+        self,
+        records: Records,
+        events: str,
+        engine: Engine,
+        loaded_by: str | None,
+        summary: PushdownSummary,
+        log: logging.Logger,
+    ) -> None:
+        self._records = records
+        self._events = events
+        self._engine = engine
+        self._loaded_by = loaded_by
+        self._summary = summary
+        self._log = log
+        self._where = f"{records.span.start:%Y-%m-%dT%H:%MZ} to {records.span.end:%Y-%m-%dT%H:%MZ}"
+
+    def load(self) -> None:
+        for records in self._to_read():
+            # Milliseconds, as Athena stores them: the entries of this run are found again by it.
+            now = datetime.now(timezone.utc)
+            now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+            days = self._survey(records)
+            portions = [days[start : start + MOST_DAYS] for start in range(0, len(days), MOST_DAYS)]
+            merges = [
+                merge_events(records, self._events, portion[0], portion[-1], now, self._loaded_by)
+                for portion in portions
+            ]
+            ledger = merge_files(records, self._events, now, self._loaded_by)
+            self._engine.write(f"writing {self._events}", [*merges, ledger])
+            self._count(records, now)
+
+    def _to_read(self) -> list[Records]:
+        """Return what to read: files that the ledger does not have, and those that it has for something else."""
+        unreadable, earlier = [], []
+        rows = self._engine.read(f"reading {self._records.files}", known_selections(self._records))
+        for selection, uri, files, with_quarantine in sorted(rows, key=lambda row: (row[0], row[1] or "")):
+            if uri is not None:
+                unreadable.append(uri)
+                self._summary.files_known += 1
+            elif self._covered(selection):
+                self._summary.files_known += files
+            else:
+                earlier.append(selection)
+                self._leave("quarantined_records", with_quarantine)
+        new = replace(self._records, unreadable=tuple(unreadable))
+        return [new, *(new.with_earlier(selection) for selection in earlier)]
+
+    def _covered(self, selection: str) -> bool:
+        try:
+            return Selection.from_text(selection).covers(self._records.selection)
+        except ValueError:
+            # Written by a later version, which the worker path reads again; here it cannot be said in SQL.
+            self._leave("selection", 1)
+            return True
+
+    def _survey(self, records: Records) -> list[str]:
+        """Return the days of the events that are wanted, in order; note the files that are left to the worker path."""
+        days: dict[str, int] = {}
+        left: dict[str, str] = {}
+        for uri, reason, day, events in self._engine.read(f"reading {records.trail}", survey(records)):
+            if uri is None:
+                days[day] = days.get(day, 0) + events
+            else:
+                left.setdefault(uri, reason)
+        for uri, reason in sorted(left.items()):
+            self._leave(reason, 1)
+            if len(self._summary.left) < _NAMED_FILES:
+                self._summary.left.append(uri)
+                self._log.warning("Left to CloudTrailToSqlOperator: %s (%s)", uri, MEANINGS[reason])
+        return sorted(days)
+
+    def _leave(self, reason: str, files: int) -> None:
+        if files:
+            self._summary.files_left += files
+            self._summary.reasons[reason] = self._summary.reasons.get(reason, 0) + files
+
+    def _count(self, records: Records, loaded_at: datetime) -> None:
+        ((files, *counts),) = self._engine.read(f"reading {records.files}", written(records, loaded_at))
+        summary = self._summary
+        summary.files += files
+        summary.records += counts[0]
+        summary.loaded += counts[1]
+        summary.duplicate += counts[2]
+        summary.filtered += counts[3]
+        self._log.info(
+            "Delivered %s: %s files, %s records = %s loaded + %s duplicate + %s filtered", self._where, files, *counts
+        )

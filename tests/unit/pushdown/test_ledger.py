@@ -1,0 +1,350 @@
+"""What the pushdown writes into the ledger: nothing lost, nothing twice, whatever breaks off and whoever else loads."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+# Older ones know neither MERGE nor this form of lambdas.
+pytest.importorskip("duckdb", minversion="1.4")
+pytest.importorskip("pyarrow")
+pytest.importorskip("sqlglot")
+
+from airflow_provider_cloudtrail.audit_event import LedgerEntry, columns_of
+from airflow_provider_cloudtrail.demo.plan import TrailPlan
+from airflow_provider_cloudtrail.demo.trail import generate
+from airflow_provider_cloudtrail.pushdown.records import Span, spans
+from airflow_provider_cloudtrail.pushdown.statements import MOST_DAYS
+from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, log_file
+from airflow_provider_cloudtrail.trail.selection import Selection
+from tests.support.log_files import event, foreign, key_of, listed, log_bytes
+from tests.support.pushdown import AthenaOnDuckDB, BothPaths
+
+UTC = timezone.utc
+DAY = DeliveryWindow(datetime(2026, 2, 3, tzinfo=UTC), datetime(2026, 2, 4, tzinfo=UTC))
+OF_THE_RUN = ("loaded_at", "loaded_by")
+# What SQL cannot know; see the docstring of AthenaMwaaAuditEventsOperator.
+UNKNOWN = ("etag", "size_bytes", "sha256")
+
+
+def id_of(number: int) -> str:
+    return f"b6a5d0f4-0000-4000-8000-{number:012d}"
+
+
+def deliver(both: BothPaths, stamp: str, *records: Any, **place: Any) -> LogFile:
+    file = listed(key_of(stamp, **place))
+    both.deliver(file, log_bytes(*records))
+    return file
+
+
+def ledger(athena: AthenaOnDuckDB) -> dict[str, dict[str, Any]]:
+    return {row["log_file_uri"]: row for row in athena.rows(athena.files)}
+
+
+def tables(athena: AthenaOnDuckDB) -> list[list[dict[str, Any]]]:
+    """Return both tables without what differs from run to run."""
+    return [
+        [{name: value for name, value in row.items() if name not in OF_THE_RUN} for row in athena.rows(table)]
+        for table in (athena.events, athena.files)
+    ]
+
+
+def assert_sound(athena: AthenaOnDuckDB) -> None:
+    """One row for each event, and a balance for each file that was parsed."""
+    rows = athena.rows(athena.events)
+    assert len({row["event_id"] for row in rows}) == len(rows)
+    for uri, entry in ledger(athena).items():
+        if entry["status"] == "loaded":
+            parts = [entry[name] for name in ("loaded", "duplicate", "filtered", "quarantined")]
+            assert entry["records"] == sum(parts), uri
+            assert entry["loaded"] == sum(row["log_file_uri"] == uri for row in rows), uri
+
+
+class TestDemoTrail:
+    PLAN = TrailPlan(files_per_day=4, records_per_file=6, faults=frozenset())
+    WINDOW = DeliveryWindow(PLAN.start, PLAN.end, timedelta(days=1), timedelta(hours=1))
+
+    @pytest.fixture
+    def demo(self) -> BothPaths:
+        both = BothPaths()
+        for written in generate(self.PLAN):
+            found = log_file(self.PLAN.bucket, written.key, len(written.body), "etag")
+            if found is not None:
+                both.deliver(found, written.body)
+        return both
+
+    def test_the_ledger_is_that_of_the_worker_path(self, demo):
+        summary = demo.push_down(self.WINDOW)
+        assert_sound(demo.athena)
+        worker = AthenaOnDuckDB()
+        demo.export(worker, [file for file in demo.log_files if file.uri not in summary.left])
+        found, expected = ledger(demo.athena), ledger(worker)
+        without_records = {uri for uri in expected if uri not in {row[0] for row in _paths(demo)}}
+        assert found.keys() == expected.keys() - without_records
+        for uri, entry in found.items():
+            theirs = expected[uri]
+            compared = {column.name for column in columns_of(LedgerEntry)} - {*OF_THE_RUN, *UNKNOWN}
+            if theirs["status"] == "no_match":
+                # The worker path does not parse a file in whose bytes nothing wanted occurs; here it was parsed.
+                assert (entry["status"], entry["records"]) == ("loaded", entry["filtered"])
+                compared -= {"status", "records", "loaded", "duplicate", "filtered", "quarantined"}
+            for name in compared:
+                assert entry[name] == theirs[name], f"{name} of {uri}"
+            assert all(entry[name] is None for name in UNKNOWN)
+        assert summary.records == sum(entry["records"] for entry in found.values())
+
+    def test_a_second_run_adds_nothing(self, demo):
+        first = demo.push_down(self.WINDOW)
+        before = [demo.athena.rows(table) for table in (demo.athena.events, demo.athena.files)]
+        again = demo.push_down(self.WINDOW)
+        assert [demo.athena.rows(table) for table in (demo.athena.events, demo.athena.files)] == before
+        assert (again.files, again.loaded, again.files_known) == (0, 0, first.files)
+        assert again.left == first.left
+
+    def test_the_worker_path_reads_just_what_is_left(self, demo):
+        summary = demo.push_down(self.WINDOW)
+        empty = {file.uri for file in demo.log_files} - ledger(demo.athena).keys() - set(summary.left)
+        demo.export(demo.athena)
+        assert len(demo.store.gets) == len(summary.left) + len(empty)
+        assert_sound(demo.athena)
+        alone = AthenaOnDuckDB()
+        demo.export(alone)
+        assert [row["event_id"] for row in demo.athena.rows(demo.athena.events)] == [
+            row["event_id"] for row in alone.rows(alone.events)
+        ]
+
+    def test_the_pushdown_reads_just_what_the_worker_path_has_not(self, demo):
+        half = demo.log_files[::2]
+        demo.export(demo.athena, half)
+        before = ledger(demo.athena)
+        summary = demo.push_down(self.WINDOW)
+        after = ledger(demo.athena)
+        assert all(after[uri] == entry for uri, entry in before.items())
+        assert summary.files == len(after) - len(before)
+        assert summary.files_known == len(half)
+        demo.export(demo.athena)
+        assert_sound(demo.athena)
+        alone = AthenaOnDuckDB()
+        demo.export(alone)
+        assert [row["event_id"] for row in demo.athena.rows(demo.athena.events)] == [
+            row["event_id"] for row in alone.rows(alone.events)
+        ]
+
+
+def _paths(both: BothPaths) -> list[tuple[Any, ...]]:
+    return both.athena.connection.execute(f'SELECT DISTINCT "$path" FROM {both.athena.trail}').fetchall()
+
+
+def test_the_first_file_by_delivery_keeps_an_event():
+    both = BothPaths()
+    late = deliver(both, "20260203T1100Z", event(id_of(1)), event(id_of(2)), account="111122223333")
+    early = deliver(both, "20260203T1000Z", event(id_of(1)), event(id_of(1)), foreign(), account="777788889999")
+    summary = both.push_down(DAY)
+    entries = ledger(both.athena)
+    counts = ("records", "loaded", "duplicate", "filtered")
+    assert [entries[early.uri][name] for name in counts] == [3, 1, 1, 1]
+    assert [entries[late.uri][name] for name in counts] == [2, 1, 1, 0]
+    assert (summary.records, summary.loaded, summary.duplicate, summary.filtered) == (5, 2, 2, 1)
+    assert_sound(both.athena)
+
+
+@pytest.mark.parametrize("statement", [pytest.param(0, id="rows"), pytest.param(1, id="ledger")])
+def test_a_run_that_breaks_off_and_is_repeated_gives_the_same_tables(statement):
+    def trail() -> BothPaths:
+        both = BothPaths()
+        deliver(both, "20260203T1000Z", event(id_of(1)), event(id_of(2)), foreign())
+        deliver(both, "20260203T1100Z", event(id_of(2)), event(id_of(3)))
+        return both
+
+    unbroken, broken = trail(), trail()
+    unbroken.push_down(DAY)
+    broken.athena.fail_at = statement
+    with pytest.raises(ConnectionError):
+        broken.push_down(DAY)
+    assert ledger(broken.athena) == {}
+    assert len(broken.athena.rows(broken.athena.events)) == (3 if statement else 0)
+    broken.athena.fail_at = None
+    summary = broken.push_down(DAY)
+    assert tables(broken.athena) == tables(unbroken.athena)
+    assert summary.loaded == 3
+
+
+def test_a_file_that_arrives_behind_the_rows_is_left_to_the_next_run():
+    class Later(AthenaOnDuckDB):
+        """Delivers a log file between the rows and the ledger."""
+
+        def write(self, doing, statements):
+            *merges, last = statements
+            super().write(doing, merges)
+            deliver(both, "20260203T1030Z", event(id_of(2)))
+            deliver(both, "20260203T1040Z", foreign())
+            super().write(doing, [last])
+
+    both = BothPaths()
+    both.athena = Later()
+    first = deliver(both, "20260203T1000Z", event(id_of(1)))
+    summary = both.push_down(DAY)
+    # The one without a wanted record needs no rows.
+    assert (summary.files, len(ledger(both.athena))) == (2, 2)
+    assert first.uri in ledger(both.athena)
+    AthenaOnDuckDB.write, later = AthenaOnDuckDB.write, Later.write
+    Later.write = AthenaOnDuckDB.write  # type: ignore[method-assign]
+    try:
+        assert both.push_down(DAY).loaded == 1
+    finally:
+        Later.write = later  # type: ignore[method-assign]
+    assert len(both.athena.rows(both.athena.events)) == 2
+    assert_sound(both.athena)
+
+
+class TestSelections:
+    MORE = Selection.of(include_environment_activity=True)
+    OTHER = Selection.of(event_sources=["ec2.amazonaws.com"])
+
+    def test_a_wider_selection_reads_again_and_the_balance_holds(self):
+        both = BothPaths()
+        file = deliver(both, "20260203T1000Z", event(id_of(1)), foreign(id_of(2)), foreign(id_of(3)))
+        both.push_down(DAY)
+        assert ledger(both.athena)[file.uri]["filtered"] == 2
+        summary = both.push_down(DAY, self.OTHER)
+        entry = ledger(both.athena)[file.uri]
+        assert [entry[name] for name in ("records", "loaded", "duplicate", "filtered")] == [3, 3, 0, 0]
+        assert Selection.from_text(entry["selection"]) == Selection.of() | self.OTHER
+        assert summary.files == 1
+        assert_sound(both.athena)
+        # Now either is covered.
+        assert both.push_down(DAY).files == both.push_down(DAY, self.OTHER).files == 0
+
+    def test_what_the_worker_path_did_not_parse_is_read_for_a_wider_selection(self):
+        both = BothPaths()
+        file = deliver(both, "20260203T1000Z", foreign(id_of(2)))
+        both.export(both.athena)
+        assert ledger(both.athena)[file.uri]["status"] == "no_match"
+        sha256 = ledger(both.athena)[file.uri]["sha256"]
+        both.push_down(DAY, self.OTHER)
+        entry = ledger(both.athena)[file.uri]
+        assert (entry["status"], entry["loaded"], entry["filtered"]) == ("loaded", 1, 0)
+        # The object is the same: what was found out about it holds.
+        assert entry["sha256"] == sha256 is not None
+        assert_sound(both.athena)
+
+    def test_files_with_quarantined_records_are_left(self):
+        both = BothPaths()
+        deliver(both, "20260203T1000Z", event(id_of(1)), event(id_of(2), eventTime="soon"), foreign(id_of(3)))
+        both.export(both.athena)
+        before = ledger(both.athena)
+        summary = both.push_down(DAY, self.OTHER)
+        assert ledger(both.athena) == before
+        assert (summary.files, summary.reasons) == (0, {"quarantined_records": 1})
+
+    def test_files_in_quarantine_are_not_opened(self):
+        both = BothPaths()
+        file = deliver(both, "20260203T1000Z", event(id_of(1)))
+        both.export(both.athena)
+        both.athena.connection.execute(
+            f"UPDATE {both.athena.files} SET status = 'quarantined', reason = 'too_large: x'"
+        )
+        both.athena.connection.execute(f"DELETE FROM {both.athena.events}")
+        both.athena.statements.clear()
+        assert both.push_down(DAY).files_known == 1
+        assert both.athena.rows(both.athena.events) == []
+        reading = [text for text in both.athena.statements if both.athena.trail in text]
+        assert reading
+        assert all(f"NOT \"$path\" IN ('{file.uri}')" in text for text in reading)
+
+    def test_a_selection_of_a_later_version_is_left(self):
+        both = BothPaths()
+        deliver(both, "20260203T1000Z", event(id_of(1)))
+        both.push_down(DAY)
+        both.athena.connection.execute(f"UPDATE {both.athena.files} SET selection = '[{{\"new\": 1}}]'")
+        before = ledger(both.athena)
+        assert both.push_down(DAY, self.OTHER).reasons == {"selection": 1}
+        assert ledger(both.athena) == before
+
+
+class TestWindow:
+    def test_files_outside_of_the_margins_are_not_read(self):
+        both = BothPaths()
+        inside = [deliver(both, stamp, event(id_of(n))) for n, stamp in enumerate(("20260202T2300Z", "20260204T0059Z"))]
+        for number, stamp in enumerate(("20260202T2259Z", "20260204T0100Z"), 10):
+            deliver(both, stamp, event(id_of(number)))
+        margins = timedelta(hours=1)
+        both.push_down(DeliveryWindow(DAY.start, DAY.end, margins, margins))
+        assert sorted(ledger(both.athena)) == sorted(file.uri for file in inside)
+
+    def test_a_minute_that_has_begun_is_read(self):
+        both = BothPaths()
+        file = deliver(both, "20260203T1000Z", event(id_of(1)))
+        start = datetime(2026, 2, 3, 10, 0, 20, tzinfo=UTC)
+        both.push_down(DeliveryWindow(start, start + timedelta(seconds=20)))
+        assert list(ledger(both.athena)) == [file.uri]
+
+    def test_strangers_in_the_folder_are_not_read(self):
+        both = BothPaths()
+        place = key_of("20260203T1000Z")
+        for name in (
+            place.replace("_CloudTrail_", "_CloudTrail-Insight_"),
+            place.replace("T1000Z", "T1000"),
+            place.replace("20260203T1000Z", "20260203T9900Z"),
+            place.replace("/111122223333_", "/999900001111_"),
+            f"{place}.bak",
+        ):
+            both.athena.deliver(LogFile("example-trail", name, "", "", DAY.start), log_bytes(event()))
+        file = deliver(both, "20260203T1100Z", event(id_of(1)))
+        both.push_down(DAY)
+        assert list(ledger(both.athena)) == [file.uri]
+
+    def test_accounts_and_regions_are_chosen(self):
+        both = BothPaths()
+        file = deliver(both, "20260203T1000Z", event(id_of(1)))
+        deliver(both, "20260203T1000Z", event(id_of(2)), account="999900001111")
+        deliver(both, "20260203T1000Z", event(id_of(3)), region="us-east-1")
+        both.push_down(DAY, account_ids=["111122223333"], regions=["eu-west-1"])
+        assert list(ledger(both.athena)) == [file.uri]
+
+    @pytest.mark.parametrize(
+        ("days", "expected"),
+        [
+            pytest.param(1, ["02-01T20", "02-02T00", "02-03T00", "02-04T00"], id="each"),
+            pytest.param(2, ["02-01T20", "02-03T00"], id="two"),
+            pytest.param(9, ["02-01T20"], id="all"),
+        ],
+    )
+    def test_spans_cover_the_window_without_overlap(self, days, expected):
+        window = DeliveryWindow(
+            datetime(2026, 2, 2, tzinfo=UTC), datetime(2026, 2, 4, tzinfo=UTC), timedelta(hours=4), timedelta(hours=1)
+        )
+        found = list(spans(window, days))
+        assert [f"{span.start:%m-%dT%H}" for span in found] == expected
+        assert [span.end for span in found[:-1]] == [span.start for span in found[1:]]
+        assert found[-1] == Span(found[-1].start, window.ceiling)
+
+    def test_a_span_that_ends_at_midnight_opens_no_partition_behind_it(self):
+        both = BothPaths()
+        both.push_down(DAY)
+        assert any("\"day\" BETWEEN '2026/02/03' AND '2026/02/03'" in text for text in both.athena.statements)
+
+
+def test_no_statement_writes_more_partitions_than_athena_allows():
+    both = BothPaths()
+    first = datetime(2025, 6, 1, 12, tzinfo=UTC)
+    records = [
+        event(id_of(number), eventTime=f"{first + timedelta(days=number):%Y-%m-%dT%H:%M:%SZ}")
+        for number in range(2 * MOST_DAYS + 5)
+    ]
+    deliver(both, "20260203T1000Z", *records)
+    summary = both.push_down(DAY)
+    assert summary.loaded == len(records)
+    merges = [text for text in both.athena.statements if text.startswith(f"MERGE INTO {both.athena.events}")]
+    assert len(merges) == 3
+    assert_sound(both.athena)
+
+
+def test_nothing_wanted_writes_the_ledger_alone():
+    both = BothPaths()
+    deliver(both, "20260203T1000Z", foreign())
+    summary = both.push_down(DAY)
+    assert (summary.files, summary.filtered) == (1, 1)
+    assert not [text for text in both.athena.statements if text.startswith(f"MERGE INTO {both.athena.events}")]
