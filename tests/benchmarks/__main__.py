@@ -57,6 +57,10 @@ INTO_POSTGRES = (
     Contestant(PROJECT, f"{OURS}:project_postgres", more={"all": True}),
     Contestant("awswrangler, 7 columns", "peers:awswrangler", peer=True, share=0.05),
 )
+INTO_ICEBERG = (
+    Contestant("pyiceberg, append of finished rows: the floor", f"{OURS}:iceberg_floor"),
+    Contestant(PROJECT, f"{OURS}:project_iceberg", more={"all": True}),
+)
 OVER_S3 = (
     Contestant("boto3, 16 threads: get and gunzip, nothing else", f"{OURS}:boto3_threads"),
     Contestant(f"{PROJECT}, rows and ledger into DuckDB", f"{OURS}:project_duckdb"),
@@ -125,6 +129,8 @@ def full_load(bench: Bench) -> Iterator[str]:
         yield from report.section(f"all, into DuckDB: {title}", figures, written.records, "records", None)
         figures = contest(INTO_POSTGRES, task | {"s3": endpoint}, bench.rounds)
         yield from report.section(f"all, into PostgreSQL: {title}", figures, written.records, "records", None)
+        figures = contest(INTO_ICEBERG, task, bench.rounds)
+        yield from report.section(f"all, into Iceberg: {title}", figures, written.records, "records", None)
 
 
 def validation(bench: Bench) -> Iterator[str]:

@@ -7,6 +7,7 @@ Each is a generator: what is before its first ``yield`` is preparation, the seco
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -84,6 +85,22 @@ def postgres_floor(task: Task) -> Iterator[Any]:
     yield {"rows": rows_there}
 
 
+def iceberg_floor(task: Task) -> Iterator[Any]:
+    """Append finished rows from a Parquet file to the same table, in one commit."""
+    import pyarrow.parquet
+
+    from tests.support.iceberg import catalog
+
+    warehouse = _iceberg(task)
+    warehouse.prepare()
+    table = catalog(warehouse.hook.uri).load_table(warehouse.events)
+    schema = table.schema().as_arrow()
+    yield
+    rows = pyarrow.parquet.read_table(task["parquet"])
+    table.append(rows.select(schema.names).cast(schema))
+    yield {"rows": rows.num_rows}
+
+
 # -- the project -------------------------------------------------------------------------------------
 
 
@@ -120,6 +137,13 @@ def project_postgres(task: Task) -> Iterator[Any]:
     warehouse.prepare()
     yield from _project(task, warehouse)
     _drop(task, warehouse)
+
+
+def project_iceberg(task: Task) -> Iterator[Any]:
+    """Load into Iceberg tables of a catalog in SQLite, with their files beside it."""
+    warehouse = _iceberg(task)
+    warehouse.prepare()
+    yield from _project(task, warehouse)
 
 
 def _project(task: Task, warehouse: Any) -> Iterator[Any]:
@@ -212,6 +236,17 @@ def _duckdb(task: Task) -> tuple[Any, Any]:
     path = Path(task["scratch"]) / f"audit-{os.getpid()}.duckdb"
     hook = DuckDBHook(task.get("database") or str(path))
     return open_warehouse(hook, "audit"), hook
+
+
+def _iceberg(task: Task) -> Any:
+    from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
+    from tests.support.iceberg import OldIcebergHook, catalog, sql_catalog
+
+    folder = Path(task["scratch"]) / f"iceberg-{os.getpid()}"
+    folder.mkdir()
+    address = json.dumps(sql_catalog(str(folder / "catalog")))
+    catalog(address)
+    return open_warehouse(OldIcebergHook(address), "audit")
 
 
 def _postgres(task: Task) -> Any:
