@@ -136,3 +136,44 @@ def test_snowflake_loads_from_s3_and_leaves_nothing_there(new_warehouse, snowfla
         warehouse.write([file_rows("20260203T1005Z", event("c"))])
     assert staging.connect().list_objects_v2(Bucket=staging.bucket)["KeyCount"] == 0
     assert read_table(warehouse).event_ids == ["a", "b"]
+
+
+class KilledError(BaseException):
+    """What nothing catches, as a kill."""
+
+
+@needs_emulator
+@pytest.mark.parametrize("engine", SNOWFLAKE)
+def test_snowflake_killed_at_each_statement_and_run_again(new_warehouse, snowflake, monkeypatch, engine):
+    from fakesnow.cursor import FakeSnowflakeCursor
+
+    batch = [
+        file_rows("20260203T1000Z", event("a"), event("b"), event("a"), 7),
+        file_rows("20260203T1005Z", event("b"), event("c")),
+        file_rows("20260203T1010Z", body=b"no gzip"),
+    ]
+    undisturbed = new_warehouse(engine)
+    undisturbed.prepare()
+    del snowflake[:]
+    undisturbed.write(batch)
+    statements, expected = len(snowflake), read_table(undisturbed)
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    empty = read_table(warehouse)
+    execute_one = FakeSnowflakeCursor.execute
+    for killed_at in range(statements - 1):
+        left = [killed_at]
+
+        def kill(cursor, command, *args, left=left, **kwargs):
+            left[0] -= 1
+            if left[0] < 0:
+                raise KilledError
+            return execute_one(cursor, command, *args, **kwargs)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(FakeSnowflakeCursor, "execute", kill)
+            with pytest.raises(KilledError):
+                warehouse.write(batch)
+        assert read_table(warehouse) == empty, killed_at
+    warehouse.write(batch)
+    assert read_table(warehouse) == expected
