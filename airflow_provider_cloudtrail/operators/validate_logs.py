@@ -73,7 +73,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
     :param fail_on: what fails the task: ``invalid`` digests; ``altered``, ``deleted``, ``unlisted`` log
         files; ``gap``: times without a digest, and digests that others name and that are not there;
         ``not_loaded``: log files that the ledger does not know. (templated)
-    :param conn_id: connection of the warehouse: DuckDB, PostgreSQL or any other ``DbApiHook``. (templated)
+    :param conn_id: connection of the warehouse: any ``DbApiHook``, or an Iceberg catalog. (templated)
     :param table: audit table; beside it ``<table>_digests``, ``<table>_findings``. (templated)
     :param schema: schema of the tables, which must exist. None: the connection's default. (templated)
     :param staging_uri: S3 folder (``s3://bucket/folder``) that Athena needs, the same as that of the export; the

@@ -78,7 +78,7 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
     :param environment_names: environments (or MWAA Serverless workflows) that are wanted; None: all. (templated)
     :param include_environment_activity: also load what environments did in AWS themselves: calls of role
         session ``AmazonMWAA-airflow``, and calls that MWAA made to other services.
-    :param conn_id: connection of the warehouse: DuckDB, PostgreSQL or any other ``DbApiHook``. (templated)
+    :param conn_id: connection of the warehouse: any ``DbApiHook``, or an Iceberg catalog. (templated)
     :param table: audit table; ledger and quarantine are ``<table>_lookups`` and ``<table>_quarantine``.
         All are created if missing. (templated)
     :param schema: schema of the tables, which must exist. None: the connection's default. (templated)

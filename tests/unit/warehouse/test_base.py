@@ -72,7 +72,11 @@ def test_engine_of_a_connection(conn_type: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("conn_type", "name"),
-    [pytest.param("mysql", "`s`.`t`", id="mysql"), pytest.param("snowflake", "s.t", id="snowflake")],
+    [
+        pytest.param("mysql", "`s`.`t`", id="mysql"),
+        pytest.param("snowflake", "s.t", id="snowflake"),
+        pytest.param("iceberg", "s.t", id="iceberg"),
+    ],
 )
 def test_names_are_quoted_as_the_engine_wants_it(conn_type: str, name: str) -> None:
     hook = SqliteHook("never opened")

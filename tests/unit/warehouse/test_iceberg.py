@@ -17,6 +17,16 @@ from airflow_provider_cloudtrail.audit_event import AuditEvent, FileRows, Ledger
 from airflow_provider_cloudtrail.warehouse import iceberg_tables
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError, WarehouseUnavailableError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
+from airflow_provider_cloudtrail.warehouse.conditions import (
+    AllOf,
+    AnyOf,
+    BeginsWith,
+    Compare,
+    Condition,
+    IsNull,
+    Not,
+    OneOf,
+)
 from airflow_provider_cloudtrail.warehouse.iceberg import IcebergWarehouse
 from airflow_provider_cloudtrail.warehouse.lookups import Lookups
 from tests.support.engines import ICEBERG, ICEBERG_GLUE
@@ -47,6 +57,13 @@ def again(warehouse: Warehouse) -> IcebergWarehouse:
 
 def table_of(warehouse: Warehouse, name: str) -> Any:
     return catalog(warehouse.hook.uri).load_table(name)
+
+
+NOON = datetime(2026, 2, 3, 12, tzinfo=timezone.utc)
+OR = AnyOf([
+    Compare("record_index", "<", 2),
+    AllOf([Compare("log_file_uri", "=", "ab"), Compare("record_index", "=", 2)]),
+])
 
 
 class Killed(BaseException):
@@ -407,6 +424,36 @@ def test_catalog_that_cannot_be_opened(properties: dict[str, str]) -> None:
     warehouse._lock_timeout = timedelta(0)
     with pytest.raises(WarehouseUnavailableError, match=r"iceberg: cannot open the catalog"):
         warehouse.prepare()
+
+
+@pytest.mark.parametrize(
+    ("condition", "found"),
+    [
+        pytest.param(Compare("record_index", ">=", 2), ["ab", "b%"], id="comparison"),
+        pytest.param(Compare("quarantined_at", "<", NOON), ["A"], id="time"),
+        pytest.param(OneOf("log_file_uri", ["a", "A", "x"]), ["A", "a"], id="one of"),
+        pytest.param(OneOf("log_file_uri", ["a", *map(str, range(500))]), ["a"], id="one of many"),
+        pytest.param(IsNull("record_index"), ["A"], id="null"),
+        pytest.param(BeginsWith("log_file_uri", "b%"), ["b%"], id="no pattern"),
+        pytest.param(AllOf([OR, IsNull("record_index")]), [], id="all"),
+        pytest.param(AnyOf([OR, IsNull("record_index")]), ["A", "a", "ab"], id="any"),
+        pytest.param(
+            Not(AllOf([Compare("log_file_uri", "=", "A"), IsNull("record_index")])), ["a", "ab", "b%"], id="not"
+        ),
+    ],
+)
+def test_conditions(warehouse: Warehouse, condition: Condition, found: list[str]) -> None:
+    columns = columns_of(QuarantineEntry)
+    rows = [
+        QuarantineEntry(uri, index, "", None, NOON - timedelta(hours=index is None))
+        for uri, index in [("a", 1), ("ab", 2), ("A", None), ("b%", 3)]
+    ]
+    warehouse.transact("x", lambda cursor: warehouse.insert(cursor, warehouse.quarantine, columns, rows), writes=True)
+
+    def ask(cursor: Any) -> list[str]:
+        return sorted(row[0] for row in warehouse.select(cursor, warehouse.quarantine, ["log_file_uri"], condition))
+
+    assert warehouse.transact("reading", ask) == found
 
 
 def test_rows_of_other_tables_are_replaced_and_updated(warehouse: Warehouse, tmp_path: Any) -> None:
