@@ -17,7 +17,7 @@ from airflow_provider_cloudtrail.exceptions import CloudTrailEventHistoryError
 from airflow_provider_cloudtrail.trail.lookup import Span, missing, span_of_uri
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.lookups import Lookups
-from tests.support.engines import DUCKDB, ICEBERG, POSTGRES, REPOSITORY
+from tests.support.engines import DUCKDB, POSTGRES, REPOSITORY
 from tests.support.event_history import (
     NOW,
     EventHistoryStandIn,
@@ -86,7 +86,7 @@ def records() -> dict[str, list[Any]]:
     return {region: management_events(number, region) for region, number in EVENTS.items()}
 
 
-@pytest.fixture(params=[*DUCKDB, *POSTGRES[:1], *ICEBERG])
+@pytest.fixture(params=[*DUCKDB, *POSTGRES[:1]])
 def world(request, monkeypatch, new_warehouse, records):
     stand_in = EventHistoryStandIn(clock=SimulatedClock())
     for region, given in records.items():
@@ -182,7 +182,7 @@ def test_killed_and_run_again(world):
     stand_in.quota = None
     hook = world.warehouse.hook
     task = {
-        "engine": f"postgres-{hook.driver}" if hasattr(hook, "driver") else world.warehouse.engine,
+        "engine": world.warehouse.engine if world.warehouse.engine == "duckdb" else f"postgres-{hook.driver}",
         "address": hook.path if world.warehouse.engine == "duckdb" else hook.uri,
         "table": world.warehouse.table,
         "endpoint": stand_in.endpoint,

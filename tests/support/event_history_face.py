@@ -20,11 +20,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, stand_in: EventHistoryStandIn, hook
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(CloudTrailEventHistoryToSqlOperator, "clock", stand_in.clock)
 
-    known = BaseHook.get_connection
-
-    def get_connection(cls: Any, conn_id: str) -> Any:
-        if conn_id == getattr(hook, "conn_id", None):
-            return known(conn_id)
+    def get_connection(cls: Any, conn_id: str) -> SimpleNamespace:
         if conn_id != WAREHOUSE:
             raise AirflowNotFoundException(conn_id)
         return SimpleNamespace(conn_type=hook.conn_type, host="", get_hook=lambda: hook)
