@@ -32,10 +32,17 @@ from airflow_provider_cloudtrail.audit_event import (
 )
 from airflow_provider_cloudtrail.warehouse.base import (
     Warehouse,
+    WarehouseError,
     first_of_each,
 )
 from airflow_provider_cloudtrail.warehouse.conditions import AllOf, Condition, Value
-from airflow_provider_cloudtrail.warehouse.iceberg_catalog import LazyCatalog, describe, is_conflict, namespace_of
+from airflow_provider_cloudtrail.warehouse.iceberg_catalog import (
+    LazyCatalog,
+    describe,
+    in_one_line,
+    is_conflict,
+    namespace_of,
+)
 from airflow_provider_cloudtrail.warehouse.iceberg_conditions import between, keys_within
 from airflow_provider_cloudtrail.warehouse.iceberg_events import insert_events, origins_of, rows_of, settled_entry
 from airflow_provider_cloudtrail.warehouse.iceberg_schema import (
@@ -330,7 +337,13 @@ class IcebergWarehouse(Warehouse):
         return TablesAtOnce(self._catalog.load, [self.events, self.quarantine, None, self.files])
 
     def _ensure(self, name: str, columns: Sequence[Column], *, has_key: bool) -> None:
-        self._catalog.ensure(name, columns, has_key=has_key, suffix=name.removeprefix(self.events))
+        try:
+            self._catalog.ensure(name, columns, has_key=has_key, suffix=name.removeprefix(self.events))
+        except Exception as error:
+            if isinstance(error, WarehouseError) or self._is_conflict(error):
+                raise
+            # No value of a record has been handed over yet.
+            raise WarehouseError(f"iceberg, preparing {name}: {in_one_line(error)}") from None
 
     def _is_conflict(self, error: Exception) -> bool:
         return isinstance(error, LostRaceError) or is_conflict(error)

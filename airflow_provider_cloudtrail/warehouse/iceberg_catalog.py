@@ -77,10 +77,7 @@ class LazyCatalog:
                     if is_conflict(error):
                         raise
                     # No value of a record has been handed over yet: the text is safe, and what a user needs.
-                    reason = str(error).strip().splitlines()
-                    raise WarehouseUnavailableError(
-                        f"iceberg: cannot open the catalog ({type(error).__name__}): {reason[0] if reason else ''}"
-                    ) from None
+                    raise WarehouseUnavailableError(f"iceberg: cannot open the catalog: {in_one_line(error)}") from None
             return self._opened
 
     def load(self, name: str) -> Table:
@@ -159,9 +156,13 @@ def namespace_of(hook: Any) -> str:
 
 def describe(error: Exception) -> str:
     """Return what is safe to log of an error of pyiceberg, pyarrow or the catalog: its class, and at most its text."""
-    name = type(error).__name__
-    text = str(error).strip().splitlines() if name in _SAFE_TO_QUOTE else []
-    return f"{name}: {text[0][:500]}" if text else name
+    return in_one_line(error) if type(error).__name__ in _SAFE_TO_QUOTE else type(error).__name__
+
+
+def in_one_line(error: Exception) -> str:
+    """Return class and text of an error, at most 500 characters of its first line."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:500]}" if text else type(error).__name__
 
 
 def is_conflict(error: Exception) -> bool:

@@ -411,6 +411,13 @@ def test_namespace_that_is_missing(warehouse: Warehouse) -> None:
         other.prepare()
 
 
+def test_catalog_without_a_place_for_tables(tmp_path: Path) -> None:
+    address = json.dumps({"type": "sql", "uri": f"sqlite:///{tmp_path}/c.db"})
+    catalog(address)
+    with pytest.raises(WarehouseError, match=r"iceberg, preparing audit.audit: ValueError: No default path is set"):
+        open_warehouse(OldIcebergHook(address), "audit").prepare()
+
+
 @pytest.mark.parametrize(
     "properties",
     [
