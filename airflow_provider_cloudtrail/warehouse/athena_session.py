@@ -29,6 +29,8 @@ MAX_STATEMENT = 262_144
 _ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 _SECONDS_TO_STOP = 60.0
 _QUERY = "athena_query"
+# What changes no table that others write.
+_NEEDS_NO_LOCK = ("SELECT", "WITH", "CREATE EXTERNAL TABLE", "DROP TABLE IF EXISTS")
 _STARTED = "after-call.athena.StartQueryExecution"
 
 
@@ -49,7 +51,7 @@ class AthenaSession:
         self._mark = mark
         self._cursor: Any = None
         self._lock: WriterLock | None = None
-        self._reads = True
+        self._writes = False
         self._running: str | None = None
         self._may_run = False
         # Not all versions of the driver tell the id of a query before it has ended.
@@ -80,8 +82,8 @@ class AthenaSession:
         text = with_values(statement, values, self._mark) if values else statement
         if (size := len(text.encode())) > MAX_STATEMENT:
             raise WarehouseError(f"athena: a statement of {size} bytes is longer than the {MAX_STATEMENT} of Athena")
-        self._reads = text.startswith(("SELECT", "WITH"))
-        if self._lock is not None and not self._reads and not self._lock.is_held():
+        self._writes = not text.startswith(_NEEDS_NO_LOCK)
+        if self._lock is not None and self._writes and not self._lock.is_held():
             raise LostLockError
         self._running = None
         # The plain cursor, whatever the connection says; and never what an earlier query has answered.
@@ -94,7 +96,7 @@ class AthenaSession:
             error.__dict__[_QUERY] = self._running
             # Also when the task is being ended: what still ran would write after the lock was released. Whether a
             # query runs whose request was not answered is not known.
-            self._may_run |= not self._reads and not self._has_ended(error)
+            self._may_run |= not self._has_ended(error) and self._writes
             raise
 
     def fetchall(self) -> list[tuple[Any, ...]]:
@@ -135,7 +137,7 @@ class AthenaSession:
 
     def _started(self, parsed: dict[str, Any], **_: Any) -> None:
         self._running = parsed.get("QueryExecutionId")
-        if self._lock is not None and self._running is not None and not self._reads:
+        if self._lock is not None and self._running is not None and self._writes:
             self._lock.note(self._running)
             if not self._lock.is_held():
                 raise LostLockError
