@@ -63,7 +63,8 @@ def _by_day(rows: Iterable[Sequence[Any]], time: int) -> dict[date, list[Sequenc
     days: dict[date, list[Sequence[Any]]] = {}
     for row in rows:
         moment: datetime = row[time]
-        days.setdefault(moment.astimezone(timezone.utc).date(), []).append(row)
+        in_utc = moment if moment.tzinfo is timezone.utc else moment.astimezone(timezone.utc)
+        days.setdefault(in_utc.date(), []).append(row)
     return days
 
 

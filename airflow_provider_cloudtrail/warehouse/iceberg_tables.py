@@ -100,7 +100,7 @@ class PinnedTable:
             return
         time = [one.name for one in columns].index(column)
         update = self._transaction.update_snapshot()
-        merges = self._metadata.properties.get("commit.manifest-merge.enabled", "false").lower() == "true"
+        merges = self._table.properties.get("commit.manifest-merge.enabled", "false").lower() == "true"
         with update.merge_append() if merges else update.fast_append() as addition:
             for data_file in write_day_files(self._table, field, columns, rows, time):
                 addition.append_data_file(data_file)
