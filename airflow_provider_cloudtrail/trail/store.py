@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from airflow_provider_cloudtrail.trail.log_file import local_folder
 
@@ -376,6 +376,16 @@ def _obstore_store(
     from obstore.store import S3Store as ObstoreS3Store
 
     config = client.meta.config
+    # Who reads is told alike by both, as far as a header can.
+    agent = str(config.user_agent or "")
+    options: dict[str, Any] = {"user_agent": agent} if agent and agent.isascii() and agent.isprintable() else {}
+    options |= {
+        "allow_http": client.meta.endpoint_url.startswith("http://"),
+        "allow_invalid_certificates": verify is False,
+        "connect_timeout": timedelta(seconds=config.connect_timeout or 60),
+        # Of the whole request, where boto3's is of one read.
+        "timeout": timedelta(seconds=max(300, config.read_timeout or 0)),
+    }
     return ObstoreS3Store(
         bucket,
         # What boto3 resolved: a private endpoint, FIPS, dual stack, another partition.
@@ -383,13 +393,7 @@ def _obstore_store(
         region=client.meta.region_name,
         virtual_hosted_style_request=False,
         credential_provider=Boto3CredentialProvider(session, ttl=_CREDENTIALS_LIFETIME),
-        client_options={
-            "allow_http": client.meta.endpoint_url.startswith("http://"),
-            "allow_invalid_certificates": verify is False,
-            "connect_timeout": timedelta(seconds=config.connect_timeout or 60),
-            # Of the whole request, where boto3's is of one read.
-            "timeout": timedelta(seconds=max(300, config.read_timeout or 0)),
-        },
+        client_options=cast("obstore.store.ClientConfig", options),
         retry_config={"max_retries": retries, "retry_timeout": timedelta(minutes=2)},
     )
 

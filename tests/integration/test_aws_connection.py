@@ -27,7 +27,7 @@ KEY = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/02/03/x.json.gz"
 LISTING = (
     b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>example-trail</Name><KeyCount>1</KeyCount>'
     b"<IsTruncated>false</IsTruncated><Contents><Key>AWSLogs/o-exampleorgid/111122223333/CloudTrail/eu-west-1/2026/02/03/"
-    b"111122223333_CloudTrail_eu-west-1_20260203T1000Z_Q1w2E3r4T5y6U7i8.json.gz</Key><Size>7</Size>"
+    b"111122223333_CloudTrail_eu-west-1_20260203T1000Z_Q1w2E3r4T5y6U7i8.json.gz</Key><LastModified>2026-02-03T10:00:00.000Z</LastModified><Size>7</Size>"
     b"<ETag>&quot;abc&quot;</ETag></Contents></ListBucketResult>"
 )
 
@@ -153,7 +153,7 @@ def test_role_endpoint_and_botocore_configuration_reach_the_trigger(server, monk
     ((_, authorization, headers),) = server.seen
     assert "Credential=ROLEKEY/" in authorization
     assert "/eu-central-1/s3/" in authorization
-    assert "from-the-task" in headers["User-Agent"]
+    assert "from-the-task" in {name.lower(): value for name, value in headers.items()}["user-agent"]
 
 
 @pytest.mark.parametrize(
