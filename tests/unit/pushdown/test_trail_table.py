@@ -136,7 +136,7 @@ class TestStatement:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"location": TrailLocation("file:///tmp/x")}, "is a folder", id="folder"),
+        pytest.param({"location": TrailLocation("file:///copy-of-a-bucket")}, "is a folder", id="folder"),
         pytest.param({"location": TrailLocation("b", "a${x}")}, "location template", id="template"),
         pytest.param({"location": TrailLocation("b", "it's")}, "location template", id="quote"),
         pytest.param({"accounts": ()}, "account_ids is empty", id="no-accounts"),
