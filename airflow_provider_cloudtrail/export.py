@@ -201,6 +201,12 @@ class _Export:
         self._unwritten: set[str] = set()
 
     def run(self, log_files: Iterable[LogFile]) -> ExportSummary:
+        with self._warehouse.session():
+            self._load_all(log_files)
+        self._summary.seconds = time.monotonic() - self._started
+        return self._summary
+
+    def _load_all(self, log_files: Iterable[LogFile]) -> None:
         self._load(iter(log_files))
         for _ in range(_ROUNDS):
             if not self._overtaken:
@@ -214,8 +220,6 @@ class _Export:
                 f"it was asked, for instance of {self._overtaken[0].uri}; run this again when no other task writes "
                 "the same table"
             )
-        self._summary.seconds = time.monotonic() - self._started
-        return self._summary
 
     def _load(self, log_files: Iterator[LogFile]) -> None:
         batch: dict[str, tuple[LogFile, FileRows]] = {}

@@ -12,6 +12,7 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
@@ -91,6 +92,14 @@ class Warehouse(ABC):
             self.quarantine: columns_of(QuarantineEntry),
         }
         self.ensure_tables(expected, without_key=[self.quarantine])
+
+    def session(self) -> AbstractContextManager[None]:
+        """
+        Return what to do several batches within, one after the other.
+
+        Each is stored for good when it is written. An engine may keep open what takes long to open or to close.
+        """
+        return nullcontext()
 
     @abstractmethod
     def known_files(self, uris: Sequence[str]) -> dict[str, KnownFile]:

@@ -1,36 +1,27 @@
 """
-DuckDB: Arrow tables into a database file, one writer at a time.
-
-A DuckDB file can be open for writing in one process only. The file is therefore opened for each
-transaction and closed behind it, and a task that finds it taken waits.
+DuckDB: Arrow tables into a database file, one writer at a time; a task that finds the file taken waits.
 """
 
 from __future__ import annotations
 
-import math
 import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
+from airflow_provider_cloudtrail.warehouse.duckdb_file import ONE_AT_A_TIME, DuckDBFile
 from airflow_provider_cloudtrail.warehouse.relational import Dialect, RelationalWarehouse
 
 # These say something about files and memory, never about values.
 _SAFE_TO_QUOTE = ("IOException", "OutOfMemoryException", "ConnectionException", "CatalogException", "BinderException")
 _HOLDER = re.compile(r"PID \d+")
-_ONE_AT_A_TIME = threading.Lock()
 _STAGE = "cloudtrail_stage"
 _ROWS_IN_ONE_BATCH = 2_048
 # Beyond it, reading all ids takes longer than ON CONFLICT.
 _MOST_ROWS_TO_SCAN = 5_000_000
-# What a transaction of the export's size needs, and the key's index for each row.
-_MEMORY = 40 * 1024 * 1024
-_MOST_MEMORY = 1024 * 1024 * 1024
-_INDEX_BYTES = 150
 
 
 class DuckDBWarehouse(RelationalWarehouse):
@@ -53,8 +44,7 @@ class DuckDBWarehouse(RelationalWarehouse):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._memory: int | None = _MEMORY
-        self._rows = 0
+        self._file = DuckDBFile(self.hook, self.table)
 
     def prepare(self) -> None:
         """
@@ -69,34 +59,20 @@ class DuckDBWarehouse(RelationalWarehouse):
             )
         super().prepare()
 
+    def session(self) -> AbstractContextManager[None]:
+        """Within it, the file stays open while much is stored: other tasks wait for it up to half a minute longer."""
+        return self._file.session()
+
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
-        # Threads that open and close one file at the same time get errors of all kinds from DuckDB.
-        with _ONE_AT_A_TIME, super()._transaction() as cursor:
+        with ONE_AT_A_TIME, super()._transaction() as cursor:
             yield cursor
 
     def _connect(self) -> Any:
-        connection = self.hook.get_conn()
-        sizes = connection.execute(
-            "SELECT estimated_size FROM duckdb_tables() WHERE table_name = ? AND NOT temporary", [self.table]
-        ).fetchall()
-        self._rows = max((size for (size,) in sizes), default=0)
-        if self._memory is not None:
-            self._bind_memory(connection, self._memory + self._rows * _INDEX_BYTES)
-        connection.execute("BEGIN TRANSACTION")
-        return connection
+        return self._file.begin()
 
-    @staticmethod
-    def _bind_memory(connection: Any, bound: int) -> None:
-        """
-        Have DuckDB write out what it would otherwise keep: left alone, it takes most of the machine's memory.
-
-        Its index of the key has to stay in memory, so the bound grows with the table; what the user has
-        bound tighter stays so.
-        """
-        ((present,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
-        if bound < _bytes(present):
-            connection.execute(f"SET memory_limit = '{bound // 1_000_000}MB'")
+    def _release(self, connection: Any, *, failed: bool) -> None:
+        self._file.end(connection, failed=failed)
 
     def _cursor(self, connection: Any) -> Any:
         # DuckDB's cursor() opens a connection of its own, outside of this transaction.
@@ -109,9 +85,8 @@ class DuckDBWarehouse(RelationalWarehouse):
         name = type(error).__name__
         if name == "IOException":
             return "lock" in str(error).lower()
-        if self._memory is not None and name in ("OutOfMemoryException", "FatalException"):
-            # Our bound was too tight for these rows: once more with a wider one, in the end with none.
-            self._memory = self._memory * 4 if self._memory < _MOST_MEMORY else None
+        if name in ("OutOfMemoryException", "FatalException") and self._file.widen():
+            # Our bound was too tight for these rows.
             return True
         return name in ("TransactionException", "ConstraintException") or super()._is_conflict(error)
 
@@ -132,13 +107,15 @@ class DuckDBWarehouse(RelationalWarehouse):
     def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
         columns = columns_of(AuditEvent)
         names, event_id = self._names(columns), self.quoted("event_id")
-        if self._rows > _MOST_ROWS_TO_SCAN:
+        if self._file.rows > _MOST_ROWS_TO_SCAN:
             with _staged(cursor, columns, events):
                 cursor.execute(
                     f"INSERT INTO {self.events} ({names}) SELECT {names} FROM {_STAGE} "
                     f"ON CONFLICT DO NOTHING RETURNING {event_id}"
                 )
-                return {row[0] for row in cursor.fetchall()}
+                inserted = {row[0] for row in cursor.fetchall()}
+            self._file.stored(len(inserted))
+            return inserted
         # To ask which ids are there takes a fraction of what ON CONFLICT does, as long as the table is not huge.
         with _staged(cursor, columns[:1], [(event.event_id,) for event in events]):
             cursor.execute(
@@ -153,6 +130,7 @@ class DuckDBWarehouse(RelationalWarehouse):
         names = self._names(columns)
         with _staged(cursor, columns, rows):
             cursor.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM {_STAGE}")
+        self._file.stored(len(rows))
 
     def _find(self, cursor: Any, table: str, columns: Sequence[str], keys: Sequence[str]) -> list[tuple[Any, ...]]:
         if not keys:
@@ -183,6 +161,7 @@ class DuckDBWarehouse(RelationalWarehouse):
             cursor.execute(
                 f"UPDATE {table} SET {assignments} FROM {_STAGE} WHERE {key} = {new_key} {condition}", list(values)
             )
+        self._file.stored(len(rows))
 
 
 @contextmanager
@@ -215,12 +194,3 @@ def _arrow_types() -> dict[ColumnKind, Any]:
         ColumnKind.TIMESTAMP: pyarrow.timestamp("us", tz="UTC"),
     }
 
-
-def _bytes(size: str) -> float:
-    """Read a size as DuckDB writes it, ``18.8 GiB``; what is no size is without bounds."""
-    number, _, unit = size.partition(" ")
-    factor = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}.get(unit)
-    try:
-        return float(number) * factor if factor else math.inf
-    except ValueError:
-        return math.inf

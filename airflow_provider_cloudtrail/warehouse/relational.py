@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -218,6 +218,14 @@ class RelationalWarehouse(Warehouse):
             self.hook.set_autocommit(connection, False)
         return connection
 
+    def _release(self, connection: Any, *, failed: bool) -> None:
+        """
+        Give a connection back behind its transaction.
+
+        :param failed: whether it was rolled back.
+        """
+        connection.close()
+
     def _cursor(self, connection: Any) -> Any:
         """Return what statements of the connection's transaction are executed on."""
         return connection.cursor()
@@ -261,14 +269,18 @@ class RelationalWarehouse(Warehouse):
             raise WarehouseUnavailableError(
                 f"{self.engine}: cannot connect ({type(error).__name__}): {reason[0] if reason else ''}"
             ) from None
-        with closing(connection):
+        failed = True
+        try:
             cursor = self._cursor(connection)
             try:
                 yield cursor
                 connection.commit()
+                failed = False
             except BaseException:
                 connection.rollback()
                 raise
+        finally:
+            self._release(connection, failed=failed)
 
     def _run(self, doing: str, work: Callable[[Any], _Result], *, writes: bool = False) -> _Result:
         """Run work in a transaction of its own, again and again while other writers are in the way."""

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -108,6 +109,9 @@ class NoWarehouse:
     """Takes everything and keeps nothing, so that reading is measured alone."""
 
     limits: ClassVar[dict[str, int]] = {}
+
+    def session(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def known_files(self, uris: Any) -> dict[str, Any]:
         return {}

@@ -5,6 +5,7 @@ import threading
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -67,6 +68,9 @@ class WatchedWarehouse:
         self.batches: list[list[str]] = []
         self.asked: list[int] = []
         self.before_write: Callable[[list[FileRows]], None] = lambda _: None
+
+    def session(self) -> AbstractContextManager[None]:
+        return self._warehouse.session()
 
     def known_files(self, uris: list[str]) -> dict[str, KnownFile]:
         self.asked.append(len(uris))
@@ -532,6 +536,9 @@ class NoWarehouse:
 
     def __init__(self) -> None:
         self.loaded = 0
+
+    def session(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def known_files(self, uris: list[str]) -> dict[str, KnownFile]:
         return {}

@@ -23,6 +23,13 @@ def module() -> Any:
     return duckdb
 
 
+@pytest.fixture
+def file_module() -> Any:
+    from airflow_provider_cloudtrail.warehouse import duckdb_file
+
+    return duckdb_file
+
+
 def load_twice(warehouse: Warehouse) -> None:
     """Load files whose events partly are there already."""
     warehouse.prepare()
@@ -45,12 +52,17 @@ def load_twice(warehouse: Warehouse) -> None:
     ],
 )
 def test_every_way_to_insert_gives_the_same(
-    new_warehouse: NewWarehouse, module: Any, monkeypatch: pytest.MonkeyPatch, rows_to_scan: int, memory: int
+    new_warehouse: NewWarehouse,
+    module: Any,
+    file_module: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    rows_to_scan: int,
+    memory: int,
 ) -> None:
     expected = new_warehouse("sqlite")
     load_twice(expected)
     monkeypatch.setattr(module, "_MOST_ROWS_TO_SCAN", rows_to_scan)
-    monkeypatch.setattr(module, "_MEMORY", memory)
+    monkeypatch.setattr(file_module, "_MEMORY", memory)
     warehouse = new_warehouse("duckdb")
     load_twice(warehouse)
     tables = read_table(warehouse)
@@ -59,10 +71,10 @@ def test_every_way_to_insert_gives_the_same(
     assert tables == read_table(expected)
     if memory == 1 << 20:
         # A bound that does not suffice is widened; the task does not fail.
-        assert warehouse._memory is None or warehouse._memory > memory  # type: ignore[attr-defined]
+        assert warehouse._file._memory is None or warehouse._file._memory > memory  # type: ignore[attr-defined]
 
 
-def test_memory_that_the_user_has_bound_tighter_stays_so(new_warehouse: NewWarehouse, module: Any) -> None:
+def test_memory_that_the_user_has_bound_tighter_stays_so(new_warehouse: NewWarehouse, file_module: Any) -> None:
     warehouse = new_warehouse("duckdb")
     warehouse.prepare()
     connect = warehouse.hook.get_conn
@@ -76,7 +88,7 @@ def test_memory_that_the_user_has_bound_tighter_stays_so(new_warehouse: NewWareh
     connection = warehouse._connect()
     ((limit,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
     connection.close()
-    assert module._bytes(limit) <= 50_000_000
+    assert file_module._bytes(limit) <= 50_000_000
 
 
 @pytest.mark.parametrize(
@@ -88,8 +100,8 @@ def test_memory_that_the_user_has_bound_tighter_stays_so(new_warehouse: NewWareh
         pytest.param("unlimited", float("inf"), id="no size"),
     ],
 )
-def test_sizes_as_duckdb_writes_them(module: Any, text: str, size: float) -> None:
-    assert module._bytes(text) == size
+def test_sizes_as_duckdb_writes_them(file_module: Any, text: str, size: float) -> None:
+    assert file_module._bytes(text) == size
 
 
 def test_a_batch_of_many_rows_comes_in_several_portions(
