@@ -8,9 +8,12 @@ element itself may be null or, in masked records, a string.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from airflow_provider_cloudtrail.trail.fields import boolean, member, text, texts
+
+if TYPE_CHECKING:
+    from airflow_provider_cloudtrail.trail.documented_record import UserIdentity
 
 KINDS = {
     "Root": "root",
@@ -60,14 +63,9 @@ def actor_of(record: Mapping[str, Any]) -> Actor:
     attributes = member(session, "attributes")
     kind_name, arn, account_id, principal_id, user_name, access_key_id, invoked_by = texts(identity, _IDENTITY)
     issuer_account_id, issuer_user_name, issuer_arn = texts(member(session, "sessionIssuer"), _ISSUER)
-    kind = KINDS.get(kind_name or "", "unknown")
-    if kind == "unknown" and "type" not in identity and invoked_by and arn is None:
-        kind = "aws_service"
-    elif boolean(session.get("assumedRoot")):
-        kind = "root"
     role, session_name = _role_and_session(arn, principal_id)
     return Actor(
-        kind,
+        _kind(kind_name, "type" in identity, arn, invoked_by, session.get("assumedRoot")),
         arn,
         account_id or issuer_account_id,
         principal_id,
@@ -79,6 +77,36 @@ def actor_of(record: Mapping[str, Any]) -> Actor:
         text(member(identity, "onBehalfOf").get("userId")) if "onBehalfOf" in identity else None,
         invoked_by,
     )
+
+
+def documented_actor(identity: UserIdentity) -> Actor:
+    """Return the caller whose identity is written as documented, the same as :func:`actor_of` does."""
+    session = identity.session_context
+    issuer = session.session_issuer
+    kind_name, arn, principal_id = identity.type, identity.arn or None, identity.principal_id or None
+    invoked_by = identity.invoked_by or None
+    role, session_name = _role_and_session(arn, principal_id)
+    has_type = kind_name.__class__ is str
+    return Actor._make((
+        _kind(cast(str, kind_name) if has_type else None, has_type, arn, invoked_by, session.assumed_root),
+        arn,
+        identity.account_id or issuer.account_id or None,
+        principal_id,
+        identity.user_name or issuer.user_name or role,
+        session_name,
+        issuer.arn or None,
+        identity.access_key_id or None,
+        boolean(session.attributes.mfa_authenticated),
+        identity.on_behalf_of.user_id or None,
+        invoked_by,
+    ))
+
+
+def _kind(name: str | None, has_type: bool, arn: str | None, invoked_by: str | None, assumed_root: Any) -> str:
+    kind = KINDS.get(name or "", "unknown")
+    if kind == "unknown" and not has_type and invoked_by and arn is None:
+        return "aws_service"
+    return "root" if assumed_root is not None and boolean(assumed_root) else kind
 
 
 def _role_and_session(arn: str | None, principal_id: str | None) -> tuple[str | None, str | None]:

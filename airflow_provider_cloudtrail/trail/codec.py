@@ -14,7 +14,7 @@ import math
 import zlib
 from collections.abc import Iterator, Sequence
 from json.decoder import scanstring  # type: ignore[attr-defined]
-from typing import Any, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 try:
     from isal import isal_zlib
@@ -24,6 +24,9 @@ try:
     import msgspec
 except ImportError:
     msgspec = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from airflow_provider_cloudtrail.trail.documented_record import DocumentedRecord
 
 # Before 0.20 msgspec's own errors were no ValueError.
 _REFUSALS: tuple[type[Exception], ...] = (
@@ -149,6 +152,10 @@ class StandardCodec:
         except ValueError:
             raise MalformedError("not_json", "not valid JSON") from None
 
+    def documented(self, data: bytes) -> DocumentedRecord | None:  # noqa: ARG002 - for codecs that can
+        """Decode a record straight into its members, or return None for one that has to be read leniently."""
+        return None
+
     def encode(self, value: Any) -> str:
         """
         Encode a decoded value as compact JSON text, not escaping what is not ASCII.
@@ -170,6 +177,9 @@ class AcceleratedCodec(StandardCodec):
             class LogFileDocument(msgspec.Struct):
                 Records: list[msgspec.Raw]
 
+            from airflow_provider_cloudtrail.trail.documented_record import decode_documented
+
+            self._documented = decode_documented
             self._split = msgspec.json.Decoder(LogFileDocument).decode
             self._decode = msgspec.json.Decoder().decode
             self._encode = msgspec.json.Encoder().encode
@@ -196,6 +206,15 @@ class AcceleratedCodec(StandardCodec):
             except _REFUSALS:
                 pass
         return super().decode(data)
+
+    def documented(self, data: bytes) -> DocumentedRecord | None:
+        """Decode a record that is written as documented."""
+        if msgspec is not None:
+            try:
+                return self._documented(data)
+            except _REFUSALS:
+                pass
+        return None
 
     def encode(self, value: Any) -> str:
         """Encode a decoded value as compact JSON text."""

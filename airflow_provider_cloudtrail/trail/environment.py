@@ -41,7 +41,7 @@ class Environment(NamedTuple):
     arn: str | None
 
 
-_NONE = Environment(None, None)
+NO_ENVIRONMENT = Environment(None, None)
 
 
 def environment_of(record: Mapping[str, Any]) -> Environment:
@@ -54,7 +54,7 @@ def environment_of(record: Mapping[str, Any]) -> Environment:
     """
     of_mwaa = record.get("eventSource") in (MWAA, MWAA_SERVERLESS)
     if not of_mwaa and not record.get("resources"):
-        return _NONE
+        return NO_ENVIRONMENT
     found = next(_arns(record) if of_mwaa else _resource_arns(record), None)
     arn = found[0] if found is not None and not found["role_of"] else None
     name: str | None = None

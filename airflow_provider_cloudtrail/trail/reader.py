@@ -12,7 +12,7 @@ import hashlib
 import re
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from itertools import accumulate
 from typing import Any
@@ -28,8 +28,8 @@ from airflow_provider_cloudtrail.audit_event import (
 )
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, RawRecord, StandardCodec
 from airflow_provider_cloudtrail.trail.log_file import LogFile
-from airflow_provider_cloudtrail.trail.record import Provenance, audit_event
-from airflow_provider_cloudtrail.trail.scrub import scrub, scrub_text
+from airflow_provider_cloudtrail.trail.record import Provenance, audit_event, documented_event
+from airflow_provider_cloudtrail.trail.scrub import may_need_scrubbing, scrub, scrub_text, suspicious_places
 from airflow_provider_cloudtrail.trail.selection import Selection
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
@@ -98,7 +98,14 @@ def read_log_file(
     except MalformedError as fault:
         return quarantined_file(entry, fault.code, f"{log_file.uri}: {fault}", len(document))
     unpacked = len(document)
-    wanted = range(len(raws)) if needles is None else _to_decode(needles, places or [], document, raws)
+    offsets = _offsets(document, raws)
+    suspects: set[int] | None = None
+    if places is None:
+        wanted: Sequence[int] = range(len(raws))
+        if offsets is not None:
+            suspects = _holders(offsets, suspicious_places(document))
+    else:
+        wanted = _to_decode(needles or (), places, document, raws, offsets)
     del document
 
     provenance = Provenance(log_file, now, loaded_by)
@@ -108,7 +115,8 @@ def read_log_file(
     for index in wanted:
         raw = bytes(raws[index])
         try:
-            event = _event(raw, index, selection, provenance, codec)
+            suspect = may_need_scrubbing(raw) if suspects is None else index in suspects
+            event = _event(raw, index, selection, provenance, codec, suspect)
         except MalformedError as fault:
             quarantine.append(_quarantined(raw, index, fault, provenance, codec))
             continue
@@ -142,7 +150,7 @@ def read_record(
     :return: its row, its quarantine, or None if it is not wanted.
     """
     try:
-        return _event(raw, index, selection, provenance, codec)
+        return _event(raw, index, selection, provenance, codec, may_need_scrubbing(raw))
     except MalformedError as fault:
         return _quarantined(raw, index, fault, provenance, codec)
 
@@ -209,8 +217,17 @@ def _event(
     selection: Selection,
     provenance: Provenance,
     codec: StandardCodec,
+    suspect: bool,
 ) -> AuditEvent | None:
     """Return the row of a record, or None if it is not wanted."""
+    if selection.needs_names_only and not suspect:
+        documented = codec.documented(raw)
+        if documented is not None:
+            if not selection.wants({"eventSource": documented.event_source, "eventName": documented.event_name}):
+                return None
+            row = documented_event(documented, raw, index, provenance, codec)
+            if row is not None:
+                return row
     if raw[:1] != b"{":
         raise MalformedError("not_an_object", "the record is no JSON object")
     record = codec.decode(raw)
@@ -244,10 +261,13 @@ def _places(needles: tuple[bytes, ...], data: bytes) -> Iterator[int]:
 
 
 def _to_decode(
-    needles: tuple[bytes, ...], places: Sequence[int], document: bytes, raws: Sequence[RawRecord]
+    needles: tuple[bytes, ...],
+    places: Sequence[int],
+    document: bytes,
+    raws: Sequence[RawRecord],
+    offsets: Sequence[int] | None,
 ) -> Sequence[int]:
     """Return the positions of the records that must be decoded: with a needle, or no objects at all."""
-    offsets = _offsets(document, raws)
     if offsets is None:
         return [
             index
@@ -255,11 +275,16 @@ def _to_decode(
             if raw[:1] != _BRACE or next(_places(needles, raw), None) is not None
         ]
     # The places in the document say which records it is: none has to be searched again.
-    wanted = {bisect_right(offsets, place) - 1 for place in places}
+    wanted = _holders(offsets, places)
     firsts = bytes(map(document.__getitem__, offsets))
     if firsts.count(_BRACE) < len(firsts):
         wanted.update(index for index, first in enumerate(firsts) if first != _BRACE[0])
     return sorted(wanted)
+
+
+def _holders(offsets: Sequence[int], places: Iterable[int]) -> set[int]:
+    """Return the positions of the records in which places of the document lie."""
+    return {bisect_right(offsets, place) - 1 for place in places}
 
 
 def _offsets(document: bytes, raws: Sequence[RawRecord]) -> list[int] | None:

@@ -14,33 +14,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent
-from airflow_provider_cloudtrail.trail.actor import actor_of
+from airflow_provider_cloudtrail.trail.actor import Actor, actor_of, documented_actor
 from airflow_provider_cloudtrail.trail.codec import MalformedError, StandardCodec
-from airflow_provider_cloudtrail.trail.environment import environment_of
-from airflow_provider_cloudtrail.trail.fields import boolean, http_status, member, moment, text, texts
+from airflow_provider_cloudtrail.trail.environment import (
+    MWAA,
+    MWAA_SERVERLESS,
+    NO_ENVIRONMENT,
+    Environment,
+    environment_of,
+)
+from airflow_provider_cloudtrail.trail.fields import boolean, http_status, moment, text, texts
 from airflow_provider_cloudtrail.trail.scrub import may_need_scrubbing, scrub
+
+if TYPE_CHECKING:
+    from airflow_provider_cloudtrail.trail.documented_record import DocumentedRecord
 
 LONGEST_EVENT_ID = 255
 """Longest eventID that is taken as it is; CloudTrail's have 36 characters."""
 
 _DENIED = re.compile(r"access.?denied|unauthorized|not.?authorized|forbidden|auth.?failure", re.IGNORECASE)
-_REPEATED = (
-    "eventSource",
-    "eventName",
-    "eventCategory",
-    "eventType",
-    "eventVersion",
-    "awsRegion",
-    "recipientAccountId",
-    "sourceIPAddress",
-    "userAgent",
+_TEXTS = (
+    *("eventSource", "eventName", "eventCategory", "eventType", "eventVersion", "awsRegion", "recipientAccountId"),
+    *("sourceIPAddress", "userAgent", "errorCode", "errorMessage", "requestID", "sharedEventID"),
 )
-_OTHERS = ("errorCode", "errorMessage", "requestID", "sharedEventID")
+_DOCUMENTS = ("requestParameters", "responseElements", "resources")
 _CALL = ("Method", "Path")
-_PLAIN_ID = re.compile(rf"[\x20-\x7e]{{1,{LONGEST_EVENT_ID}}}")
+_EMPTY: Mapping[str, Any] = {}
+_OF_MWAA = (MWAA, MWAA_SERVERLESS)
 
 
 class Source(Protocol):
@@ -66,12 +69,41 @@ class Provenance:
     source: Source
     loaded_at: datetime
     loaded_by: str | None
-    shared: dict[str, str] = field(default_factory=dict)
+    shared: dict[str | None, str | None] = field(default_factory=dict)
 
     @cached_property
     def uri(self) -> str:
         """What the rows have as ``log_file_uri``."""
         return self.source.uri
+
+    @cached_property
+    def delivered_at(self) -> datetime:
+        """What they have as ``delivered_at``, UTC."""
+        return self.source.delivered_at
+
+
+class _Members(NamedTuple):
+    """What a row takes from a record that was read leniently, under the same names as a documented one has it."""
+
+    event_id: str
+    event_source: str | None
+    event_name: str | None
+    event_category: str | None
+    event_type: str | None
+    event_version: str | None
+    aws_region: str | None
+    recipient_account_id: str | None
+    source_ip_address: str | None
+    user_agent: str | None
+    error_code: str | None
+    error_message: str | None
+    request_id: str | None
+    shared_event_id: str | None
+    read_only: bool | None
+    management_event: bool | None
+    request_parameters: Any
+    response_elements: Any
+    resources: Any
 
 
 def audit_event(
@@ -97,58 +129,120 @@ def audit_event(
         cleaned, redacted = scrub(record)
         if cleaned != record:
             record, raw_text = cleaned, _encode(cleaned, codec)
-    shared = provenance.shared
-    source, name, category, kind, version, region, account, address, agent = [
-        # What most records of a file have in common is kept once.
-        None if value is None else shared.setdefault(value, value)
-        for value in texts(record, _REPEATED)
-    ]
-    error_code, error_message, request_id, shared_event_id = texts(record, _OTHERS)
-    response = member(record, "responseElements")
-    environment = environment_of(record)
+    members = (
+        event_id,
+        *texts(record, _TEXTS),
+        boolean(record.get("readOnly")),
+        boolean(record.get("managementEvent")),
+        *map(record.get, _DOCUMENTS),
+    )
+    return _row(
+        _Members._make(members),
+        event_time,
+        actor_of(record),
+        environment_of(record),
+        raw_text,
+        redacted,
+        index,
+        provenance,
+        codec,
+    )
+
+
+def documented_event(
+    found: DocumentedRecord, raw: bytes, index: int, provenance: Provenance, codec: StandardCodec
+) -> AuditEvent | None:
+    """
+    Return the row of a record that is written as documented, the same as :func:`audit_event` does.
+
+    :param found: the record.
+    :param raw: its bytes, which need no scrubbing.
+    :param index: its position in the log file, from 0.
+    :param provenance: where it was found.
+    :param codec: decoded the record.
+    :return: None if some of it is not usable as it is, and has to be read leniently.
+    :raises MalformedError: ``number_out_of_range``.
+    """
+    event_time = moment(found.event_time)
+    if event_time is None or not _is_plain_id(found.event_id):
+        return None
+    try:
+        raw_text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    environment = NO_ENVIRONMENT
+    if found.resources or found.event_source in _OF_MWAA:
+        environment = environment_of({
+            "eventSource": found.event_source,
+            "awsRegion": found.aws_region,
+            "recipientAccountId": found.recipient_account_id,
+            "errorMessage": found.error_message,
+            "requestParameters": found.request_parameters,
+            "responseElements": found.response_elements,
+            "resources": found.resources,
+        })
+    actor = documented_actor(found.user_identity)
+    return _row(found, event_time, actor, environment, raw_text, 0, index, provenance, codec)
+
+
+def _row(
+    found: DocumentedRecord | _Members,
+    event_time: datetime,
+    actor: Actor,
+    environment: Environment,
+    raw_text: str,
+    redacted: int,
+    index: int,
+    provenance: Provenance,
+    codec: StandardCodec,
+) -> AuditEvent:
+    # What most records of a file have in common is kept once.
+    kept = provenance.shared.setdefault
+    parameters, response = found.request_parameters, found.response_elements
+    answer: Mapping[str, Any] = response if response.__class__ is dict else _EMPTY
+    name, error_code, error_message = found.event_name or None, found.error_code or None, found.error_message or None
     method = path = rest_status = None
-    if "RestApiStatusCode" in response:
-        rest_status = http_status(response["RestApiStatusCode"])
+    if "RestApiStatusCode" in answer:
+        rest_status = http_status(answer["RestApiStatusCode"])
     if name == "InvokeRestApi":
-        method, path = texts(member(record, "requestParameters"), _CALL)
+        method, path = texts(parameters if isinstance(parameters, dict) else _EMPTY, _CALL)
     if error_message is None and error_code is not None:
         # MWAA writes the text of a denial into the response.
-        error_message = text(response.get("message"))
-    actor = [shared.setdefault(value, value) if value.__class__ is str else value for value in actor_of(record)]
+        error_message = text(answer.get("message"))
     # By position, in the order of the columns: names would take longer than all of the above.
     return AuditEvent._make((
-        event_id,
+        found.event_id,
         event_time,
-        source,
-        name,
-        category,
-        kind,
-        version,
-        region,
-        account,
+        kept(found.event_source, found.event_source) or None,
+        kept(name, name),
+        kept(found.event_category, found.event_category) or None,
+        kept(found.event_type, found.event_type) or None,
+        kept(found.event_version, found.event_version) or None,
+        kept(found.aws_region, found.aws_region) or None,
+        kept(found.recipient_account_id, found.recipient_account_id) or None,
         environment.name,
         environment.arn,
         *actor,
-        address,
-        agent,
-        _outcome(error_code, rest_status, response),
+        kept(found.source_ip_address, found.source_ip_address) or None,
+        kept(found.user_agent, found.user_agent) or None,
+        "success" if error_code is None and not answer else _outcome(error_code, rest_status, answer),
         error_code,
         error_message,
-        boolean(record.get("readOnly")),
-        boolean(record.get("managementEvent")),
+        found.read_only,
+        found.management_event,
         method,
         path,
         rest_status,
-        request_id,
-        shared_event_id,
-        _json(record.get("requestParameters"), codec),
-        _json(record.get("responseElements"), codec),
-        _json(record.get("resources"), codec),
+        found.request_id or None,
+        found.shared_event_id or None,
+        None if parameters is None else _encode(parameters, codec),
+        None if response is None else _encode(response, codec),
+        None if found.resources is None else _encode(found.resources, codec),
         raw_text,
         redacted,
         provenance.uri,
         index,
-        provenance.source.delivered_at,
+        provenance.delivered_at,
         provenance.loaded_at,
         provenance.loaded_by,
     ))
@@ -157,11 +251,15 @@ def audit_event(
 def _event_id(record: Mapping[str, Any]) -> str:
     """Return eventID, or for records without a usable one (before eventVersion 1.01) a hash of the content."""
     event_id = record.get("eventID")
-    if isinstance(event_id, str) and _PLAIN_ID.fullmatch(event_id):
+    if isinstance(event_id, str) and _is_plain_id(event_id):
         return event_id
     # The standard library's encoder, whatever is installed: the id must be the same everywhere.
     content = json.dumps(record, sort_keys=True, separators=(",", ":"))
     return f"derived-{hashlib.sha256(content.encode()).hexdigest()[:40]}"
+
+
+def _is_plain_id(event_id: str) -> bool:
+    return 0 < len(event_id) <= LONGEST_EVENT_ID and event_id.isascii() and event_id.isprintable()
 
 
 def _outcome(error_code: str | None, rest_status: int | None, response: Mapping[str, Any]) -> str:
@@ -171,10 +269,6 @@ def _outcome(error_code: str | None, rest_status: int | None, response: Mapping[
         return "denied" if rest_status in (401, 403) else "error"
     # A failed console sign-in has no error code.
     return "denied" if response.get("ConsoleLogin") == "Failure" else "success"
-
-
-def _json(value: Any, codec: StandardCodec) -> str | None:
-    return None if value is None else _encode(value, codec)
 
 
 def _encode(value: Any, codec: StandardCodec) -> str:

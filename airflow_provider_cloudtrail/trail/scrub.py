@@ -8,6 +8,7 @@ calls as sensitive. Warehouses, for their part, refuse NUL and halves of surroga
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 MASK = "***"
@@ -17,6 +18,7 @@ SECRET_MEMBERS = frozenset({"clitoken", "webtoken", "restapiresponse"})
 """Members whose values are secret, in lower case."""
 SECRET_OF_REST_CALLS = frozenset({"body"})
 """Members whose values are secret in calls of the REST API as well."""
+_REST_CALL = b"InvokeRestApi"
 # Shorter values would take ordinary words out of other texts.
 SHORTEST_SECRET = 16
 _UNWANTED = re.compile("[\x00\ud800-\udfff]")
@@ -28,21 +30,33 @@ _SECRET_TEXT = re.compile(
 
 
 def may_need_scrubbing(raw: bytes) -> bool:
+    """Tell from the bytes of a record, without decoding it, whether :func:`scrub` could change it."""
+    return next(suspicious_places(raw), None) is not None
+
+
+def suspicious_places(data: bytes) -> Iterator[int]:
     """
-    Tell from the bytes of a record, without decoding it, whether :func:`scrub` could change it.
+    Yield where bytes of one or of many records hold what :func:`scrub` could change, in no order.
 
     A backslash-u escape may stand for NUL, for half a surrogate pair or for a letter of a secret's name.
     """
-    # Asked of every record: long needles are found fastest, and one byte faster still.
-    if b"\\" in raw and b"\\u" in raw:
-        return True
-    lowered = raw.lower()
-    return (
-        # The end of both names of tokens.
-        (b'token"' in lowered and (b"clitoken" in lowered or b"webtoken" in lowered))
-        or b"restapiresponse" in lowered
-        or b'"body"' in lowered
-    )
+    # A search for one byte is many times faster than one for two, and often all that is needed.
+    if b"\\" in data:
+        yield from _places(b"\\u", data)
+    # Bodies are secret in these calls only, and long names are found faster than short ones.
+    yield from _places(_REST_CALL, data)
+    lowered = data.lower()
+    yield from _places(b"restapiresponse", lowered)
+    for place in _places(b'token"', lowered):
+        if lowered.startswith((b"cli", b"web"), max(0, place - 3)):
+            yield place
+
+
+def _places(wanted: bytes, data: bytes) -> Iterator[int]:
+    place = data.find(wanted)
+    while place >= 0:
+        yield place
+        place = data.find(wanted, place + len(wanted))
 
 
 def scrub(record: Any) -> tuple[Any, int]:
@@ -54,7 +68,7 @@ def scrub(record: Any) -> tuple[Any, int]:
 
     :param record: any decoded JSON value; it is not changed.
     """
-    rest_call = isinstance(record, dict) and record.get("eventName") == "InvokeRestApi"
+    rest_call = isinstance(record, dict) and record.get("eventName") == _REST_CALL.decode()
     names = SECRET_MEMBERS | SECRET_OF_REST_CALLS if rest_call else SECRET_MEMBERS
     secrets: list[str] = []
     masked, count = _mask(record, names, secrets)

@@ -138,6 +138,13 @@ class Selection:
             wanted |= needles
         return tuple(sorted(wanted))
 
+    @cached_property
+    def needs_names_only(self) -> bool:
+        """Whether ``eventSource`` and ``eventName`` alone say if a record is wanted."""
+        return all(
+            clause.environment_names is None and not clause.include_environment_activity for clause in self.clauses
+        )
+
     def to_text(self) -> str:
         """Return the selection as the ledger keeps it: JSON, the same for equal selections."""
         return self._text

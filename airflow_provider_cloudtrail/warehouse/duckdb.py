@@ -1,6 +1,4 @@
-"""
-DuckDB: Arrow tables into a database file, one writer at a time; a task that finds the file taken waits.
-"""
+"""DuckDB: Arrow tables into a database file, one writer at a time; a task that finds the file taken waits."""
 
 from __future__ import annotations
 
@@ -193,4 +191,3 @@ def _arrow_types() -> dict[ColumnKind, Any]:
         ColumnKind.BOOLEAN: pyarrow.bool_(),
         ColumnKind.TIMESTAMP: pyarrow.timestamp("us", tz="UTC"),
     }
-

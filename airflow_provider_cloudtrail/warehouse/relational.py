@@ -218,7 +218,7 @@ class RelationalWarehouse(Warehouse):
             self.hook.set_autocommit(connection, False)
         return connection
 
-    def _release(self, connection: Any, *, failed: bool) -> None:
+    def _release(self, connection: Any, *, failed: bool) -> None:  # noqa: ARG002 - for engines that keep some
         """
         Give a connection back behind its transaction.
 

@@ -64,7 +64,9 @@ def test_scrub(record: Any, cleaned: Any, count: int) -> None:
         pytest.param(b'{"Cli\\u0054oken":"b"}', True, id="name in escapes"),
         pytest.param(b'{"a":"\\u0000"}', True, id="NUL"),
         pytest.param(b'{"CLITOKEN":"b"}', True, id="upper case"),
-        pytest.param(b'{"Body":"b"}', True, id="body"),
+        pytest.param(b'{"eventName":"InvokeRestApi"}', True, id="REST call"),
+        pytest.param(b'{"eventName":"SendEmail","Body":"b"}', False, id="body of another call"),
+        pytest.param(b'{"nextToken":"b"}', False, id="other token"),
         pytest.param(b'{"m":"somebody"}', False, id="a word with body"),
     ],
 )
