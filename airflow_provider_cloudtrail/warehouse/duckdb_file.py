@@ -44,6 +44,7 @@ class DuckDBFile:
         self._table = table
         self._memory: int | None = _MEMORY
         self._allowed = math.inf
+        self._threads = "1"
         self._in_session = False
         self._kept: Any = None
         self._opened_at = 0.0
@@ -69,8 +70,11 @@ class DuckDBFile:
             connection = self._hook.get_conn()
             self._opened_at, self._stored = time.monotonic(), 0
             self._allowed = _bytes(_setting(connection, "memory_limit"))
+            self._threads = _setting(connection, "threads")
             if self._in_session:
                 connection.execute(f"SET checkpoint_threshold = '{_MOST_WITHOUT_CHECKPOINT}'")
+                # The other cores read log files; more threads would take more time together, not less.
+                connection.execute("SET threads = 1")
         self.rows = _rows(connection, self._table)
         self._bind_memory(connection)
         connection.execute("BEGIN TRANSACTION")
@@ -99,6 +103,8 @@ class DuckDBFile:
     def _close(self) -> None:
         connection, self._kept = self._kept, None
         if connection is not None:
+            # Nothing else is going on when the checkpoint is written.
+            connection.execute(f"SET threads = {int(self._threads)}")
             connection.close()
 
     def _bind_memory(self, connection: Any) -> None:
