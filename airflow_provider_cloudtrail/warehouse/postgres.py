@@ -9,7 +9,7 @@ Works with psycopg 3 and psycopg2, whichever the installed Postgres provider use
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
@@ -17,6 +17,8 @@ from airflow_provider_cloudtrail.warehouse.relational import Dialect, Relational
 
 _ROWS_IN_ONE_BUFFER = 500
 _IDS_IN_ONE_QUESTION = 5_000
+_NULL = r"\N"
+_ESCAPES = (("\\", r"\\"), ("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r"))
 
 
 class PostgresWarehouse(RelationalWarehouse):
@@ -60,36 +62,49 @@ class PostgresWarehouse(RelationalWarehouse):
     def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         statement = f"COPY {table} ({self._names(columns)}) FROM STDIN"
         if hasattr(cursor, "copy_expert"):  # psycopg2
-            for buffer in _copy_text(rows):
+            for buffer in _copy_text(columns, rows):
                 cursor.copy_expert(statement, io.StringIO(buffer))
         else:
             with cursor.copy(statement) as copy:
-                for buffer in _copy_text(rows):
+                for buffer in _copy_text(columns, rows):
                     copy.write(buffer)
 
 
-def _copy_text(rows: Sequence[Sequence[Any]]) -> Iterator[str]:
-    """Yield rows in the text format of COPY, some thousand at a time."""
+def _copy_text(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """Yield rows in the text format of COPY, some hundred at a time."""
     for start in range(0, len(rows), _ROWS_IN_ONE_BUFFER):
-        yield "".join(map(_copy_line, rows[start : start + _ROWS_IN_ONE_BUFFER]))
+        portion = rows[start : start + _ROWS_IN_ONE_BUFFER]
+        # Column by column: that costs a fraction of a look at each value of each row.
+        values = list(zip(*portion, strict=True))
+        texts = list(map(_texts, columns, values))
+        text = _joined(texts)
+        # A text that holds nothing but what stands for null counts, too.
+        if (
+            text.count("\\") != sum(given.count(None) for given in values)
+            or text.count("\t") != len(portion) * (len(columns) - 1)
+            or text.count("\n") != len(portion)
+            or "\r" in text
+        ):
+            text = _joined(map(_escaped, texts))
+        yield text
 
 
-def _copy_line(row: Sequence[Any]) -> str:
-    line = "\t".join([value if value.__class__ is str else r"\N" if value is None else str(value) for value in row])
-    # One look at the line instead of one at each value: nearly none holds what has to be escaped.
-    if (
-        line.count("\\") == row.count(None)
-        and line.count("\t") == len(row) - 1
-        and "\n" not in line
-        and "\r" not in line
-    ):
-        return line + "\n"
-    return "\t".join(map(_copy_value, row)) + "\n"
+def _texts(column: Column, values: Sequence[Any]) -> Sequence[str]:
+    if column.kind in (ColumnKind.INTEGER, ColumnKind.BOOLEAN, ColumnKind.TIMESTAMP):
+        # Times as PostgreSQL reads them: with their offset from UTC. Many are the same.
+        known = {value: _NULL if value is None else str(value) for value in set(values)}
+        return [known[value] for value in values]
+    # Nothing is quicker than to hand on what has neither null nor an empty text.
+    return values if all(values) else [_NULL if value is None else value for value in values]
 
 
-def _copy_value(value: Any) -> str:
-    if value is None:
-        return r"\N"
-    # Times as PostgreSQL reads them: with their offset from UTC.
-    text = str(value)
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+def _escaped(texts: Sequence[str]) -> Sequence[str]:
+    whole = "".join(text for text in texts if text is not _NULL)
+    found = [(plain, escape) for plain, escape in _ESCAPES if plain in whole]
+    for plain, escape in found:
+        texts = [text if text is _NULL else text.replace(plain, escape) for text in texts]
+    return texts
+
+
+def _joined(texts: Iterable[Sequence[str]]) -> str:
+    return "\n".join(map("\t".join, zip(*texts, strict=True))) + "\n"
