@@ -21,8 +21,6 @@ ONE_AT_A_TIME = threading.Lock()
 # What a transaction of the export's size needs, and the key's index for each row.
 _MEMORY = 40 * 1024 * 1024
 _INDEX_BYTES = 150
-# Beside the batch, what is not in a checkpoint yet. DuckDB moves the rest to a file of its own.
-_MEMORY_TO_KEEP = 32 * 1024 * 1024
 _MOST_MEMORY = 1024 * 1024 * 1024
 _ROWS_WORTH_KEEPING = 5_000
 # Others wait for the file for minutes before they give up, see LOCK_TIMEOUT.
@@ -116,7 +114,7 @@ class DuckDBFile:
         """
         if self._memory is None:
             return
-        bound = self._memory + self.rows * _INDEX_BYTES + (_MEMORY_TO_KEEP if self._in_session else 0)
+        bound = self._memory + self.rows * _INDEX_BYTES
         if bound < self._allowed:
             connection.execute(f"SET memory_limit = '{bound // 1_000_000}MB'")
 

@@ -1,0 +1,170 @@
+"""When the file of a DuckDB warehouse is open, and that nothing of a batch depends on its being closed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from tests.support.engines import DUCKDB, DuckDBHook
+from tests.support.log_files import event
+from tests.support.rows import file_rows
+from tests.support.tables import read_table
+
+pytestmark = pytest.mark.skipif(not DUCKDB, reason="needs DuckDB and pyarrow")
+
+NewWarehouse = Callable[[str], Warehouse]
+
+
+@pytest.fixture
+def module() -> Any:
+    from airflow_provider_cloudtrail.warehouse import duckdb_file
+
+    return duckdb_file
+
+
+@pytest.fixture
+def warehouse(new_warehouse: NewWarehouse) -> Warehouse:
+    warehouse = new_warehouse("duckdb")
+    warehouse.prepare()
+    return warehouse
+
+
+@pytest.fixture
+def connections(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was opened; what is closed again takes no statements."""
+    opened: list[Any] = []
+    connect = warehouse.hook.get_conn
+
+    def get_conn() -> Any:
+        opened.append(connect())
+        return opened[-1]
+
+    monkeypatch.setattr(warehouse.hook, "get_conn", get_conn)
+    return opened
+
+
+def is_open(connection: Any) -> bool:
+    import duckdb
+
+    try:
+        connection.execute("SELECT 1")
+    except duckdb.ConnectionException:
+        return False
+    return True
+
+
+def batch(hour: int, events: int = 3) -> list[Any]:
+    return [file_rows(f"20260203T{hour:02}00Z", *[event(f"{hour}-{number}") for number in range(events)])]
+
+
+def test_outside_of_a_session_the_file_is_closed_behind_each_transaction(
+    warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 1)
+    warehouse.write(batch(1))
+    warehouse.write(batch(2))
+    assert [is_open(one) for one in connections] == [False, False]
+
+
+def test_a_session_that_stores_little_lets_others_in_between(warehouse: Warehouse, connections: list[Any]) -> None:
+    with warehouse.session():
+        warehouse.write(batch(1))
+        assert [is_open(one) for one in connections] == [False]
+        warehouse.known_files(["s3://b/k"])
+    assert [is_open(one) for one in connections] == [False, False]
+
+
+def test_a_session_that_stores_much_opens_the_file_once(
+    warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 5)
+    with warehouse.session():
+        for hour in range(4):
+            warehouse.known_files(["s3://b/k"])
+            warehouse.write(batch(hour, 10))
+        # The first question alone was not worth it.
+        assert [is_open(one) for one in connections] == [False, True]
+    assert [is_open(one) for one in connections] == [False, False]
+    assert len(read_table(warehouse).events) == 40
+
+
+def test_the_file_is_let_go_after_a_while(
+    warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 1)
+    monkeypatch.setattr(module, "_LONGEST_SECONDS", 0)
+    with warehouse.session():
+        warehouse.write(batch(1))
+        assert [is_open(one) for one in connections] == [False]
+
+
+def test_an_error_closes_the_file(
+    warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 1)
+    with warehouse.session():
+        warehouse.write(batch(1))
+        with pytest.raises(KeyboardInterrupt):
+            warehouse.transact("stopping", _stop)
+        assert [is_open(one) for one in connections] == [False]
+        warehouse.write(batch(2))
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted_session(warehouse)
+    assert [is_open(one) for one in connections] == [False, False, False]
+    assert len(read_table(warehouse).events) == 9
+
+
+def _interrupted_session(warehouse: Warehouse) -> None:
+    with warehouse.session():
+        warehouse.write(batch(3))
+        raise KeyboardInterrupt
+
+
+def _stop(cursor: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_each_batch_of_a_session_is_stored_for_good(
+    warehouse: Warehouse,
+    connections: list[Any],
+    module: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 1)
+    found = []
+    path = Path(warehouse.hook.path)
+    with warehouse.session():
+        for hour in range(3):
+            warehouse.write(batch(hour))
+            # What would be there if the machine went down now.
+            left = tmp_path / f"{hour}.duckdb"
+            for one in path.parent.glob(f"{path.name}*"):
+                if one.is_file():
+                    shutil.copy(one, left.parent / one.name.replace(path.name, left.name))
+            with DuckDBHook(str(left)).get_conn() as connection:
+                found.append(connection.execute(f"SELECT COUNT(*) FROM {warehouse.events}").fetchall())
+    assert found == [[(3,)], [(6,)], [(9,)]]
+
+
+def test_in_a_session_memory_grows_with_the_table_and_threads_are_left_to_readers(
+    warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 1)
+    monkeypatch.setattr(module, "_INDEX_BYTES", 1_000_000)
+
+    def setting(name: str) -> str:
+        ((value,),) = connections[-1].execute(f"SELECT current_setting('{name}')").fetchall()
+        return str(value)
+
+    with warehouse.session():
+        warehouse.write(batch(1, 20))
+        first = module._bytes(setting("memory_limit"))
+        warehouse.write(batch(2, 20))
+        assert module._bytes(setting("memory_limit")) > first
+        assert setting("threads") == "1"
