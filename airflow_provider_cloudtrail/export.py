@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import NO_MATCH, QUARANTINED, FileRows, KnownFile, LedgerEntry
@@ -35,6 +36,8 @@ _SIZE_IF_UNKNOWN = 64 * 1024
 _WORTH_ANOTHER_TRY = ("not_found:", "access_denied:")
 _LIMIT_IN_REASON = re.compile(r"max_file_bytes=(\d+)")
 _ROUNDS = 5
+# Asked of every event: these take a third of the time of a loop.
+_RAW_EVENT, _REDACTED, _EVENT_TIME = map(attrgetter, ("raw_event", "redacted", "event_time"))
 _NAMED_FILES = 10
 
 
@@ -238,7 +241,7 @@ class _Export:
                         self._write(full)
                     batch[log_file.uri] = (log_file, rows)
                     events += len(rows.events)
-                    size += sum(len(event.raw_event) for event in rows.events)
+                    size += sum(map(len, map(_RAW_EVENT, rows.events)))
             except StoreError:
                 pool.shutdown(wait=False, cancel_futures=True)
                 self._write(batch)
@@ -432,8 +435,8 @@ class _Export:
         for quarantined in rows.quarantine:
             self._name(quarantined.reason)
         if rows.events:
-            total.redacted += sum(event.redacted for event in rows.events)
-            times = [event.event_time for event in rows.events]
+            total.redacted += sum(map(_REDACTED, rows.events))
+            times = list(map(_EVENT_TIME, rows.events))
             total.first_event_time = min(filter(None, (total.first_event_time, min(times))))
             total.last_event_time = max(filter(None, (total.last_event_time, max(times))))
 
