@@ -1,4 +1,4 @@
-"""The CloudTrail API and the bucket of a trail, through an AWS connection."""
+"""The CloudTrail API, the bucket of a trail and the queue that is told of it, through an AWS connection."""
 
 from __future__ import annotations
 
@@ -21,21 +21,16 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailQueueError,
     CloudTrailTrailNotFoundError,
 )
+from airflow_provider_cloudtrail.hooks.buckets import Buckets
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files, region_folders
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation, log_file_of_uri
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_records
-from airflow_provider_cloudtrail.trail.store import (
-    LocalStore,
-    ObjectError,
-    S3Store,
-    Store,
-    StoreError,
-    read_times_quickly,
-)
+from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoreError
 from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
 
 if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from mypy_boto3_cloudtrail import CloudTrailClient  # noqa: F401 (in the string below)
 
@@ -43,9 +38,6 @@ if TYPE_CHECKING:
     from airflow_provider_cloudtrail.trail.digest import PublicKey
     from airflow_provider_cloudtrail.trail.event_history import Clock, EventHistory
     from airflow_provider_cloudtrail.trail.lookup import Attribute, Span
-
-# As many connections as threads may read at once, with room to spare.
-_CONNECTIONS = 32
 
 
 class ResolvedTrail(NamedTuple):
@@ -92,9 +84,8 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["client_type"] = "cloudtrail"
         super().__init__(*args, **kwargs)
-        self._stores: dict[str, Store] = {}
-        self._stores_lock = threading.Lock()
-        self._regions: dict[str, tuple[str, str]] = {}
+        self._buckets = Buckets(self._s3_hook)
+        self._queue_lock = threading.Lock()
         self._queue_clients: dict[str | None, Any] = {}
 
     @cached_property
@@ -304,7 +295,7 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
 
         self._require_connection()
         region = queue_region(queue_url) or self._region_name
-        with self._stores_lock:
+        with self._queue_lock:
             if region not in self._queue_clients:
                 self._queue_clients[region] = SqsHook(
                     aws_conn_id=self.aws_conn_id, region_name=region, verify=self._verify, config=self._config
@@ -402,18 +393,15 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         :param bucket: name of an S3 bucket, or ``file://`` URI of a folder that holds a copy of one.
         :raises CloudTrailBucketError: if there is no such bucket.
         """
-        with self._stores_lock:
-            if bucket not in self._stores:
-                self._stores[bucket] = LocalStore(bucket) if bucket.startswith("file://") else self._s3_store(bucket)
-            return self._stores[bucket]
+        return self._buckets.store(bucket)
 
     def requests(self) -> Counter[str]:
         """Return how many LIST and GET requests the stores of this hook have made so far."""
-        return sum((store.requests for store in self._stores.values() if isinstance(store, S3Store)), Counter[str]())
+        return self._buckets.requests()
 
     def bucket_region(self, bucket: str) -> tuple[str, str]:
         """Return Region and partition of a bucket whose store was made."""
-        return self._regions[bucket]
+        return self._buckets.regions[bucket]
 
     def get_staging(self, uri: str, role: str) -> StagingFolder:
         """
@@ -423,46 +411,15 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         :param role: IAM role with which the warehouse reads it, or ``default``: the cluster's default role.
         :raises ValueError: if one of them is not such a thing.
         """
+        return StagingFolder(uri, role, self._buckets.client)
 
-        def connect(bucket: str) -> tuple[Any, str]:
-            _, client, _ = self._s3_client(bucket)
-            return client, self._regions[bucket][0]
-
-        return StagingFolder(uri, role, connect)
-
-    def _s3_store(self, bucket: str) -> S3Store:
-        session, client, verify = self._s3_client(bucket)
-        return S3Store(client, bucket, session=session, verify=verify)
-
-    def _s3_client(self, bucket: str) -> tuple[Any, Any, bool | str | None]:
-        """Return a session, a client in the bucket's own Region, and how certificates are verified."""
+    def _s3_hook(self) -> S3Hook:
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-        from botocore.config import Config
 
         self._require_connection()
-        hook = S3Hook(
+        return S3Hook(
             aws_conn_id=self.aws_conn_id, verify=self._verify, region_name=self._region_name, config=self._config
         )
-        connections = max(_CONNECTIONS, getattr(hook.config, "max_pool_connections", 0))
-        config = hook.config.merge(Config(max_pool_connections=connections))
-        endpoint = hook.conn_config.get_service_endpoint_url("s3")
-
-        def connect(region: str | None) -> tuple[Any, Any]:
-            # One session for both ways to read, so that a role is assumed once.
-            session = hook.get_session(region_name=region)
-            read_times_quickly(session)
-            return session, session.client(
-                "s3", endpoint_url=endpoint, config=hook._get_config(config), verify=hook.verify
-            )
-
-        session, client = connect(hook.region_name)
-        if endpoint is None:
-            region = _region_of(client, bucket)
-            if region is not None and region != client.meta.region_name:
-                self.log.info("Bucket %s lies in %s", bucket, region)
-                session, client = connect(region)
-        self._regions[bucket] = (client.meta.region_name or "us-east-1", client.meta.partition)
-        return session, client, hook.verify
 
 
 def _decoded(history: EventHistory, regions: Collection[str], attribute: Attribute | None, span: Span) -> Iterator[Any]:
@@ -471,20 +428,6 @@ def _decoded(history: EventHistory, regions: Collection[str], attribute: Attribu
         for page in history.pages(region, attribute, span):
             for event in page.events:
                 yield CODEC.decode((event.raw or "").encode("utf-8", "surrogatepass"))
-
-
-def _region_of(client: Any, bucket: str) -> str | None:
-    """Return the Region of a bucket, which S3 tells also to those who must not read it; None: it did not."""
-    from botocore.exceptions import ClientError
-
-    try:
-        answer = client.head_bucket(Bucket=bucket)
-    except ClientError as error:
-        answer = error.response
-        if answer.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
-            raise CloudTrailBucketError(f"there is no bucket {bucket}") from None
-    region: str | None = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
-    return region
 
 
 def queue_region(queue_url: str) -> str | None:

@@ -1,0 +1,104 @@
+"""The buckets of an AWS connection: each opened once, in its own Region, with what the connection says."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError
+from airflow_provider_cloudtrail.trail.store import LocalStore, S3Store, Store, read_times_quickly
+
+if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+log = logging.getLogger(__name__)
+
+# As many connections as threads may read at once, with room to spare.
+_CONNECTIONS = 32
+
+
+class Buckets:
+    """
+    What reads and writes buckets; safe to be used by several threads.
+
+    :param s3_hook: returns a hook of the connection.
+    """
+
+    def __init__(self, s3_hook: Callable[[], S3Hook]) -> None:
+        self._s3_hook = s3_hook
+        self._stores: dict[str, Store] = {}
+        self._lock = threading.Lock()
+        self.regions: dict[str, tuple[str, str]] = {}
+        """Region and partition of each bucket that was opened."""
+
+    def store(self, bucket: str) -> Store:
+        """
+        Return what reads a bucket, made once.
+
+        :param bucket: name of an S3 bucket, or ``file://`` URI of a folder that holds a copy of one.
+        :raises CloudTrailBucketError: if there is no such bucket.
+        """
+        with self._lock:
+            if bucket not in self._stores:
+                self._stores[bucket] = LocalStore(bucket) if bucket.startswith("file://") else self._s3_store(bucket)
+            return self._stores[bucket]
+
+    def client(self, bucket: str) -> tuple[Any, str]:
+        """
+        Return a client in the bucket's own Region, and this Region.
+
+        :raises CloudTrailBucketError: if there is no such bucket.
+        """
+        _, client, _ = self._open(bucket)
+        return client, self.regions[bucket][0]
+
+    def requests(self) -> Counter[str]:
+        """Return how many LIST and GET requests the stores have made so far."""
+        return sum((store.requests for store in self._stores.values() if isinstance(store, S3Store)), Counter[str]())
+
+    def _s3_store(self, bucket: str) -> S3Store:
+        session, client, verify = self._open(bucket)
+        return S3Store(client, bucket, session=session, verify=verify)
+
+    def _open(self, bucket: str) -> tuple[Any, Any, bool | str | None]:
+        """Return a session, a client in the bucket's own Region, and how certificates are verified."""
+        from botocore.config import Config
+
+        hook = self._s3_hook()
+        connections = max(_CONNECTIONS, getattr(hook.config, "max_pool_connections", 0))
+        config = hook.config.merge(Config(max_pool_connections=connections))
+        endpoint = hook.conn_config.get_service_endpoint_url("s3")
+
+        def connect(region: str | None) -> tuple[Any, Any]:
+            # One session for both ways to read, so that a role is assumed once.
+            session = hook.get_session(region_name=region)
+            read_times_quickly(session)
+            return session, session.client(
+                "s3", endpoint_url=endpoint, config=hook._get_config(config), verify=hook.verify
+            )
+
+        session, client = connect(hook.region_name)
+        if endpoint is None:
+            region = _region_of(client, bucket)
+            if region is not None and region != client.meta.region_name:
+                log.info("Bucket %s lies in %s", bucket, region)
+                session, client = connect(region)
+        self.regions[bucket] = (client.meta.region_name or "us-east-1", client.meta.partition)
+        return session, client, hook.verify
+
+
+def _region_of(client: Any, bucket: str) -> str | None:
+    """Return the Region of a bucket, which S3 tells also to those who must not read it; None: it did not."""
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = client.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        answer = error.response
+        if answer.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+            raise CloudTrailBucketError(f"there is no bucket {bucket}") from None
+    region: str | None = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
+    return region
