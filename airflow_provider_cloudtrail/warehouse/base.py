@@ -32,6 +32,9 @@ _Result = TypeVar("_Result")
 LOCK_TIMEOUT = timedelta(minutes=5)
 """How long a writer waits for another one before it gives up."""
 
+LONGEST_PAUSE = timedelta(seconds=2)
+"""How often it looks at least whether the other one is done."""
+
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST_TABLE_NAME = 63 - len("_quarantine")
 
@@ -232,7 +235,7 @@ class Warehouse(ABC):
                         f"because of another writer ({self._describe(error)}). {self._advice()}"
                     ) from None
             time.sleep(pause)
-            pause = min(pause * 1.5, 2.0)
+            pause = min(pause * 1.5, LONGEST_PAUSE.total_seconds())
 
 
 def first_of_each(events: Iterable[AuditEvent]) -> dict[str, AuditEvent]:

@@ -63,6 +63,7 @@ class DuckDBWarehouse(RelationalWarehouse):
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
+        self._file.give_way()
         with ONE_AT_A_TIME, super()._transaction() as cursor:
             yield cursor
 

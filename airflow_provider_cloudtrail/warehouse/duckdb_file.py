@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from airflow_provider_cloudtrail.warehouse.base import LONGEST_PAUSE
+
 ONE_AT_A_TIME = threading.Lock()
 """Threads that open and close one file at the same time get errors of all kinds from DuckDB."""
 
@@ -23,8 +25,10 @@ _MEMORY = 40 * 1024 * 1024
 _INDEX_BYTES = 150
 _MOST_MEMORY = 1024 * 1024 * 1024
 _ROWS_WORTH_KEEPING = 5_000
-# Others wait for the file for minutes before they give up, see LOCK_TIMEOUT.
+# Others wait for the file for minutes before they give up, see LOCK_TIMEOUT. Whoever kept it for long stays away
+# from it for so long that each of them has looked.
 _LONGEST_SECONDS = 30.0
+_SECONDS_FOR_OTHERS = LONGEST_PAUSE.total_seconds() + 0.1
 # Whoever opens the file after a crash reads so much again.
 _MOST_WITHOUT_CHECKPOINT = "512MB"
 
@@ -46,6 +50,7 @@ class DuckDBFile:
         self._in_session = False
         self._kept: Any = None
         self._opened_at = 0.0
+        self._not_before = 0.0
         self._stored = 0
         self.rows = 0
         """Rows of the audit table, by estimate, when the last transaction began."""
@@ -60,6 +65,12 @@ class DuckDBFile:
             self._in_session = False
             with ONE_AT_A_TIME:
                 self._close()
+
+    def give_way(self) -> None:
+        """Leave the file to others for a moment if it was kept for long."""
+        pause = self._not_before - time.monotonic()
+        if pause > 0:
+            time.sleep(pause)
 
     def begin(self) -> Any:
         """Return a connection, within a transaction."""
@@ -85,11 +96,14 @@ class DuckDBFile:
     def end(self, connection: Any, *, failed: bool) -> None:
         """Close the file behind a transaction, or keep it for the next one."""
         worth_it = self._in_session and self._stored >= _ROWS_WORTH_KEEPING
-        if worth_it and not failed and time.monotonic() - self._opened_at < _LONGEST_SECONDS:
+        too_long = time.monotonic() - self._opened_at >= _LONGEST_SECONDS
+        if worth_it and not failed and not too_long:
             self._kept = connection
-        else:
-            self._kept = None
-            connection.close()
+            return
+        self._kept = None
+        connection.close()
+        if self._in_session and too_long:
+            self._not_before = time.monotonic() + _SECONDS_FOR_OTHERS
 
     def widen(self) -> bool:
         """Allow more memory from the next transaction on, in the end without a bound; tell whether there was one."""

@@ -98,9 +98,15 @@ def test_the_file_is_let_go_after_a_while(
 ) -> None:
     monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 1)
     monkeypatch.setattr(module, "_LONGEST_SECONDS", 0)
+    slept: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", slept.append)
     with warehouse.session():
         warehouse.write(batch(1))
         assert [is_open(one) for one in connections] == [False]
+        assert slept == []
+        # Whoever waits looks every two seconds.
+        warehouse.write(batch(2))
+        assert 2 < slept[0] <= 2.1
 
 
 def test_an_error_closes_the_file(
