@@ -13,6 +13,7 @@ from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.athena import AthenaStandIn
 from tests.support.engines import database_file, installed, warehouse_of
 from tests.support.iceberg import catalog, glue_catalog, sql_catalog
+from tests.support.iceberg_rest import rest_catalog, rest_server
 from tests.support.log_files import FolderTrail
 from tests.support.mysql import mariadb_server
 from tests.support.postgres import postgres_server
@@ -75,6 +76,15 @@ def glue_catalog_address(s3_server: CountedS3) -> str:
 
 
 @pytest.fixture(scope="session")
+def rest_catalog_address(s3_server: CountedS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("iceberg-rest")
+    with rest_server(folder, s3_server.endpoint, s3_server.new_bucket()) as endpoint:
+        address = json.dumps(rest_catalog(endpoint, s3_server.endpoint))
+        catalog(address)
+        yield address
+
+
+@pytest.fixture(scope="session")
 def mysql() -> Iterator[str]:
     with mariadb_server() as socket:
         yield socket
@@ -92,20 +102,26 @@ def trail(tmp_path: Path) -> FolderTrail:
     return FolderTrail(tmp_path / "trail")
 
 
+def _server_of(engine: str) -> str | None:
+    """Return the fixture that says where the server of an engine is, one for all tests; None: it has none."""
+    return {
+        "postgres": "postgres_uri",
+        "redshift": "redshift_address",
+        "athena": "athena_address",
+        "mysql": "mysql",
+        "iceberg-glue": "glue_catalog_address",
+        "iceberg-rest": "rest_catalog_address",
+    }.get(engine if engine.startswith("iceberg") else engine.partition("-")[0])
+
+
 @pytest.fixture
 def new_warehouse(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], Warehouse]:
     """Return a function that makes an empty warehouse of an engine; its tables are not there yet."""
 
     def make(engine: str) -> Warehouse:
-        if engine.startswith("postgres"):
-            address = request.getfixturevalue("postgres_uri")
+        if (server := _server_of(engine)) is not None:
+            address = request.getfixturevalue(server)
             return warehouse_of(engine, address, f"audit_{os.getpid()}_{next(_tables)}")
-        if engine.startswith("redshift"):
-            return warehouse_of(engine, request.getfixturevalue("redshift_address"), f"audit_{next(_tables)}")
-        if engine == "athena":
-            return warehouse_of(engine, request.getfixturevalue("athena_address"), f"audit_{next(_tables)}")
-        if engine == "mysql":
-            return warehouse_of(engine, request.getfixturevalue("mysql"), f"audit_{next(_tables)}")
         if engine.startswith("snowflake"):
             request.getfixturevalue("snowflake")
             address = ""
@@ -113,9 +129,6 @@ def new_warehouse(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[s
                 s3 = request.getfixturevalue("s3_server")
                 address = json.dumps({"s3": s3.endpoint, "bucket": s3.new_bucket()})
             return warehouse_of(engine, address, f"audit_{next(_tables)}")
-        if engine == "iceberg-glue":
-            address = request.getfixturevalue("glue_catalog_address")
-            return warehouse_of(engine, address, f"audit_{os.getpid()}_{next(_tables)}")
         folder = tmp_path / f"warehouse-{next(_tables)}"
         folder.mkdir()
         file = database_file(engine, folder)

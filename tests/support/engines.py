@@ -42,10 +42,22 @@ ICEBERG = ["iceberg"] if installed("pyiceberg", "pyiceberg_core", "pyarrow", "sq
 """In a catalog in SQLite, with its files beside it."""
 ICEBERG_GLUE = ["iceberg-glue"] if ICEBERG and installed("moto", "werkzeug") else []
 """In Glue and S3, as moto has them."""
+ICEBERG_REST = ["iceberg-rest"] if ICEBERG_GLUE else []
+"""Behind a REST catalog that stands in for S3 Tables, and in S3 as moto has it."""
 MYSQL = ["mysql"] if shutil.which("mariadbd") and shutil.which("mariadb-install-db") and installed("pymysql") else []
 """Where MariaDB is installed on the machine."""
 ENGINES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *SNOWFLAKE[:1], *ATHENA, *ICEBERG, *MYSQL, "sqlite"]
-BETWEEN_PROCESSES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *ATHENA, *ICEBERG, *ICEBERG_GLUE, *MYSQL, "sqlite"]
+BETWEEN_PROCESSES = [
+    *DUCKDB,
+    *POSTGRES,
+    *REDSHIFT[:1],
+    *ATHENA,
+    *ICEBERG,
+    *ICEBERG_GLUE,
+    *ICEBERG_REST,
+    *MYSQL,
+    "sqlite",
+]
 """What several processes can write to; the emulator of Snowflake lives in one."""
 ONE_OF_EACH = [*DUCKDB, *POSTGRES[:1], "sqlite"]
 """Every engine once, whatever the number of its drivers."""
@@ -243,7 +255,7 @@ def hook_of(engine: str, address: str, *, airflow: bool = True) -> Any:
         return MySqlHook(address)
     if engine in SNOWFLAKE:
         return airflow_snowflake_hook()
-    if engine in (*ICEBERG, *ICEBERG_GLUE):
+    if engine in (*ICEBERG, *ICEBERG_GLUE, *ICEBERG_REST):
         # To look for the provider is to import Airflow.
         with_provider = airflow and installed("airflow") and installed("airflow.providers.apache.iceberg")
         return airflow_iceberg_hook(address) if with_provider else OldIcebergHook(address)

@@ -102,7 +102,8 @@ def add_column(warehouse: Warehouse, table: str, column: str, kind: str) -> None
 
 
 def drop_table(warehouse: Warehouse, table: str) -> None:
-    catalog(warehouse.hook.uri).drop_table(table)
+    # S3 Tables drops none without its files.
+    catalog(warehouse.hook.uri).purge_table(table)
 
 
 def column_names(warehouse: Warehouse, table: str) -> Sequence[str]:

@@ -21,7 +21,7 @@ from airflow_provider_cloudtrail.audit_event import (
 from airflow_provider_cloudtrail.export import export_log_files
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
-from tests.support.engines import ENGINES, ICEBERG_GLUE, ONE_OF_EACH, REDSHIFT, SNOWFLAKE, SqliteHook
+from tests.support.engines import ENGINES, ICEBERG_GLUE, ICEBERG_REST, ONE_OF_EACH, REDSHIFT, SNOWFLAKE, SqliteHook
 from tests.support.log_files import FolderTrail, event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, known, reread
 from tests.support.tables import (
@@ -40,7 +40,7 @@ from tests.support.tables import (
 NewWarehouse = Callable[[str], Warehouse]
 
 
-@pytest.fixture(params=[*ENGINES, *REDSHIFT[1:], *SNOWFLAKE[1:], *ICEBERG_GLUE])
+@pytest.fixture(params=[*ENGINES, *REDSHIFT[1:], *SNOWFLAKE[1:], *ICEBERG_GLUE, *ICEBERG_REST])
 def warehouse(request: pytest.FixtureRequest, new_warehouse: NewWarehouse) -> Warehouse:
     prepared = new_warehouse(request.param)
     prepared.prepare()
