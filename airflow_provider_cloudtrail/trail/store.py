@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from airflow_provider_cloudtrail.trail.log_file import local_folder
 
@@ -70,8 +70,7 @@ class ObjectError(Exception):
         return type(self), (self.code, str(self))
 
 
-@dataclass(frozen=True)
-class ListedObject:
+class ListedObject(NamedTuple):
     """An object of a listing: key, size in bytes, ETag without quotes."""
 
     key: str
