@@ -9,6 +9,7 @@ minute; the events inside may be older, and keys do not arrive in the order of t
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
@@ -146,21 +147,21 @@ class DeliveryWindow:
         return self.start <= delivered_at < self.end
 
 
+_DAY = r"\d{4}/\d{2}/\d{2}"
 _KEY = re.compile(
     r"(?:(?P<prefix>.+)/)?AWSLogs/"
     r"(?:(?P<organization>o-[a-z0-9]+)/)?"
     r"(?P<account>[^/_]+)/"
     r"(?P<folder>CloudTrail(?:-Digest|-Insight|-NetworkActivity|-Aggregated)?)/"
     r"(?P<region>[A-Za-z0-9-]+)/"
-    r"(?P<day>\d{4}/\d{2}/\d{2})/"
+    rf"(?P<day>{_DAY})/"
     r"(?P<name>[^/]+)",
     re.ASCII,
 )
 # A documented name of 2014 has no underscore before the random characters.
+_LOG_STAMP = r"(?P<stamp>\d{8}T\d{4}Z)_?\w+\.json\.gz"
 _LOG_NAME = re.compile(
-    r"(?P<account>[^/_]+)_(?P<kind>CloudTrail|CloudTrail-Insight)_(?P<region>[A-Za-z0-9-]+)_"
-    r"(?P<stamp>\d{8}T\d{4}Z)_?\w+\.json\.gz",
-    re.ASCII,
+    rf"(?P<account>[^/_]+)_(?P<kind>CloudTrail|CloudTrail-Insight)_(?P<region>[A-Za-z0-9-]+)_{_LOG_STAMP}", re.ASCII
 )
 _FOLDERS = {folder.value: folder for folder in Folder}
 _DIGEST_NAME = re.compile(
@@ -209,6 +210,31 @@ def log_file(bucket: str, key: str, size_bytes: int | None = None, etag: str | N
     if parsed is None or parsed.folder is not Folder.LOG or parsed.stamp is None:
         return None
     return LogFile(bucket, key, parsed.account_id, parsed.region, parsed.stamp, size_bytes, etag)
+
+
+def stamps_of(region_folder: str, account_id: str, region: str) -> Callable[[str], datetime | None]:
+    """
+    Return what tells the stamp of a log file by its key, or None for what is none.
+
+    It says the same as :func:`log_file`, for keys of a Region's folder in a fraction of the time: within it only the
+    ends of keys differ.
+
+    :param region_folder: ``.../ACCOUNT/CloudTrail/REGION/``.
+    """
+    names = f"/{account_id}_CloudTrail_{region}_"
+    grammatical = log_file("", f"{region_folder}2014/02/03{names}20140203T0000Z_x.json.gz") is not None
+    matches = re.compile(f"{re.escape(region_folder)}{_DAY}{re.escape(names)}{_LOG_STAMP}", re.ASCII).fullmatch
+    # Files share their minutes.
+    moment = lru_cache(maxsize=64)(_stamp)
+
+    def stamp(key: str) -> datetime | None:
+        found = matches(key) if grammatical else None
+        if found is not None:
+            return moment(found["stamp"])
+        parsed = log_file("", key)
+        return parsed.delivered_at if parsed is not None else None
+
+    return stamp
 
 
 def log_file_of_uri(uri: str) -> LogFile:

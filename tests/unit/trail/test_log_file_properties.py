@@ -15,6 +15,7 @@ from airflow_provider_cloudtrail.trail.log_file import (
     log_file_of_uri,
     parse_key,
     split_uri,
+    stamps_of,
 )
 
 minutes = st.datetimes(datetime(2013, 1, 1), datetime(2099, 12, 31)).map(
@@ -74,6 +75,40 @@ def test_any_text_is_a_key_or_is_none(text: str) -> None:
         assert parsed is not None
         assert parsed.folder is Folder.LOG
         assert found.account_id in text
+
+
+names = st.builds(
+    "{}/{}_CloudTrail_{}_{}{}".format,
+    st.sampled_from(["2026/02/03", "2026/2/3", "2026/02/03/x/AWSLogs/1/CloudTrail/eu-west-1/2026/02/03"]),
+    st.sampled_from(["111122223333", "1", "x_y"]),
+    st.sampled_from(["eu-west-1", "us-east-1", "eu_west"]),
+    st.sampled_from(["20260203T1000Z", "20269999T9999Z", "20260203T10Z"]),
+    st.sampled_from([
+        "_Q1w2E3r4T5y6U7i8.json.gz",
+        "Q1.json.gz",
+        "_.json.gz",
+        ".json.gz",
+        "_Q1.json.gz/x",
+        "_Q\n.json.gz",
+    ]),
+)
+
+
+@given(
+    prefixes | st.sampled_from(["AWSLogs/1/CloudTrail", "a\nb", "+"]),
+    organizations,
+    accounts | st.sampled_from(["111122223333", "x_y"]),
+    regions | st.sampled_from(["eu-west-1", "eu_west"]),
+    st.lists(names | nearly_keys),
+)
+def test_the_keys_of_a_folder_are_read_as_all_keys_are(
+    prefix: str, organization: str | None, account: str, region: str, ends: list[str]
+) -> None:
+    folder = folder_of(prefix, organization, account, region)
+    stamp_of = stamps_of(folder, account, region)
+    for key in (*(folder + end for end in ends), *ends):
+        found = log_file("b", key)
+        assert stamp_of(key) == (found.delivered_at if found is not None else None)
 
 
 @given(st.text() | nearly_keys)
