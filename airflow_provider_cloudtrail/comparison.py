@@ -6,8 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_cloudtrail.audit_event import (
     ALTERED,
@@ -18,10 +17,11 @@ from airflow_provider_cloudtrail.audit_event import (
     DigestEntry,
     HashEntry,
 )
+from airflow_provider_cloudtrail.digest_batches import DeliveredFile, DigestWithFiles
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
-from airflow_provider_cloudtrail.trail.digest import ListedFile
+from airflow_provider_cloudtrail.trail.delivered import PresentFile
 from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest
-from airflow_provider_cloudtrail.trail.log_file import LogFile, log_file, object_uri
+from airflow_provider_cloudtrail.trail.log_file import log_file, object_uri
 from airflow_provider_cloudtrail.trail.store import ObjectError
 from airflow_provider_cloudtrail.validation_findings import About, Findings
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
@@ -35,13 +35,17 @@ _HANDED_ON = 1_000
 _DAMAGED = ("bytes_behind_gzip:", "truncated_gzip:", "not_gzip:")
 
 
-@dataclass(frozen=True)
-class DeliveredFile:
-    """A log file that a digest lists, and as it lies in the bucket: None if it does not."""
+class _Held(NamedTuple):
+    """
+    A digest whose files were held against the ledger.
 
-    uri: str
-    listed: ListedFile
-    present: LogFile | None
+    :param verified: URIs of those that are what was loaded, as nearly all are.
+    :param doubtful: the others, which are looked at one by one.
+    """
+
+    checked: CheckedDigest
+    verified: list[str]
+    doubtful: list[DeliveredFile]
 
 
 class Comparison:
@@ -62,63 +66,69 @@ class Comparison:
         self._findings = findings
         self._pool = pool
         self._bucket = run.location.bucket
+        # Airflow 3.0 asks for connections over one channel, which two threads must not use at a time.
+        self._turn = run.ring.turn
 
-    def hold(self, batch: Sequence[tuple[CheckedDigest, list[DeliveredFile]]]) -> None:
+    def hold(self, batch: Sequence[DigestWithFiles]) -> None:
         """
         Hold the files of some digests against the ledger, and store what that gives.
 
         :param batch: digests, each with those of its files that it is asked about.
         """
-        uris = [file.uri for _, files in batch for file in files]
-        loaded = self._run.evidence.loaded_files(list(dict.fromkeys(uris)))
-        hashed = self._hashes_of(batch, loaded)
-        verdicts, entries, hashes = [], [], {}
-        for checked, files in batch:
-            counts = Counter[str]()
+        uris = dict.fromkeys(file.uri for _, files in batch for file in files)
+        with self._turn:
+            loaded = self._run.evidence.loaded_files(list(uris))
+        held = [_held(checked, files, loaded) for checked, files in batch]
+        hashed = self._hashes_of(held, loaded)
+        now, verdicts, entries, hashes = self._run.now, [], {}, {}
+        for checked, verified, doubtful in held:
             uri = self.uri_of(checked)
-            for file in files:
+            counts = Counter({VERIFIED: len(verified)})
+            verdicts += [FileVerdict(file_uri, uri, VERIFIED, now) for file_uri in verified]
+            for file in doubtful:
                 found = hashed.get(file.uri)
                 status = _status(file, loaded.get(file.uri), found) if checked.valid else DIGEST_INVALID
                 counts[status or "not_loaded"] += 1
                 self._report(file, status, checked, uri)
                 if status is not None and file.uri in loaded:
-                    verdicts.append(FileVerdict(file.uri, uri, status, self._run.now))
+                    verdicts.append(FileVerdict(file.uri, uri, status, now))
                 if found is not None and status in (VERIFIED, ALTERED):
-                    hashes[file.uri] = HashEntry(*found, uri, status, self._run.now, self._run.verified_by)
-            entries.append(self._entry(checked, uri, counts))
-        distinct = list({entry.digest_uri: entry for entry in entries}.values())
-        self._run.evidence.write(distinct, verdicts, self._findings.take(), list(hashes.values()))
+                    hashes[file.uri] = HashEntry(*found, uri, status, now, self._run.verified_by)
+            if checked.valid:
+                self._summary.files_listed += counts.total()
+                self._summary.files_verified += counts[VERIFIED]
+            entries[uri] = self._entry(checked, uri, counts)
+        with self._turn:
+            self._run.evidence.write(list(entries.values()), verdicts, self._findings.take(), list(hashes.values()))
 
     def uri_of(self, checked: CheckedDigest) -> str:
         """Return the URI of a digest."""
         return object_uri(checked.key.bucket or self._bucket, checked.key.key)
 
-    def _hashes_of(
-        self, batch: Sequence[tuple[CheckedDigest, list[DeliveredFile]]], loaded: dict[str, LoadedFile]
-    ) -> dict[str, HashedFile]:
+    def _hashes_of(self, batch: Sequence[_Held], loaded: dict[str, LoadedFile]) -> dict[str, HashedFile]:
         """Return what is in the files that the ledger does not answer for: fetched, or known from an earlier run."""
         wanted = {
             file.uri: file.present
-            for checked, files in batch
-            for file in files
+            for checked, _, doubtful in batch
+            for file in doubtful
             if checked.valid and file.present is not None and self._must_fetch(file.present, loaded.get(file.uri))
         }
+        with self._turn:
+            before = self._run.evidence.hashed_files(list(wanted))
         known = {
-            uri: hashed
-            for uri, hashed in self._run.evidence.hashed_files(list(wanted)).items()
-            if hashed.etag is not None and hashed.etag == wanted[uri].etag
+            uri: hashed for uri, hashed in before.items() if hashed.etag is not None and hashed.etag == wanted[uri].etag
         }
         to_fetch = [file for uri, file in wanted.items() if uri not in known]
         self._summary.files_downloaded += len(to_fetch)
         return known | {hashed.log_file_uri: hashed for hashed in self._pool.map(self._hash, to_fetch)}
 
-    def _must_fetch(self, present: LogFile, known: LoadedFile | None) -> bool:
+    def _must_fetch(self, present: PresentFile, known: LoadedFile | None) -> bool:
         if known is None or (known.sha256 is None and not (known.reason or "").startswith(_DAMAGED)):
             return self._run.download_missing
-        return known.etag is not None and present.etag is not None and known.etag != present.etag
+        return known.etag is not None and known.etag != present.etag
 
-    def _hash(self, file: LogFile) -> HashedFile:
-        etag = file.etag
+    def _hash(self, file: PresentFile) -> HashedFile:
+        etag: str | None = file.etag
         try:
             stored = self._run.store_of(file.bucket).get(file.key)
             etag = stored.etag
@@ -130,18 +140,13 @@ class Comparison:
     def _report(self, file: DeliveredFile, status: str | None, checked: CheckedDigest, digest_uri: str) -> None:
         summary, chain = self._summary, checked.key.chain
         about = About(checked.start, checked.end, chain.account_id, chain.region, chain.trail_name, file.uri)
-        if status == DIGEST_INVALID:
-            return
-        summary.files_listed += 1
-        if status == VERIFIED:
-            summary.files_verified += 1
-        elif status == ALTERED:
+        if status == ALTERED:
             summary.files_altered += 1
             self._findings.add(ALTERED, about, f"is not what {digest_uri} lists")
         elif status == DELETED:
             summary.files_deleted += 1
             self._findings.add(DELETED, about, f"listed by {digest_uri}")
-        elif self._belongs_to_window(file, checked):
+        elif status is None and self._belongs_to_window(file, checked):
             summary.files_not_loaded += 1
             self._findings.add(NOT_LOADED, about, f"listed by {digest_uri}, but never loaded")
             if len(summary.not_loaded) < _HANDED_ON:
@@ -184,6 +189,26 @@ class Comparison:
             verified_at=self._run.now,
             verified_by=self._run.verified_by,
         )
+
+
+def _held(checked: CheckedDigest, files: list[DeliveredFile], loaded: dict[str, LoadedFile]) -> _Held:
+    if not checked.valid:
+        return _Held(checked, [], files)
+    verified, doubtful = list[str](), list[DeliveredFile]()
+    for file in files:
+        uri, (_, _, sha256), present = file
+        known = loaded.get(uri)
+        if (
+            known is not None
+            and known.sha256 == sha256
+            and known.reason is None
+            and present is not None
+            and known.etag in (None, present.etag)
+        ):
+            verified.append(uri)
+        else:
+            doubtful.append(file)
+    return _Held(checked, verified, doubtful)
 
 
 def _status(file: DeliveredFile, known: LoadedFile | None, found: HashedFile | None) -> str | None:

@@ -7,41 +7,34 @@ where it was never loaded and downloading was asked for. Needs no Airflow: a pla
 
 from __future__ import annotations
 
-import heapq
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 from airflow_provider_cloudtrail.audit_event import GAP, INVALID, MISSING, UNLISTED
-from airflow_provider_cloudtrail.comparison import Comparison, DeliveredFile
+from airflow_provider_cloudtrail.comparison import Comparison
+from airflow_provider_cloudtrail.digest_batches import DigestBatches
 from airflow_provider_cloudtrail.trail.delivered import (
     SLACK,
     AccountRegion,
     DeliveredFiles,
+    PresentFile,
     account_regions,
     list_digests,
     list_logs,
+    one_ahead,
     one_page_ahead,
-    probe,
 )
-from airflow_provider_cloudtrail.trail.digest import (
-    HOUR,
-    Chain,
-    DigestKey,
-    Fault,
-    FetchedDigest,
-    KeyRing,
-    ListedFile,
-    fetch_digest,
-)
-from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest, Coverage, DigestStatus, Gap
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation, object_uri
+from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey, KeyRing
+from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest, Coverage, DigestStatus, Gap
+from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
-from airflow_provider_cloudtrail.trail.store import Store, StoreError
+from airflow_provider_cloudtrail.trail.store import Store
 from airflow_provider_cloudtrail.validation_findings import About, Findings, finding_id
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence, Examined, FileVerdict
@@ -51,11 +44,8 @@ log = logging.getLogger(__name__)
 _MARGIN = timedelta(hours=2)
 _MINUTE = timedelta(minutes=1)
 _THREADS = 8
-# Digests that are fetched ahead, so that the bucket has something to do while the ledger is asked.
-_AHEAD = 32
-# For each batch the ledger is read once, whatever its size.
-_BATCH_FILES = 10_000
-_BATCH_DIGESTS = 200
+# Unlisted log files that are recorded at once.
+_PORTION = 10_000
 
 
 @dataclass(frozen=True)
@@ -205,8 +195,6 @@ class _AccountRegion:
         self._bucket = run.location.bucket
         self._store = run.store_of(self._bucket)
         self._comparison = Comparison(run, summary, findings, pool)
-        self._batch: list[tuple[CheckedDigest, list[DeliveredFile]]] = []
-        self._batch_files = 0
         self._earliest = min(run.unlisted_from, run.window.start - _MARGIN)
         self.chains: set[Chain] = set()
         """Chains, those of backfill digests left out, of which a digest was listed."""
@@ -232,9 +220,7 @@ class _AccountRegion:
         logs = one_page_ahead(list_logs(self._store, self._bucket, self._place, floor, ceiling))
         files = DeliveredFiles(logs, self._store, self._bucket, self._place.logs, floor, ceiling)
         counted = Counter[str]()
-        for checked in heapq.merge(*map(self._checked, by_chain.values()), key=lambda checked: checked.end):
-            self._add(checked, files, coverage, counted)
-        self._flush()
+        self._hold(DigestBatches(run, by_chain.values(), files, self._pool), coverage, counted)
         for chain in sorted(coverage):
             self._conclude(coverage[chain])
         unlisted = self._unlisted(files)
@@ -249,54 +235,16 @@ class _AccountRegion:
 
     # -- digests -----------------------------------------------------------------------------------
 
-    def _checked(self, keys: list[DigestKey]) -> Iterator[CheckedDigest]:
-        verifier = ChainVerifier(self._run.ring, self._fetch, self._run.window.start)
-        return verifier.check(self._fetched(keys))
+    def _hold(self, batches: DigestBatches, coverage: dict[Chain, Coverage], counted: Counter[str]) -> None:
+        # While the ledger is asked about a batch, digests of the next one are fetched and verified.
+        with closing(one_ahead(iter(batches))) as ahead:
+            for batch in ahead:
+                for checked, _ in batch:
+                    self._count(checked, coverage, counted)
+                self._comparison.hold(batch)
 
-    def _fetch(self, key: DigestKey) -> FetchedDigest | None:
-        if key.bucket is None:
-            return fetch_digest(self._store, self._bucket, key)
-        if self._bucket.startswith("file://"):
-            return None
-        try:
-            # The trail delivered there before, and who reads its bucket now may not be allowed to.
-            return fetch_digest(self._run.store_of(key.bucket), key.bucket, key)
-        except StoreError as error:
-            return FetchedDigest(key, None, fault=Fault("bucket_not_readable", str(error)))
-
-    def _fetched(self, keys: Iterable[DigestKey]) -> Iterator[FetchedDigest]:
-        """Yield digests in the order of their keys, while threads fetch the next ones."""
-        pending: deque[Future[FetchedDigest | None]] = deque()
-        try:
-            for key in keys:
-                pending.append(self._pool.submit(self._fetch, key))
-                if len(pending) > _AHEAD and (found := pending.popleft().result()) is not None:
-                    yield found
-            while pending:
-                if (found := pending.popleft().result()) is not None:
-                    yield found
-        finally:
-            for future in pending:
-                future.cancel()
-
-    def _add(
-        self, checked: CheckedDigest, files: DeliveredFiles, coverage: dict[Chain, Coverage], counted: Counter[str]
-    ) -> None:
-        window, summary = self._run.window, self._summary
-        in_window = checked.end > window.start and checked.start < window.end
-        chain = checked.key.chain
-        files.move_to(checked.end)
-        listed = []
-        for file in checked.digest.files if checked.digest is not None else ():
-            if in_window and checked.valid:
-                listed.append(DeliveredFile(self._uri(file, checked), file, self._present(file, checked, files)))
-            else:
-                # Not believed, but not unlisted either: the digest itself is what is reported.
-                present = self._present(file, checked, files)
-                if in_window and present is not None:
-                    listed.append(DeliveredFile(present.uri, file, present))
-        if not in_window:
-            return
+    def _count(self, checked: CheckedDigest, coverage: dict[Chain, Coverage], counted: Counter[str]) -> None:
+        summary, chain = self._summary, checked.key.chain
         summary.digests += 1
         summary.digests_backfill += chain.backfill
         counted[checked.status.value] += 1
@@ -312,10 +260,6 @@ class _AccountRegion:
             self._findings.add(MISSING if missing else INVALID, about, str(checked.fault))
         if chain in coverage:
             _count_gap(summary, self._findings, coverage[chain].add(checked))
-        self._batch.append((checked, listed))
-        self._batch_files += len(listed)
-        if self._batch_files >= _BATCH_FILES or len(self._batch) >= _BATCH_DIGESTS:
-            self._flush()
 
     def _conclude(self, coverage: Coverage) -> None:
         gap = coverage.rest()
@@ -327,21 +271,6 @@ class _AccountRegion:
 
     # -- log files ---------------------------------------------------------------------------------
 
-    def _uri(self, file: ListedFile, checked: CheckedDigest) -> str:
-        return object_uri(self._lies_in(file, checked), file.key)
-
-    def _lies_in(self, file: ListedFile, checked: CheckedDigest) -> str:
-        """Return the bucket of a listed file; a copy of a bucket does not know the name of its original."""
-        if checked.digest is not None and file.bucket == checked.digest.bucket:
-            return checked.key.bucket or self._bucket
-        return file.bucket
-
-    def _present(self, file: ListedFile, checked: CheckedDigest, files: DeliveredFiles) -> LogFile | None:
-        bucket = self._lies_in(file, checked)
-        if bucket == self._bucket:
-            return files.claim(file)
-        return probe(self._run.store_of(bucket), bucket, file.key) if checked.valid else None
-
     def _unlisted(self, files: DeliveredFiles) -> int:
         run, summary = self._run, self._summary
         files.finish()
@@ -349,8 +278,8 @@ class _AccountRegion:
         unlisted = [file for file in files.unlisted.values() if run.unlisted_from <= file.delivered_at < run.due]
         unlisted = self._not_reported_before(unlisted)
         place = (self._place.account_id, self._place.region)
-        for start in range(0, len(unlisted), _BATCH_FILES):
-            portion = unlisted[start : start + _BATCH_FILES]
+        for start in range(0, len(unlisted), _PORTION):
+            portion = unlisted[start : start + _PORTION]
             for file in portion:
                 self._findings.add(UNLISTED, self._about(file), "no digest lists it")
             verdicts = [FileVerdict(file.uri, None, UNLISTED, run.now) for file in portion]
@@ -365,7 +294,7 @@ class _AccountRegion:
         summary.files_unlisted += number
         return number
 
-    def _not_reported_before(self, unlisted: list[LogFile]) -> list[LogFile]:
+    def _not_reported_before(self, unlisted: list[PresentFile]) -> list[PresentFile]:
         """Leave out what lies before the window and was reported by the run of the window before."""
         run, location = self._run, self._findings.location
         before = {
@@ -377,12 +306,7 @@ class _AccountRegion:
         reported = {before[one] for one in known}
         return [file for file in unlisted if file.key not in reported]
 
-    def _about(self, file: LogFile) -> About:
+    def _about(self, file: PresentFile) -> About:
         # Stamps are on the minute.
         end = file.delivered_at + _MINUTE
         return About(file.delivered_at, end, self._place.account_id, self._place.region, object_uri=file.uri)
-
-    def _flush(self) -> None:
-        batch, self._batch, self._batch_files = self._batch, [], 0
-        if batch:
-            self._comparison.hold(batch)

@@ -8,22 +8,24 @@ that this takes does not grow with the window.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
+from typing import NamedTuple, TypeVar
 
-from airflow_provider_cloudtrail.trail.digest import Chain, DigestKey, ListedFile, digest_key
+from airflow_provider_cloudtrail.trail.digest import Chain, DigestKey, digest_key
 from airflow_provider_cloudtrail.trail.listing import is_organization, layouts
 from airflow_provider_cloudtrail.trail.log_file import (
     Folder,
-    LogFile,
     TrailLocation,
     day_folder,
     first_key,
     is_behind,
     log_file,
+    object_uri,
+    stamps_of,
 )
 from airflow_provider_cloudtrail.trail.store import Store
 
@@ -32,8 +34,31 @@ SLACK = timedelta(hours=3)
 
 _PAGE = 1_000
 
+_Item = TypeVar("_Item")
+
 MOST_UNLISTED = 20_000
 """Unlisted log files of one account and Region that are kept by name; of more, only the number is known."""
+
+
+class PresentFile(NamedTuple):
+    """
+    A log file that lies in the bucket; of all that are listed some hours are held, so that it is kept small.
+
+    :param bucket: name of the bucket, or ``file://`` URI of a local copy.
+    :param key: key in the bucket.
+    :param delivered_at: stamp in the name, UTC.
+    :param etag: ETag as listed, without quotes.
+    """
+
+    bucket: str
+    key: str
+    delivered_at: datetime
+    etag: str
+
+    @property
+    def uri(self) -> str:
+        """``s3://bucket/key``; ``file:///folder/key`` for a local copy."""
+        return object_uri(self.bucket, self.key)
 
 
 @dataclass(frozen=True)
@@ -109,7 +134,7 @@ def list_digests(store: Store, folders: Iterable[str], start: datetime, end: dat
     return sorted(found, key=lambda key: (key.end, key.key))
 
 
-def list_logs(store: Store, bucket: str, place: AccountRegion, start: datetime, end: datetime) -> Iterator[LogFile]:
+def list_logs(store: Store, bucket: str, place: AccountRegion, start: datetime, end: datetime) -> Iterator[PresentFile]:
     """Yield the log files of one account and Region with a stamp between two times, the end not included."""
     folders = [_list_folder(store, bucket, place, folder, start, end) for folder in place.logs]
     return heapq.merge(*folders, key=lambda file: file.delivered_at) if len(folders) > 1 else folders[0]
@@ -117,41 +142,47 @@ def list_logs(store: Store, bucket: str, place: AccountRegion, start: datetime, 
 
 def _list_folder(
     store: Store, bucket: str, place: AccountRegion, folder: str, start: datetime, end: datetime
-) -> Iterator[LogFile]:
+) -> Iterator[PresentFile]:
     floor = start.replace(second=0, microsecond=0)
-    for listed in store.objects(folder, first_key(folder, place.account_id, place.region, floor)):
-        if is_behind(listed.key, folder, end):
+    stamp_of = stamps_of(folder, place.account_id, place.region)
+    for key, _, etag in store.objects(folder, first_key(folder, place.account_id, place.region, floor)):
+        if is_behind(key, folder, end):
             return
-        file = log_file(bucket, listed.key, listed.size_bytes, listed.etag)
-        if file is not None and floor <= file.delivered_at < end:
-            yield file
+        delivered_at = stamp_of(key)
+        if delivered_at is not None and floor <= delivered_at < end:
+            yield PresentFile(bucket, key, delivered_at, etag)
 
 
-def one_page_ahead(files: Iterator[LogFile]) -> Iterator[LogFile]:
+def one_page_ahead(files: Iterator[PresentFile]) -> Iterator[PresentFile]:
     """
     Yield log files while a thread lists the next thousand.
 
     :param files: a listing; it is not asked by two threads at the same time.
     :raises StoreError: as the listing does.
     """
+    for page in one_ahead(iter(lambda: list(islice(files, _PAGE)), [])):
+        yield from page
 
-    def read() -> list[LogFile]:
-        return list(islice(files, _PAGE))
 
+def one_ahead(items: Iterator[_Item]) -> Generator[_Item, None, None]:
+    """
+    Yield items, none of which is None, while a thread of its own makes the next one.
+
+    :param items: is not asked by two threads at the same time.
+    """
     # A thread of its own: among those that fetch digests it would wait for its turn.
-    with ThreadPoolExecutor(1, thread_name_prefix="cloudtrail-list") as pool:
-        future = pool.submit(read)
-        while page := future.result():
-            future = pool.submit(read)
-            yield from page
+    with ThreadPoolExecutor(1, thread_name_prefix="cloudtrail-ahead") as pool:
+        future = pool.submit(next, items, None)
+        while (item := future.result()) is not None:
+            future = pool.submit(next, items, None)
+            yield item
 
 
-def probe(store: Store, bucket: str, key: str) -> LogFile | None:
+def probe(store: Store, bucket: str, key: str) -> PresentFile | None:
     """Return one log file as a listing of its key gives it, or None if it is not there."""
     for listed in store.objects(key):
-        if listed.key == key:
-            return log_file(bucket, listed.key, listed.size_bytes, listed.etag)
-        break
+        parsed = log_file(bucket, key) if listed.key == key else None
+        return PresentFile(bucket, key, parsed.delivered_at, listed.etag) if parsed is not None else None
     return None
 
 
@@ -167,7 +198,7 @@ class DeliveredFiles:
 
     def __init__(
         self,
-        listed: Iterator[LogFile],
+        listed: Iterator[PresentFile],
         store: Store,
         bucket: str,
         logs: tuple[str, ...],
@@ -180,11 +211,12 @@ class DeliveredFiles:
         self._logs = logs
         self._floor = floor
         self._ceiling = ceiling
-        self._next = next(listed, None)
+        self._begun = False
+        self._next: PresentFile | None = None
         self._taken = self._oldest = floor
-        self._present: dict[str, LogFile] = {}
-        self._claimed: dict[str, LogFile] = {}
-        self.unlisted: dict[str, LogFile] = {}
+        self._present: dict[str, PresentFile] = {}
+        self._claimed: dict[str, PresentFile] = {}
+        self.unlisted: dict[str, PresentFile] = {}
         """Log files that no digest has listed so far."""
         self.unlisted_beyond = 0
         """More of them, delivered within the window, whose names are not kept."""
@@ -193,50 +225,52 @@ class DeliveredFiles:
         """Read on for digests that end at a time; files too old for them are unlisted."""
         self._take(min(end + SLACK, self._ceiling))
         self._oldest = max(self._oldest, end - 2 * SLACK)
-        for key, file in list(self._present.items()):
-            # In the order of stamps: the first that is young enough ends it.
-            if file.delivered_at >= self._oldest:
-                break
-            del self._present[key]
-            self._drop(key, file)
-        for key, file in list(self._claimed.items()):
-            if file.delivered_at >= self._oldest:
-                break
-            del self._claimed[key]
+        for file in self._too_old(self._present):
+            self._drop(self._present.pop(file.key))
+        for file in self._too_old(self._claimed):
+            del self._claimed[file.key]
 
-    def claim(self, file: ListedFile) -> LogFile | None:
+    def claim(self, key: str) -> PresentFile | None:
         """Return the log file that a digest lists, or None if it is not in the bucket."""
-        found = self._present.pop(file.key, None) or self._claimed.get(file.key) or self.unlisted.pop(file.key, None)
-        if found is None and not self._would_have_seen(file):
-            found = probe(self._store, self._bucket, file.key)
+        found = self._present.pop(key, None) or self._claimed.get(key) or self.unlisted.pop(key, None)
+        if found is None and not self._would_have_seen(key):
+            found = probe(self._store, self._bucket, key)
         if found is not None:
-            self._claimed[file.key] = found
+            self._claimed[key] = found
         return found
 
     def finish(self) -> None:
         """Read to the end; what nobody has claimed is unlisted."""
+        self._take(self._floor)
         while self._present or self._next is not None:
-            for key, file in self._present.items():
-                self._drop(key, file)
+            for file in self._present.values():
+                self._drop(file)
             self._present = {}
             if self._next is not None:
                 self._take(self._next.delivered_at + SLACK)
 
     def _take(self, before: datetime) -> None:
-        while self._next is not None and self._next.delivered_at < before:
-            if self._next.key not in self._claimed:
-                self._present[self._next.key] = self._next
-            self._next = next(self._listed, None)
+        # Not sooner: while the first page is listed, the first digests are fetched.
+        file = self._next if self._begun else next(self._listed, None)
+        while file is not None and file.delivered_at < before:
+            if file.key not in self._claimed:
+                self._present[file.key] = file
+            file = next(self._listed, None)
+        self._begun, self._next = True, file
         self._taken = max(self._taken, before)
 
-    def _drop(self, key: str, file: LogFile) -> None:
+    def _too_old(self, files: dict[str, PresentFile]) -> list[PresentFile]:
+        # In the order of stamps: the first that is young enough ends it.
+        return list(takewhile(lambda file: file.delivered_at < self._oldest, files.values()))
+
+    def _drop(self, file: PresentFile) -> None:
         if len(self.unlisted) < MOST_UNLISTED:
-            self.unlisted[key] = file
+            self.unlisted[file.key] = file
         elif self._floor + SLACK <= file.delivered_at < self._ceiling - SLACK:
             self.unlisted_beyond += 1
 
-    def _would_have_seen(self, file: ListedFile) -> bool:
+    def _would_have_seen(self, key: str) -> bool:
         """Tell whether the listing has passed the place of a file and its name was kept."""
-        parsed = log_file(self._bucket, file.key) if file.key.startswith(self._logs) else None
+        parsed = log_file(self._bucket, key) if key.startswith(self._logs) else None
         # An older file may have been claimed by another digest, and been forgotten since.
         return parsed is not None and self._oldest <= parsed.delivered_at < min(self._taken, self._ceiling)

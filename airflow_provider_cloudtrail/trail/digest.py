@@ -9,11 +9,12 @@ it. Its signature lies in the S3 metadata of the object, and once more in the ne
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, StandardCodec
 from airflow_provider_cloudtrail.trail.log_file import Folder, object_uri, parse_key
@@ -69,8 +70,7 @@ class DigestKey:
     bucket: str | None = None
 
 
-@dataclass(frozen=True)
-class ListedFile:
+class ListedFile(NamedTuple):
     """A log file as a digest lists it: where it was delivered to, and the SHA-256 (hex) of what is in it."""
 
     bucket: str
@@ -186,6 +186,8 @@ class KeyRing:
         self._fetch = fetch
         self._start = start
         self._end = end
+        self.turn = threading.Lock()
+        """Held while keys are asked for, by whatever thread needs one."""
         self._keys: dict[str, dict[str, PublicKey]] = {}
         self._asked: set[tuple[str, datetime]] = set()
 
@@ -206,7 +208,8 @@ class KeyRing:
         return keys.get(fingerprint)
 
     def _keys_of(self, region: str, start: datetime, end: datetime) -> dict[str, PublicKey]:
-        return {key.fingerprint: key for key in self._fetch(region, start - KEY_MARGIN, end + KEY_MARGIN)}
+        with self.turn:
+            return {key.fingerprint: key for key in self._fetch(region, start - KEY_MARGIN, end + KEY_MARGIN)}
 
 
 def digest_key(key: str) -> DigestKey | None:
@@ -314,9 +317,12 @@ def _verifies(key: RSAPublicKey, signature: str, text: bytes) -> bool:
 
 
 def _listed_file(file: Any) -> ListedFile:
+    bucket, key, sha256 = file["s3Bucket"], file["s3Object"], file["hashValue"]
+    if not (isinstance(bucket, str) and isinstance(key, str) and isinstance(sha256, str)):
+        raise TypeError
     if file["hashAlgorithm"] != "SHA-256":
         raise ValueError
-    return ListedFile(_text(file["s3Bucket"]), _text(file["s3Object"]), _text(file["hashValue"]).lower())
+    return ListedFile(bucket, key, sha256.lower())
 
 
 def _text(value: Any) -> str:

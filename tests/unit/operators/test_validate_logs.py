@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_cloudtrail import validation
+from airflow_provider_cloudtrail import digest_batches, validation
 from airflow_provider_cloudtrail._compat import AirflowFailException, BaseHook
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
@@ -16,6 +16,7 @@ from airflow_provider_cloudtrail.exceptions import (
 )
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateLogsOperator
+from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from tests.support.signed_trail import (
     ACCOUNT,
@@ -72,9 +73,29 @@ def test_again_gives_the_same(world, trail):
 
 
 def test_one_batch_per_digest_gives_the_same(world, trail, monkeypatch):
-    monkeypatch.setattr(validation, "_BATCH_FILES", 1)
+    monkeypatch.setattr(digest_batches, "_BATCH_FILES", 1)
     world.load()
     assert world.validate()["files_verified"] == len(trail.in_window())
+
+
+@pytest.mark.parametrize("in_one_batch", [1, 400])
+def test_what_was_read_before_the_bucket_failed_is_recorded(world, trail, monkeypatch, in_one_batch):
+    monkeypatch.setattr(digest_batches, "_BATCH_DIGESTS", in_one_batch)
+    world.load()
+    get = world.store.get
+
+    def fail(key):
+        if key == trail.digests[MIDDLE]:
+            raise StoreError("503: slow down")
+        return get(key)
+
+    monkeypatch.setattr(world.store, "get", fail)
+    with pytest.raises(CloudTrailBucketError, match="slow down"):
+        world.validate()
+    # The one before may have to be proven by the one that did not come.
+    before = trail.digests[FIRST : MIDDLE - 1]
+    assert world.digests() == dict.fromkeys(before, ("valid", None))
+    assert set(world.statuses().values()) == {"verified"}
 
 
 def test_what_was_never_loaded_is_handed_on(world, trail):

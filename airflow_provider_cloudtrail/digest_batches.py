@@ -1,0 +1,157 @@
+"""
+The digests of one account and Region, checked, with the log files that they list, batch by batch.
+
+Reads the bucket and asks for keys, but neither asks nor tells ledger or findings: a thread can make the next batch
+while the ledger is asked about this one.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_provider_cloudtrail.trail.delivered import DeliveredFiles, PresentFile, probe
+from airflow_provider_cloudtrail.trail.digest import DigestKey, Fault, FetchedDigest, ListedFile, fetch_digest
+from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest
+from airflow_provider_cloudtrail.trail.log_file import object_uri
+from airflow_provider_cloudtrail.trail.store import StoreError
+
+if TYPE_CHECKING:
+    from airflow_provider_cloudtrail.validation import Validation
+
+# Digests that are fetched ahead, so that the bucket has something to do while log files are listed.
+_AHEAD = 32
+# For each batch the ledger is opened twice and, where it has no index, read as a whole, whatever the batch's size.
+_BATCH_FILES = 20_000
+_BATCH_DIGESTS = 400
+
+
+class DeliveredFile(NamedTuple):
+    """A log file that a digest lists, and as it lies in the bucket: None if it does not."""
+
+    uri: str
+    listed: ListedFile
+    present: PresentFile | None
+
+
+class DigestWithFiles(NamedTuple):
+    """
+    A digest of the window, and those of its files that the ledger is asked about.
+
+    :param files: of a valid digest all that it lists; of another one those that are there.
+    """
+
+    checked: CheckedDigest
+    files: list[DeliveredFile]
+
+
+class DigestBatches:
+    """
+    The batches of one account and Region, to be gone through once.
+
+    :param run: the validation.
+    :param chains: keys of the digests of each chain, in the order of their ends.
+    :param files: the log files that are there.
+    :param pool: fetches digests.
+    """
+
+    def __init__(
+        self,
+        run: Validation,
+        chains: Collection[list[DigestKey]],
+        files: DeliveredFiles,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._run = run
+        self._chains = chains
+        self._files = files
+        self._pool = pool
+        self._bucket = run.location.bucket
+        self._store = run.store_of(self._bucket)
+
+    def __iter__(self) -> Iterator[list[DigestWithFiles]]:
+        """
+        Yield the batches, each not empty, in the order of the digests' ends.
+
+        :raises StoreError: if the bucket does not answer; what was read before is yielded first.
+        """
+        window = self._run.window
+        batch: list[DigestWithFiles] = []
+        number = 0
+        try:
+            for checked in heapq.merge(*map(self._checked, self._chains), key=lambda checked: checked.end):
+                in_window = checked.end > window.start and checked.start < window.end
+                self._files.move_to(checked.end)
+                # Those outside are not reported, but what they list is not unlisted.
+                listed = self._listed(checked, in_window=in_window)
+                if not in_window:
+                    continue
+                batch.append(DigestWithFiles(checked, listed))
+                number += len(listed)
+                if number >= _BATCH_FILES or len(batch) >= _BATCH_DIGESTS:
+                    yield batch
+                    batch, number = [], 0
+        except StoreError:
+            if batch:
+                yield batch
+            raise
+        if batch:
+            yield batch
+
+    # -- digests -----------------------------------------------------------------------------------
+
+    def _checked(self, keys: list[DigestKey]) -> Iterator[CheckedDigest]:
+        verifier = ChainVerifier(self._run.ring, self._fetch, self._run.window.start)
+        return verifier.check(self._fetched(keys))
+
+    def _fetch(self, key: DigestKey) -> FetchedDigest | None:
+        if key.bucket is None:
+            return fetch_digest(self._store, self._bucket, key)
+        if self._bucket.startswith("file://"):
+            return None
+        try:
+            # The trail delivered there before, and who reads its bucket now may not be allowed to.
+            return fetch_digest(self._run.store_of(key.bucket), key.bucket, key)
+        except StoreError as error:
+            return FetchedDigest(key, None, fault=Fault("bucket_not_readable", str(error)))
+
+    def _fetched(self, keys: Iterable[DigestKey]) -> Iterator[FetchedDigest]:
+        """Yield digests in the order of their keys, while threads fetch the next ones."""
+        pending: deque[Future[FetchedDigest | None]] = deque()
+        try:
+            for key in keys:
+                pending.append(self._pool.submit(self._fetch, key))
+                if len(pending) > _AHEAD and (found := pending.popleft().result()) is not None:
+                    yield found
+            while pending:
+                if (found := pending.popleft().result()) is not None:
+                    yield found
+        finally:
+            for future in pending:
+                future.cancel()
+
+    # -- log files ---------------------------------------------------------------------------------
+
+    def _listed(self, checked: CheckedDigest, *, in_window: bool) -> list[DeliveredFile]:
+        digest = checked.digest
+        if digest is None:
+            return []
+        # A copy of a bucket does not know the name of its original.
+        buckets = {digest.bucket: checked.key.bucket or self._bucket}
+        folders: dict[str, str] = {}
+        listed = []
+        for file in digest.files:
+            bucket = buckets.setdefault(file.bucket, file.bucket)
+            if bucket == self._bucket:
+                present = self._files.claim(file.key)
+            else:
+                present = probe(self._run.store_of(bucket), bucket, file.key) if checked.valid else None
+            # Not believed, but not unlisted either: the digest itself is what is reported.
+            if in_window and (checked.valid or present is not None):
+                if bucket not in folders:
+                    folders[bucket] = object_uri(bucket, "")
+                listed.append(DeliveredFile(folders[bucket] + file.key, file, present))
+        return listed
