@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cloudtrail.audit_event import (
     ALTERED,
@@ -17,15 +18,14 @@ from airflow_provider_cloudtrail.audit_event import (
     DigestEntry,
     HashEntry,
 )
-from airflow_provider_cloudtrail.digest_batches import DeliveredFile, DigestWithFiles
+from airflow_provider_cloudtrail.digest_batches import DigestWithFiles
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
-from airflow_provider_cloudtrail.trail.delivered import PresentFile
 from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest
-from airflow_provider_cloudtrail.trail.log_file import log_file, object_uri
+from airflow_provider_cloudtrail.trail.log_file import log_file, object_uri, split_uri
 from airflow_provider_cloudtrail.trail.store import ObjectError
 from airflow_provider_cloudtrail.validation_findings import About, Findings
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
-from airflow_provider_cloudtrail.warehouse.evidence import FileVerdict, HashedFile, LoadedFile
+from airflow_provider_cloudtrail.warehouse.evidence import FileVerdicts, HashedFile, LoadedFile
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail.validation import Validation
@@ -35,17 +35,32 @@ _HANDED_ON = 1_000
 _DAMAGED = ("bytes_behind_gzip:", "truncated_gzip:", "not_gzip:")
 
 
+class _File(NamedTuple):
+    """
+    A log file that is looked at closely.
+
+    :param sha256: SHA-256 (hex) that a digest says it has.
+    :param etag: ETag with which it lies in the bucket; None: it does not.
+    :param known: what the ledger knows of it.
+    """
+
+    uri: str
+    sha256: str
+    etag: str | None
+    known: LoadedFile | None
+
+
 class _Held(NamedTuple):
     """
     A digest whose files were held against the ledger.
 
     :param verified: URIs of those that are what was loaded, as nearly all are.
-    :param doubtful: the others, which are looked at one by one.
+    :param doubtful: the others.
     """
 
     checked: CheckedDigest
     verified: list[str]
-    doubtful: list[DeliveredFile]
+    doubtful: list[_File]
 
 
 class Comparison:
@@ -75,23 +90,24 @@ class Comparison:
 
         :param batch: digests, each with those of its files that it is asked about.
         """
-        uris = dict.fromkeys(file.uri for _, files in batch for file in files)
+        uris = dict.fromkeys(itertools.chain.from_iterable(digest.uris for digest in batch))
         with self._turn:
             loaded = self._run.evidence.loaded_files(list(uris))
-        held = [_held(checked, files, loaded) for checked, files in batch]
-        hashed = self._hashes_of(held, loaded)
-        now, verdicts, entries, hashes = self._run.now, [], {}, {}
+        held = [_held(digest, loaded) for digest in batch]
+        hashed = self._hashes_of(held)
+        now = self._run.now
+        verdicts, entries, hashes = list[FileVerdicts](), dict[str, DigestEntry](), dict[str, HashEntry]()
         for checked, verified, doubtful in held:
             uri = self.uri_of(checked)
             counts = Counter({VERIFIED: len(verified)})
-            verdicts += [FileVerdict(file_uri, uri, VERIFIED, now) for file_uri in verified]
+            verdicts.append(FileVerdicts(verified, uri, VERIFIED, now))
             for file in doubtful:
                 found = hashed.get(file.uri)
-                status = _status(file, loaded.get(file.uri), found) if checked.valid else DIGEST_INVALID
+                status = _status(file, found) if checked.valid else DIGEST_INVALID
                 counts[status or "not_loaded"] += 1
                 self._report(file, status, checked, uri)
-                if status is not None and file.uri in loaded:
-                    verdicts.append(FileVerdict(file.uri, uri, status, now))
+                if status is not None and file.known is not None:
+                    verdicts.append(FileVerdicts([file.uri], uri, status, now))
                 if found is not None and status in (VERIFIED, ALTERED):
                     hashes[file.uri] = HashEntry(*found, uri, status, now, self._run.verified_by)
             if checked.valid:
@@ -105,39 +121,45 @@ class Comparison:
         """Return the URI of a digest."""
         return object_uri(checked.key.bucket or self._bucket, checked.key.key)
 
-    def _hashes_of(self, batch: Sequence[_Held], loaded: dict[str, LoadedFile]) -> dict[str, HashedFile]:
+    def _hashes_of(self, held: Sequence[_Held]) -> dict[str, HashedFile]:
         """Return what is in the files that the ledger does not answer for: fetched, or known from an earlier run."""
         wanted = {
-            file.uri: file.present
-            for checked, _, doubtful in batch
+            file.uri: file.etag
+            for checked, _, doubtful in held
             for file in doubtful
-            if checked.valid and file.present is not None and self._must_fetch(file.present, loaded.get(file.uri))
+            if checked.valid and file.etag is not None and self._must_fetch(file.etag, file.known)
         }
         with self._turn:
             before = self._run.evidence.hashed_files(list(wanted))
         known = {
-            uri: hashed for uri, hashed in before.items() if hashed.etag is not None and hashed.etag == wanted[uri].etag
+            uri: hashed for uri, hashed in before.items() if hashed.etag is not None and hashed.etag == wanted[uri]
         }
-        to_fetch = [file for uri, file in wanted.items() if uri not in known]
+        to_fetch = [(uri, etag) for uri, etag in wanted.items() if uri not in known]
         self._summary.files_downloaded += len(to_fetch)
-        return known | {hashed.log_file_uri: hashed for hashed in self._pool.map(self._hash, to_fetch)}
+        fetched = self._pool.map(lambda file: self._hash(*file), to_fetch)
+        return known | {hashed.log_file_uri: hashed for hashed in fetched}
 
-    def _must_fetch(self, present: PresentFile, known: LoadedFile | None) -> bool:
+    def _must_fetch(self, etag: str, known: LoadedFile | None) -> bool:
         if known is None or (known.sha256 is None and not (known.reason or "").startswith(_DAMAGED)):
             return self._run.download_missing
-        return known.etag is not None and known.etag != present.etag
+        return known.etag is not None and known.etag != etag
 
-    def _hash(self, file: PresentFile) -> HashedFile:
-        etag: str | None = file.etag
+    def _hash(self, uri: str, etag: str | None) -> HashedFile:
+        bucket, key = self._object(uri)
         try:
-            stored = self._run.store_of(file.bucket).get(file.key)
+            stored = self._run.store_of(bucket).get(key)
             etag = stored.etag
             content = CODEC.gunzip(stored.body, self._run.max_file_bytes)
         except (MalformedError, ObjectError) as error:
-            return HashedFile(file.uri, etag, None, error.code)
-        return HashedFile(file.uri, etag, hashlib.sha256(content).hexdigest(), None)
+            return HashedFile(uri, etag, None, error.code)
+        return HashedFile(uri, etag, hashlib.sha256(content).hexdigest(), None)
 
-    def _report(self, file: DeliveredFile, status: str | None, checked: CheckedDigest, digest_uri: str) -> None:
+    def _object(self, uri: str) -> tuple[str, str]:
+        """Return bucket and key of a URI."""
+        folder = object_uri(self._bucket, "")
+        return (self._bucket, uri[len(folder) :]) if uri.startswith(folder) else split_uri(uri)
+
+    def _report(self, file: _File, status: str | None, checked: CheckedDigest, digest_uri: str) -> None:
         summary, chain = self._summary, checked.key.chain
         about = About(checked.start, checked.end, chain.account_id, chain.region, chain.trail_name, file.uri)
         if status == ALTERED:
@@ -152,9 +174,9 @@ class Comparison:
             if len(summary.not_loaded) < _HANDED_ON:
                 summary.not_loaded.append(file.uri)
 
-    def _belongs_to_window(self, file: DeliveredFile, checked: CheckedDigest) -> bool:
+    def _belongs_to_window(self, file: _File, checked: CheckedDigest) -> bool:
         """Tell whether a file should have been loaded with this window; digests at its border list others, too."""
-        window, parsed = self._run.window, log_file(self._bucket, file.listed.key)
+        window, parsed = self._run.window, log_file(*self._object(file.uri))
         if parsed is None or window.covers(parsed.delivered_at):
             return True
         return parsed.delivered_at < window.start <= checked.start
@@ -191,28 +213,23 @@ class Comparison:
         )
 
 
-def _held(checked: CheckedDigest, files: list[DeliveredFile], loaded: dict[str, LoadedFile]) -> _Held:
-    if not checked.valid:
-        return _Held(checked, [], files)
-    verified, doubtful = list[str](), list[DeliveredFile]()
-    for file in files:
-        uri, (_, _, sha256), present = file
-        known = loaded.get(uri)
-        if (
-            known is not None
-            and known.sha256 == sha256
-            and known.reason is None
-            and present is not None
-            and known.etag in (None, present.etag)
-        ):
-            verified.append(uri)
-        else:
-            doubtful.append(file)
-    return _Held(checked, verified, doubtful)
+def _held(digest: DigestWithFiles, loaded: Mapping[str, tuple[Any, ...]]) -> _Held:
+    held = _Held(digest.checked, [], [])
+    valid = digest.checked.valid
+    for uri, sha256, etag in zip(digest.uris, digest.sha256, digest.etags, strict=True):
+        row = loaded.get(uri)
+        if row is not None and valid:
+            _, loaded_etag, loaded_sha256, reason = row
+            if loaded_sha256 == sha256 and reason is None and etag is not None and loaded_etag in (None, etag):
+                held.verified.append(uri)
+                continue
+        held.doubtful.append(_File(uri, sha256, etag, None if row is None else LoadedFile(*row)))
+    return held
 
 
-def _status(file: DeliveredFile, known: LoadedFile | None, found: HashedFile | None) -> str | None:
+def _status(file: _File, found: HashedFile | None) -> str | None:
     """Return the verdict on a log file that a valid digest lists; None: there is nothing to compare."""
+    known = file.known
     hashes = {known.sha256} if known is not None and known.sha256 is not None else set()
     damaged = known is not None and (known.reason or "").startswith(_DAMAGED)
     if found is not None:
@@ -222,8 +239,8 @@ def _status(file: DeliveredFile, known: LoadedFile | None, found: HashedFile | N
             return None
         hashes.add(found.sha256 or "")
         damaged = False
-    if damaged or hashes - {file.listed.sha256}:
+    if damaged or hashes - {file.sha256}:
         return ALTERED
-    if file.present is None:
+    if file.etag is None:
         return DELETED
     return VERIFIED if hashes else None

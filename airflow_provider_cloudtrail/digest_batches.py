@@ -11,10 +11,11 @@ import heapq
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_provider_cloudtrail.trail.delivered import DeliveredFiles, PresentFile, probe
-from airflow_provider_cloudtrail.trail.digest import DigestKey, Fault, FetchedDigest, ListedFile, fetch_digest
+from airflow_provider_cloudtrail.trail.delivered import DeliveredFiles, probe
+from airflow_provider_cloudtrail.trail.digest import DigestKey, Fault, FetchedDigest, ListedFiles, fetch_digest
 from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest
 from airflow_provider_cloudtrail.trail.log_file import object_uri
 from airflow_provider_cloudtrail.trail.store import StoreError
@@ -24,28 +25,26 @@ if TYPE_CHECKING:
 
 # Digests that are fetched ahead, so that the bucket has something to do while log files are listed.
 _AHEAD = 32
-# For each batch the ledger is opened twice and, where it has no index, read as a whole, whatever the batch's size.
+# For each batch the ledger is opened twice, which takes DuckDB as long as what it is asked then.
 _BATCH_FILES = 20_000
 _BATCH_DIGESTS = 400
-
-
-class DeliveredFile(NamedTuple):
-    """A log file that a digest lists, and as it lies in the bucket: None if it does not."""
-
-    uri: str
-    listed: ListedFile
-    present: PresentFile | None
+_APART = ListedFiles((), (), ())
 
 
 class DigestWithFiles(NamedTuple):
     """
-    A digest of the window, and those of its files that the ledger is asked about.
+    A digest of the window, and those of its files that the ledger is asked about, column by column.
 
-    :param files: of a valid digest all that it lists; of another one those that are there.
+    :param checked: without its files, which would be held a second time.
+    :param uris: of a valid digest all that it lists; of another one those that are there.
+    :param sha256: SHA-256 (hex) that it says they have.
+    :param etags: ETags with which they lie in the bucket; None: they do not.
     """
 
     checked: CheckedDigest
-    files: list[DeliveredFile]
+    uris: list[str]
+    sha256: list[str]
+    etags: list[str | None]
 
 
 class DigestBatches:
@@ -86,11 +85,11 @@ class DigestBatches:
                 in_window = checked.end > window.start and checked.start < window.end
                 self._files.move_to(checked.end)
                 # Those outside are not reported, but what they list is not unlisted.
-                listed = self._listed(checked, in_window=in_window)
+                found = self._with_files(checked, in_window=in_window)
                 if not in_window:
                     continue
-                batch.append(DigestWithFiles(checked, listed))
-                number += len(listed)
+                batch.append(found)
+                number += len(found.uris)
                 if number >= _BATCH_FILES or len(batch) >= _BATCH_DIGESTS:
                     yield batch
                     batch, number = [], 0
@@ -135,23 +134,26 @@ class DigestBatches:
 
     # -- log files ---------------------------------------------------------------------------------
 
-    def _listed(self, checked: CheckedDigest, *, in_window: bool) -> list[DeliveredFile]:
-        digest = checked.digest
+    def _with_files(self, checked: CheckedDigest, *, in_window: bool) -> DigestWithFiles:
+        digest, valid = checked.digest, checked.valid
         if digest is None:
-            return []
+            return DigestWithFiles(checked, [], [], [])
+        found = DigestWithFiles(replace(checked, digest=replace(digest, files=_APART)), [], [], [])
         # A copy of a bucket does not know the name of its original.
         buckets = {digest.bucket: checked.key.bucket or self._bucket}
         folders: dict[str, str] = {}
-        listed = []
-        for file in digest.files:
-            bucket = buckets.setdefault(file.bucket, file.bucket)
+        for delivered_to, key, sha256 in zip(*digest.files, strict=True):
+            bucket = buckets.get(delivered_to, delivered_to)
             if bucket == self._bucket:
-                present = self._files.claim(file.key)
+                etag = self._files.claim(key)
             else:
-                present = probe(self._run.store_of(bucket), bucket, file.key) if checked.valid else None
+                elsewhere = probe(self._run.store_of(bucket), bucket, key) if valid else None
+                etag = elsewhere[2] if elsewhere is not None else None
             # Not believed, but not unlisted either: the digest itself is what is reported.
-            if in_window and (checked.valid or present is not None):
+            if in_window and (valid or etag is not None):
                 if bucket not in folders:
                     folders[bucket] = object_uri(bucket, "")
-                listed.append(DeliveredFile(folders[bucket] + file.key, file, present))
-        return listed
+                found.uris.append(folders[bucket] + key)
+                found.sha256.append(sha256)
+                found.etags.append(etag)
+        return found

@@ -23,7 +23,7 @@ from airflow_provider_cloudtrail.trail.delivered import (
     SLACK,
     AccountRegion,
     DeliveredFiles,
-    PresentFile,
+    UnlistedFile,
     account_regions,
     list_digests,
     list_logs,
@@ -37,7 +37,7 @@ from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store
 from airflow_provider_cloudtrail.validation_findings import About, Findings, finding_id
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
-from airflow_provider_cloudtrail.warehouse.evidence import Evidence, Examined, FileVerdict
+from airflow_provider_cloudtrail.warehouse.evidence import Evidence, Examined, FileVerdicts
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +217,7 @@ class _AccountRegion:
             chain: Coverage(chain, window.start, window.end, run.due, expected=chain in before) for chain in self.chains
         }
         floor, ceiling = min(window.start - SLACK, self._earliest - HOUR), window.end + SLACK
-        logs = one_page_ahead(list_logs(self._store, self._bucket, self._place, floor, ceiling))
+        logs = one_page_ahead(list_logs(self._store, self._place, floor, ceiling))
         files = DeliveredFiles(logs, self._store, self._bucket, self._place.logs, floor, ceiling)
         counted = Counter[str]()
         self._hold(DigestBatches(run, by_chain.values(), files, self._pool), coverage, counted)
@@ -239,8 +239,8 @@ class _AccountRegion:
         # While the ledger is asked about a batch, digests of the next one are fetched and verified.
         with closing(one_ahead(iter(batches))) as ahead:
             for batch in ahead:
-                for checked, _ in batch:
-                    self._count(checked, coverage, counted)
+                for digest in batch:
+                    self._count(digest.checked, coverage, counted)
                 self._comparison.hold(batch)
 
     def _count(self, checked: CheckedDigest, coverage: dict[Chain, Coverage], counted: Counter[str]) -> None:
@@ -282,8 +282,8 @@ class _AccountRegion:
             portion = unlisted[start : start + _PORTION]
             for file in portion:
                 self._findings.add(UNLISTED, self._about(file), "no digest lists it")
-            verdicts = [FileVerdict(file.uri, None, UNLISTED, run.now) for file in portion]
-            run.evidence.write([], verdicts, self._findings.take())
+            verdict = FileVerdicts([file.uri for file in portion], None, UNLISTED, run.now)
+            run.evidence.write([], [verdict], self._findings.take())
         whole = About(window.start, window.end, *place)
         if more := files.unlisted_beyond:
             message = f"{' '.join(place)}: {more} more log files that no digest lists, whose names were not kept"
@@ -294,7 +294,7 @@ class _AccountRegion:
         summary.files_unlisted += number
         return number
 
-    def _not_reported_before(self, unlisted: list[PresentFile]) -> list[PresentFile]:
+    def _not_reported_before(self, unlisted: list[UnlistedFile]) -> list[UnlistedFile]:
         """Leave out what lies before the window and was reported by the run of the window before."""
         run, location = self._run, self._findings.location
         before = {
@@ -306,7 +306,7 @@ class _AccountRegion:
         reported = {before[one] for one in known}
         return [file for file in unlisted if file.key not in reported]
 
-    def _about(self, file: PresentFile) -> About:
+    def _about(self, file: UnlistedFile) -> About:
         # Stamps are on the minute.
         end = file.delivered_at + _MINUTE
         return About(file.delivered_at, end, self._place.account_id, self._place.region, object_uri=file.uri)

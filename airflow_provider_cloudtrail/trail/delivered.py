@@ -40,9 +40,18 @@ MOST_UNLISTED = 20_000
 """Unlisted log files of one account and Region that are kept by name; of more, only the number is known."""
 
 
-class PresentFile(NamedTuple):
+PresentFile = tuple[str, datetime, str]
+"""
+A log file that lies in the bucket: its key, its stamp (UTC) and its ETag.
+
+A plain tuple, which the garbage collector looks at once; it keeps looking at objects of all other kinds, and of these
+some hours are held.
+"""
+
+
+class UnlistedFile(NamedTuple):
     """
-    A log file that lies in the bucket; of all that are listed some hours are held, so that it is kept small.
+    A log file that no digest lists.
 
     :param bucket: name of the bucket, or ``file://`` URI of a local copy.
     :param key: key in the bucket.
@@ -134,14 +143,14 @@ def list_digests(store: Store, folders: Iterable[str], start: datetime, end: dat
     return sorted(found, key=lambda key: (key.end, key.key))
 
 
-def list_logs(store: Store, bucket: str, place: AccountRegion, start: datetime, end: datetime) -> Iterator[PresentFile]:
+def list_logs(store: Store, place: AccountRegion, start: datetime, end: datetime) -> Iterator[PresentFile]:
     """Yield the log files of one account and Region with a stamp between two times, the end not included."""
-    folders = [_list_folder(store, bucket, place, folder, start, end) for folder in place.logs]
-    return heapq.merge(*folders, key=lambda file: file.delivered_at) if len(folders) > 1 else folders[0]
+    folders = [_list_folder(store, place, folder, start, end) for folder in place.logs]
+    return heapq.merge(*folders, key=lambda file: file[1]) if len(folders) > 1 else folders[0]
 
 
 def _list_folder(
-    store: Store, bucket: str, place: AccountRegion, folder: str, start: datetime, end: datetime
+    store: Store, place: AccountRegion, folder: str, start: datetime, end: datetime
 ) -> Iterator[PresentFile]:
     floor = start.replace(second=0, microsecond=0)
     stamp_of = stamps_of(folder, place.account_id, place.region)
@@ -150,7 +159,7 @@ def _list_folder(
             return
         delivered_at = stamp_of(key)
         if delivered_at is not None and floor <= delivered_at < end:
-            yield PresentFile(bucket, key, delivered_at, etag)
+            yield key, delivered_at, etag
 
 
 def one_page_ahead(files: Iterator[PresentFile]) -> Iterator[PresentFile]:
@@ -182,7 +191,7 @@ def probe(store: Store, bucket: str, key: str) -> PresentFile | None:
     """Return one log file as a listing of its key gives it, or None if it is not there."""
     for listed in store.objects(key):
         parsed = log_file(bucket, key) if listed.key == key else None
-        return PresentFile(bucket, key, parsed.delivered_at, listed.etag) if parsed is not None else None
+        return (key, parsed.delivered_at, listed.etag) if parsed is not None else None
     return None
 
 
@@ -216,7 +225,7 @@ class DeliveredFiles:
         self._taken = self._oldest = floor
         self._present: dict[str, PresentFile] = {}
         self._claimed: dict[str, PresentFile] = {}
-        self.unlisted: dict[str, PresentFile] = {}
+        self.unlisted: dict[str, UnlistedFile] = {}
         """Log files that no digest has listed so far."""
         self.unlisted_beyond = 0
         """More of them, delivered within the window, whose names are not kept."""
@@ -226,18 +235,21 @@ class DeliveredFiles:
         self._take(min(end + SLACK, self._ceiling))
         self._oldest = max(self._oldest, end - 2 * SLACK)
         for file in self._too_old(self._present):
-            self._drop(self._present.pop(file.key))
-        for file in self._too_old(self._claimed):
-            del self._claimed[file.key]
+            self._drop(self._present.pop(file[0]))
+        for key, _, _ in self._too_old(self._claimed):
+            del self._claimed[key]
 
-    def claim(self, key: str) -> PresentFile | None:
-        """Return the log file that a digest lists, or None if it is not in the bucket."""
-        found = self._present.pop(key, None) or self._claimed.get(key) or self.unlisted.pop(key, None)
+    def claim(self, key: str) -> str | None:
+        """Return the ETag of a log file that a digest lists, or None if it is not in the bucket."""
+        found = self._present.pop(key, None) or self._claimed.get(key)
+        if found is None and (late := self.unlisted.pop(key, None)) is not None:
+            found = (key, late.delivered_at, late.etag)
         if found is None and not self._would_have_seen(key):
             found = probe(self._store, self._bucket, key)
-        if found is not None:
-            self._claimed[key] = found
-        return found
+        if found is None:
+            return None
+        self._claimed[key] = found
+        return found[2]
 
     def finish(self) -> None:
         """Read to the end; what nobody has claimed is unlisted."""
@@ -247,26 +259,27 @@ class DeliveredFiles:
                 self._drop(file)
             self._present = {}
             if self._next is not None:
-                self._take(self._next.delivered_at + SLACK)
+                self._take(self._next[1] + SLACK)
 
     def _take(self, before: datetime) -> None:
         # Not sooner: while the first page is listed, the first digests are fetched.
         file = self._next if self._begun else next(self._listed, None)
-        while file is not None and file.delivered_at < before:
-            if file.key not in self._claimed:
-                self._present[file.key] = file
+        while file is not None and file[1] < before:
+            if file[0] not in self._claimed:
+                self._present[file[0]] = file
             file = next(self._listed, None)
         self._begun, self._next = True, file
         self._taken = max(self._taken, before)
 
     def _too_old(self, files: dict[str, PresentFile]) -> list[PresentFile]:
         # In the order of stamps: the first that is young enough ends it.
-        return list(takewhile(lambda file: file.delivered_at < self._oldest, files.values()))
+        return list(takewhile(lambda file: file[1] < self._oldest, files.values()))
 
     def _drop(self, file: PresentFile) -> None:
+        key, delivered_at, etag = file
         if len(self.unlisted) < MOST_UNLISTED:
-            self.unlisted[file.key] = file
-        elif self._floor + SLACK <= file.delivered_at < self._ceiling - SLACK:
+            self.unlisted[key] = UnlistedFile(self._bucket, key, delivered_at, etag)
+        elif self._floor + SLACK <= delivered_at < self._ceiling - SLACK:
             self.unlisted_beyond += 1
 
     def _would_have_seen(self, key: str) -> bool:

@@ -70,12 +70,20 @@ class DigestKey:
     bucket: str | None = None
 
 
-class ListedFile(NamedTuple):
-    """A log file as a digest lists it: where it was delivered to, and the SHA-256 (hex) of what is in it."""
+class ListedFiles(NamedTuple):
+    """
+    The log files that a digest lists, column by column.
 
-    bucket: str
-    key: str
-    sha256: str
+    One object for each of them would have the garbage collector look at all of them again and again.
+
+    :param buckets: where they were delivered to.
+    :param keys: their keys there.
+    :param sha256: SHA-256 (hex) of what is in them.
+    """
+
+    buckets: tuple[str, ...]
+    keys: tuple[str, ...]
+    sha256: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ class Digest:
     previous_key: str | None
     previous_sha256: str | None
     previous_signature: str | None
-    files: tuple[ListedFile, ...]
+    files: ListedFiles
     sha256: str
 
     @property
@@ -271,7 +279,7 @@ def parse_digest(content: bytes, codec: StandardCodec = CODEC) -> Digest:
             previous_key=_text_or_none(document.get("previousDigestS3Object")),
             previous_sha256=_text_or_none(document.get("previousDigestHashValue")),
             previous_signature=_text_or_none(document["previousDigestSignature"]),
-            files=tuple(_listed_file(file) for file in document["logFiles"] or ()),
+            files=_listed_files(document["logFiles"] or ()),
             sha256=hashlib.sha256(content).hexdigest(),
         )
     except KeyError as error:
@@ -316,13 +324,14 @@ def _verifies(key: RSAPublicKey, signature: str, text: bytes) -> bool:
     return True
 
 
-def _listed_file(file: Any) -> ListedFile:
-    bucket, key, sha256 = file["s3Bucket"], file["s3Object"], file["hashValue"]
-    if not (isinstance(bucket, str) and isinstance(key, str) and isinstance(sha256, str)):
-        raise TypeError
-    if file["hashAlgorithm"] != "SHA-256":
+def _listed_files(files: Any) -> ListedFiles:
+    if any(file["hashAlgorithm"] != "SHA-256" for file in files):
         raise ValueError
-    return ListedFile(bucket, key, sha256.lower())
+    return ListedFiles(
+        tuple([_text(file["s3Bucket"]) for file in files]),
+        tuple([_text(file["s3Object"]) for file in files]),
+        tuple([_text(file["hashValue"]).lower() for file in files]),
+    )
 
 
 def _text(value: Any) -> str:

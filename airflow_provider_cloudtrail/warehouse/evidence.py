@@ -39,6 +39,7 @@ from airflow_provider_cloudtrail.warehouse.conditions import (
 
 # What one run has said of a file, and must not be replaced by the other verdict.
 _GRAVER = {VERIFIED: (ALTERED, DELETED), DIGEST_INVALID: (VERIFIED, ALTERED, DELETED)}
+_OF_VERDICT = ("log_file_uri", "digest_uri", "digest_status", "verified_at")
 # What a later run may have found out anew about a finding.
 _RENEWED = (
     *("fails", "location", "covered_from", "covered_to", "objects", "message"),
@@ -64,10 +65,14 @@ class HashedFile(NamedTuple):
     fault: str | None
 
 
-class FileVerdict(NamedTuple):
-    """What holding a log file against its digest gave."""
+class FileVerdicts(NamedTuple):
+    """
+    What holding log files against a digest gave.
 
-    log_file_uri: str
+    :param log_file_uris: those of which it is true; the names of the others are those of their columns.
+    """
+
+    log_file_uris: Collection[str]
     digest_uri: str | None
     digest_status: str
     verified_at: datetime
@@ -134,13 +139,15 @@ class Evidence:
             self.hashes: columns_of(HashEntry),
         })
 
-    def loaded_files(self, uris: Sequence[str]) -> dict[str, LoadedFile]:
+    def loaded_files(self, uris: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         """
         Return what the ledger knows of log files, by URI; those that it does not know are left out.
 
+        :return: the values of a :class:`LoadedFile`, which is made of those that are looked at closely: the
+            garbage collector keeps looking at named tuples, and these can be many.
         :raises WarehouseError: if the warehouse cannot be read.
         """
-        return {row[0]: LoadedFile(*row) for row in self._ask(self._warehouse.files, LoadedFile._fields, uris)}
+        return {row[0]: tuple(row) for row in self._ask(self._warehouse.files, LoadedFile._fields, uris)}
 
     def hashed_files(self, uris: Sequence[str]) -> dict[str, HashedFile]:
         """
@@ -178,7 +185,7 @@ class Evidence:
     def write(
         self,
         digests: Sequence[DigestEntry],
-        verdicts: Iterable[FileVerdict],
+        verdicts: Iterable[FileVerdicts],
         findings: Sequence[FindingEntry] = (),
         hashes: Sequence[HashEntry] = (),
     ) -> None:
@@ -193,9 +200,10 @@ class Evidence:
         :param hashes: log files that were fetched, each at most once.
         :raises WarehouseError: if it cannot be stored; nothing of it is then.
         """
-        of_status: dict[str, list[FileVerdict]] = {}
+        of_status: dict[str, list[FileVerdicts]] = {}
         for verdict in verdicts:
-            of_status.setdefault(verdict.digest_status, []).append(verdict)
+            if verdict.log_file_uris:
+                of_status.setdefault(verdict.digest_status, []).append(verdict)
 
         def work(cursor: Any) -> None:
             self._warehouse.replace(cursor, self.digests, columns_of(DigestEntry), digests)
@@ -240,15 +248,17 @@ class Evidence:
             f"writing {self.findings}", lambda cursor: self._resolve(cursor, examined), writes=True
         )
 
-    def _write_verdicts(self, cursor: Any, of_status: dict[str, list[FileVerdict]]) -> None:
-        columns = [column for column in columns_of(LedgerEntry) if column.name in FileVerdict._fields]
+    def _write_verdicts(self, cursor: Any, of_status: dict[str, list[FileVerdicts]]) -> None:
+        columns = [column for column in columns_of(LedgerEntry) if column.name in _OF_VERDICT]
         for status, verdicts in of_status.items():
+            at = verdicts[0].verified_at
             # A file can be listed twice.
-            rows = list({verdict.log_file_uri: verdict for verdict in verdicts}.values())
+            digest_of = {uri: verdict.digest_uri for verdict in verdicts for uri in verdict.log_file_uris}
+            rows = [(uri, digest_uri, status, at) for uri, digest_uri in digest_of.items()]
             graver = _GRAVER.get(status, ())
             where = AnyOf([
                 IsNull("verified_at"),
-                Compare("verified_at", "<", rows[0].verified_at),
+                Compare("verified_at", "<", at),
                 Not(OneOf("digest_status", graver)),
             ])
             self._warehouse.update(cursor, self._warehouse.files, columns, rows, where if graver else None)

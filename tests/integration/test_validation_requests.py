@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from math import ceil
+from typing import Any
 
 import pytest
 
+from airflow_provider_cloudtrail.audit_event import DigestEntry
 from airflow_provider_cloudtrail.export import export_log_files
 from airflow_provider_cloudtrail.trail.digest import KeyRing
 from airflow_provider_cloudtrail.trail.listing import list_log_files
@@ -18,7 +20,7 @@ from airflow_provider_cloudtrail.trail.store import ListedObject, Store, StoredO
 from airflow_provider_cloudtrail.validation import Validation, validate_trail
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
-from airflow_provider_cloudtrail.warehouse.evidence import Evidence
+from airflow_provider_cloudtrail.warehouse.evidence import Evidence, HashedFile
 from tests.support.engines import DUCKDB, installed
 from tests.support.rows import MWAA
 from tests.support.s3 import TRANSPORTS, CountedS3, client_of, s3_store
@@ -139,6 +141,41 @@ def test_a_loaded_month_is_proven_without_a_get_on_log_files(
         assert store.pages == pages(days)
     # More than four times as many digests and log files; only the keys of the digests are held for the whole window.
     assert peaks[1] < 1.6 * peaks[0], peaks
+
+
+def test_the_ledger_is_asked_and_told_in_turn_with_the_keys(new_warehouse: Callable[[str], Warehouse]) -> None:
+    made, warehouse = trails(1), new_warehouse(ENGINE)
+    store = MemoryStore(*made)
+    load(store, warehouse, 1)
+    window = DeliveryWindow(BEGIN, BEGIN + DAY)
+    ring = KeyRing(lambda *_: made[0].public_keys(), window.start, window.end)
+    called = []
+
+    class InTurn(Evidence):
+        """Fails where another thread could ask for keys meanwhile."""
+
+        def loaded_files(self, uris: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+            called.append(("asked", ring.turn.locked()))
+            return super().loaded_files(uris)
+
+        def hashed_files(self, uris: Sequence[str]) -> dict[str, HashedFile]:
+            called.append(("hashes", ring.turn.locked()))
+            return super().hashed_files(uris)
+
+        def write(self, digests: Sequence[DigestEntry], *rest: Any) -> None:
+            called.append(("told" if digests else "told of findings", ring.turn.locked() or not digests))
+            super().write(digests, *rest)
+
+    evidence = InTurn(warehouse)
+    evidence.prepare()
+    summary = validate_trail(
+        Validation(
+            location=TrailLocation(BUCKET), window=window, store_of=lambda _: store, evidence=evidence, ring=ring
+        )
+    )
+    assert_proven(summary, 1)
+    assert dict(called) == {"asked": True, "hashes": True, "told": True, "told of findings": True}
+    assert all(in_turn for _, in_turn in called)
 
 
 @pytest.mark.skipif(not installed("moto", "werkzeug"), reason="needs moto's server")

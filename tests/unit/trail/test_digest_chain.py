@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gzip
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -71,7 +73,18 @@ def test_an_untouched_chain_is_valid(trail):
     assert faults(checked) == {}
     assert {one.proof for one in checked.values()} == {Proof.OWN_SIGNATURE}
     assert gaps(checked) == []
-    assert checked[trail.digests[EMPTY]].digest.files == ()
+    assert checked[trail.digests[EMPTY]].digest.files == ((), (), ())
+
+
+def test_keys_are_asked_for_when_nobody_else_asks():
+    asked = threading.Event()
+    ring = KeyRing(lambda *_: asked.set() or [PublicKey("ab", b"")], *WINDOW)
+    with ThreadPoolExecutor(1) as pool, ring.turn:
+        found = pool.submit(ring.find, "eu-west-1", "ab")
+        assert not asked.wait(0.05)
+        ring.turn.release()
+        assert found.result(timeout=10).fingerprint == "ab"
+        ring.turn.acquire()
 
 
 def test_keys_are_read_from_the_right(trail):

@@ -12,7 +12,7 @@ from airflow_provider_cloudtrail.audit_event import (
     LedgerEntry,
     columns_of,
 )
-from airflow_provider_cloudtrail.warehouse.evidence import Evidence, Examined, FileVerdict, LoadedFile, RecordedChain
+from airflow_provider_cloudtrail.warehouse.evidence import Evidence, Examined, FileVerdicts, LoadedFile, RecordedChain
 from tests.support.engines import ENGINES
 from tests.support.tables import query
 
@@ -177,8 +177,13 @@ def test_digests_and_verdicts_are_stored_once(engine, new_warehouse):
         entries += [digest(700, status="missing"), digest(701, backfill=True, trail_name="other")]
         evidence.write(
             entries,
-            [FileVerdict(uri, "s3://example-trail/0001.json.gz", "verified", AT) for uri in uris[1:]]
-            + [FileVerdict(uris[0], None, "unlisted", AT), FileVerdict("s3://b/unknown", None, "unlisted", AT)],
+            [
+                FileVerdicts(uris[1:600], "s3://example-trail/0000.json.gz", "verified", AT),
+                # Listed twice.
+                FileVerdicts(uris[1:], "s3://example-trail/0001.json.gz", "verified", AT),
+                FileVerdicts([uris[0], "s3://b/unknown"], None, "unlisted", AT),
+                FileVerdicts([], "s3://example-trail/0002.json.gz", "altered", AT),
+            ],
         )
     evidence.write([], [])
 
