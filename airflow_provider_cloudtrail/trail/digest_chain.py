@@ -22,8 +22,8 @@ from airflow_provider_cloudtrail.trail.digest import (
     FetchedDigest,
     KeyRing,
     digest_key,
-    signature_fault,
 )
+from airflow_provider_cloudtrail.trail.digest_signature import signature_fault
 
 TOLERANCE = timedelta(seconds=60)
 """Time between two digests that is no gap."""

@@ -142,8 +142,8 @@ def signatures(task: Task) -> Iterator[Any]:
         PublicKey,
         digest_key,
         fetch_digest,
-        signature_fault,
     )
+    from airflow_provider_cloudtrail.trail.digest_signature import signature_fault
 
     store = s3_store(task, "bench")
     keys = [PublicKey(task["fingerprint"], bytes.fromhex(task["key"]))]
