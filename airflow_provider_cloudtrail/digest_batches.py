@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from airflow_provider_cloudtrail.trail.delivered import DeliveredFiles, probe
 from airflow_provider_cloudtrail.trail.digest import DigestKey, Fault, FetchedDigest, ListedFiles, fetch_digest
 from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest
+from airflow_provider_cloudtrail.trail.digest_signature import verified_early
 from airflow_provider_cloudtrail.trail.log_file import object_uri
 from airflow_provider_cloudtrail.trail.store import StoreError
 
@@ -106,6 +107,10 @@ class DigestBatches:
         verifier = ChainVerifier(self._run.ring, self._fetch, self._run.window.start)
         return verifier.check(self._fetched(keys))
 
+    def _fetch_ahead(self, key: DigestKey) -> FetchedDigest | None:
+        found = self._fetch(key)
+        return verified_early(found, self._run.ring) if found is not None else None
+
     def _fetch(self, key: DigestKey) -> FetchedDigest | None:
         if key.bucket is None:
             return fetch_digest(self._store, self._bucket, key)
@@ -122,7 +127,7 @@ class DigestBatches:
         pending: deque[Future[FetchedDigest | None]] = deque()
         try:
             for key in keys:
-                pending.append(self._pool.submit(self._fetch, key))
+                pending.append(self._pool.submit(self._fetch_ahead, key))
                 if len(pending) > _AHEAD and (found := pending.popleft().result()) is not None:
                     yield found
             while pending:

@@ -134,6 +134,16 @@ class Fault:
         return f"{self.code}: {self.message}"
 
 
+class Verdict(NamedTuple):
+    """
+    What verifying a signature gave.
+
+    :param fault: what is wrong, or None if CloudTrail signed exactly this digest.
+    """
+
+    fault: Fault | None
+
+
 @dataclass(frozen=True)
 class FetchedDigest:
     """
@@ -143,6 +153,7 @@ class FetchedDigest:
     :param signature: its signature (hex) in the metadata; None if these were lost.
     :param generated_at: when a backfill digest was made; it is signed with a key of that time.
     :param fault: what is wrong with it whatever its signature says.
+    :param verdict: on its own signature; None: it was not verified yet.
     """
 
     key: DigestKey
@@ -150,6 +161,7 @@ class FetchedDigest:
     signature: str | None = None
     generated_at: datetime | None = None
     fault: Fault | None = None
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)
@@ -214,6 +226,10 @@ class KeyRing:
                 self._asked.add((region, hour))
                 keys |= self._keys_of(region, hour, hour + HOUR)
         return keys.get(fingerprint)
+
+    def has(self, region: str, fingerprint: str) -> bool:
+        """Tell whether a key is there without asking."""
+        return fingerprint in self._keys.get(region, ())
 
     def _keys_of(self, region: str, start: datetime, end: datetime) -> dict[str, PublicKey]:
         with self.turn:

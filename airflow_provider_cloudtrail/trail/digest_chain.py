@@ -23,7 +23,7 @@ from airflow_provider_cloudtrail.trail.digest import (
     KeyRing,
     digest_key,
 )
-from airflow_provider_cloudtrail.trail.digest_signature import signature_fault
+from airflow_provider_cloudtrail.trail.digest_signature import own_signature_fault, signature_fault
 
 TOLERANCE = timedelta(seconds=60)
 """Time between two digests that is no gap."""
@@ -154,7 +154,7 @@ class ChainVerifier:
         name = digest_key(digest.previous_key)
         if name is None or name.key in self._arrived or name.chain != found.key.chain or name.end >= found.key.end:
             return None
-        if found.signature is not None and signature_fault(found, found.signature, self._ring) is not None:
+        if found.signature is not None and own_signature_fault(found, self._ring) is not None:
             return None
         if digest.previous_bucket == digest.bucket:
             return replace(name, bucket=found.key.bucket)
@@ -184,7 +184,7 @@ class ChainVerifier:
         if found.fault is not None:
             return found.fault, None
         if found.signature is not None:
-            return signature_fault(found, found.signature, self._ring), Proof.OWN_SIGNATURE
+            return own_signature_fault(found, self._ring), Proof.OWN_SIGNATURE
         named = following.digest if following is not None else None
         if named is None or named.previous_key != found.key.key or named.previous_signature is None:
             lost = "its metadata with the signature are lost, and no later digest repeats it"
@@ -203,7 +203,7 @@ class ChainVerifier:
             and following.fault is None
             and following.signature is not None
             and following.digest.previous_sha256 == found.digest.sha256
-            and signature_fault(following, following.signature, self._ring) is None
+            and own_signature_fault(following, self._ring) is None
         )
 
     def _chain_fault(self, found: FetchedDigest) -> Fault | None:

@@ -6,12 +6,33 @@ Source: AWS CloudTrail user guide, "Custom implementations of CloudTrail log fil
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_cloudtrail.trail.digest import KEY_MARGIN, Fault, FetchedDigest, KeyRing
+from airflow_provider_cloudtrail.trail.digest import KEY_MARGIN, Fault, FetchedDigest, KeyRing, Verdict
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+
+def verified_early(found: FetchedDigest, ring: KeyRing) -> FetchedDigest:
+    """
+    Return a digest with the verdict on its own signature, if that takes no asking for keys.
+
+    For threads that fetch: verifying lets go of Python's lock, and who goes through a chain on its own would wait
+    for it at each digest.
+    """
+    digest = found.digest
+    if digest is None or found.signature is None or not ring.has(found.key.chain.region, digest.fingerprint):
+        return found
+    return replace(found, verdict=Verdict(signature_fault(found, found.signature, ring)))
+
+
+def own_signature_fault(found: FetchedDigest, ring: KeyRing) -> Fault | None:
+    """Return what is wrong with the signature in a digest's metadata, which are there."""
+    if found.verdict is not None:
+        return found.verdict.fault
+    return signature_fault(found, found.signature or "", ring)
 
 
 def signature_fault(found: FetchedDigest, signature: str, ring: KeyRing) -> Fault | None:

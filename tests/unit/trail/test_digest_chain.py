@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_cloudtrail.trail.digest import KeyRing, PublicKey, digest_key, fetch_digest
 from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest, Coverage, DigestStatus, Proof
+from airflow_provider_cloudtrail.trail.digest_signature import own_signature_fault, verified_early
 from tests.support.signed_trail import (
     BUCKET,
     EMPTY,
@@ -85,6 +86,29 @@ def test_keys_are_asked_for_when_nobody_else_asks():
         ring.turn.release()
         assert found.result(timeout=10).fingerprint == "ab"
         ring.turn.acquire()
+
+
+def test_signatures_that_are_verified_early_say_the_same(trail):
+    trail.objects[trail.digests[MIDDLE]].metadata["signature"] = "00" * 256
+    trail.lose_metadata(trail.digests[MIDDLE + 3])
+    asked = []
+    ring = KeyRing(lambda *question: asked.append(question) or trail.public_keys(), *WINDOW)
+    store = MemoryStore(trail)
+    fetched = [fetch_digest(store, BUCKET, digest_key(key)) for key in trail.digests]
+    # Whoever fetches does not ask for keys.
+    assert [verified_early(found, ring) for found in fetched] == fetched
+    assert asked == []
+
+    ring.find(REGION, fetched[0].digest.fingerprint)
+    early = [verified_early(found, ring) for found in fetched]
+    assert [found.verdict is not None for found in early] == [found.signature is not None for found in fetched]
+    assert early[MIDDLE].verdict.fault.code == "wrong_signature"
+    assert [own_signature_fault(found, ring) for found in early if found.signature is not None] == [
+        own_signature_fault(found, ring) for found in fetched if found.signature is not None
+    ]
+    late, soon = (list(ChainVerifier(ring, lambda _: None, WINDOW[0]).check(digests)) for digests in (fetched, early))
+    assert soon == late
+    assert len(asked) == 1
 
 
 def test_keys_are_read_from_the_right(trail):
