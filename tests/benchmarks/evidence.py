@@ -112,11 +112,11 @@ def validation(task: Task) -> Iterator[Any]:
         TrailLocation("bench"), window, lambda _: store, evidence, KeyRing(lambda *_: keys, window.start, window.end)
     )
     clock = Clock()
-    digest_signature.signature_fault = clock.timed("RSA, in threads", digest_signature.signature_fault)
-    S3Store.get = clock.timed("GET, in threads", S3Store.get)  # type: ignore[method-assign]
+    digest_signature.signature_fault = clock.timed("RSA in threads", digest_signature.signature_fault)
+    S3Store.get = clock.timed("GET in threads", S3Store.get)  # type: ignore[method-assign]
     S3Store.objects = clock.timed_pages("LIST", S3Store.objects)  # type: ignore[method-assign]
-    Evidence.loaded_files = clock.timed("ledger, asked", Evidence.loaded_files)  # type: ignore[method-assign]
-    Evidence.write = clock.timed("ledger, written", Evidence.write)  # type: ignore[method-assign]
+    Evidence.loaded_files = clock.timed("asking the ledger", Evidence.loaded_files)  # type: ignore[method-assign]
+    Evidence.write = clock.timed("telling the ledger", Evidence.write)  # type: ignore[method-assign]
     yield
     summary = validate_trail(run)
     yield {
@@ -124,7 +124,9 @@ def validation(task: Task) -> Iterator[Any]:
         "digests": summary.digests_valid,
         "invalid": summary.digests_invalid,
         "unlisted": summary.files_unlisted,
-        "profile": {name: round(seconds, 2) for name, seconds in clock.seconds.items()},
+        "profile": {
+            f"{name} (CPU {clock.cpu[name]:.1f} s)": round(seconds, 2) for name, seconds in clock.seconds.items()
+        },
         "calls": dict(clock.calls),
     }
 
@@ -175,6 +177,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
+        self.cpu: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -201,7 +204,7 @@ class Clock:
     def _add(self, name: str, seconds: float, cpu: float) -> None:
         with self._lock:
             self.seconds[name] += seconds  # type: ignore[assignment]
-            self.seconds[f"{name}, CPU"] += cpu  # type: ignore[assignment]
+            self.cpu[name] += cpu  # type: ignore[assignment]
             self.calls[name] += 1
 
 
