@@ -18,7 +18,7 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from airflow_provider_cloudtrail.audit_event import (
     AuditEvent,
@@ -50,9 +50,6 @@ from airflow_provider_cloudtrail.warehouse.iceberg_schema import (
     arrow_rows,
 )
 from airflow_provider_cloudtrail.warehouse.iceberg_tables import LostRaceError, TablesAtOnce
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 

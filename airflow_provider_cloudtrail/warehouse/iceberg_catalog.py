@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cloudtrail.audit_event import Column
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError, WarehouseUnavailableError
+from airflow_provider_cloudtrail.warehouse.iceberg_memory import import_arrow
 from airflow_provider_cloudtrail.warehouse.iceberg_schema import iceberg_type, partitions_of, properties_of, schema_of
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class LazyCatalog:
         with self._opening:
             if self._opened is None:
                 try:
+                    import_arrow()
                     self._opened = catalog_of(self._hook)
                 except Exception as error:
                     if is_conflict(error):
