@@ -8,7 +8,7 @@ harm, and counted by what the tables say, not by what was just done:
    the rest is appended, if nobody has changed the table since; else, again. A row that is there
    and names a file of this batch was stored by a run that was killed, or by one that reads the same file now: it
    counts as loaded from that file.
-2. Quarantine. What it has of the files of the batch is replaced.
+2. Quarantine. What it has of the files of the batch is replaced, in step with the ledger (``iceberg_quarantine``).
 3. The ledger, if it still says of the files what it said when it was decided to read them.
 """
 
@@ -45,10 +45,8 @@ from airflow_provider_cloudtrail.warehouse.iceberg_catalog import (
 )
 from airflow_provider_cloudtrail.warehouse.iceberg_conditions import between, keys_within
 from airflow_provider_cloudtrail.warehouse.iceberg_events import insert_events, origins_of, rows_of, settled_entry
-from airflow_provider_cloudtrail.warehouse.iceberg_schema import (
-    PARTITIONED,
-    arrow_rows,
-)
+from airflow_provider_cloudtrail.warehouse.iceberg_quarantine import SETTLED, announce, is_announced, refuse
+from airflow_provider_cloudtrail.warehouse.iceberg_schema import PARTITIONED, arrow_rows
 from airflow_provider_cloudtrail.warehouse.iceberg_tables import LostRaceError, TablesAtOnce
 
 log = logging.getLogger(__name__)
@@ -237,6 +235,7 @@ class IcebergWarehouse(Warehouse):
     def _write_ledger(self, settled: Sequence[_Settled]) -> list[LedgerEntry]:
         """Store quarantine and ledger of the files of which the ledger says what it said before."""
         tables = self._tables()
+        # In this order: what is announced after the look at the ledger has the ledger refused.
         ledger, quarantine = tables[self.files], tables[self.quarantine]
         known = self._known(tables, [one.entry for one in settled])
         settled = [one for one in settled if known.get(one.entry.log_file_uri) == one.file.previous]
@@ -245,18 +244,19 @@ class IcebergWarehouse(Warehouse):
         rows = [row for one in settled for row in one.file.quarantine]
         uris = [one.entry.log_file_uri for one in settled]
         if rows or self._in_quarantine(tables, uris) is not None:
-            # A commit that changes nothing: of two tasks that bring the quarantine of one file, that of the one
-            # is what stays, and then the ledger refuses the entry of the other.
-            ledger.append(arrow_rows(columns_of(LedgerEntry), [], ledger.schema))
+            announce(ledger)
             ledger.commit()
             self._empty_quarantine(tables, uris)
             if rows:
                 self._insert(tables, self.quarantine, columns_of(QuarantineEntry), rows)
             quarantine.commit()
+        elif is_announced(ledger):
+            refuse(quarantine)
+            quarantine.commit()
         entries = [one.entry for one in settled]
         if again := [one.entry for one in settled if one.file.previous is not None]:
             ledger.delete(self._of_entries(again))
-        self.insert(tables, self.files, columns_of(LedgerEntry), entries)
+        ledger.append(arrow_rows(columns_of(LedgerEntry), entries, ledger.schema), mark=SETTLED)
         ledger.commit()
         return entries
 

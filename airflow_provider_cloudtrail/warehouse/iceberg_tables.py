@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _FILES_AT_ONCE = 8
 _ROWS_AT_ONCE = 100_000
+_MARK = "airflow-provider-cloudtrail.mark"
 # Values of a list that are left to pyiceberg.
 _FEW = 100
 
@@ -84,9 +85,26 @@ class PinnedTable:
                 if batch.num_rows:
                     yield batch.select(list(columns))
 
-    def append(self, rows: pyarrow.Table) -> None:
-        """Add rows; without any, make a commit that changes nothing but the snapshot."""
-        self._transaction.append(rows)
+    def append(self, rows: pyarrow.Table, *, mark: str | None = None) -> None:
+        """
+        Add rows; without any, make a commit that changes nothing but the snapshot.
+
+        :param mark: what others are to read in the summary of the snapshot.
+        """
+        self._transaction.append(rows, snapshot_properties={} if mark is None else {_MARK: mark})
+
+    def last_mark(self) -> str | None:
+        """Return the newest mark among its snapshots; "" if it has no snapshot, None if none has a mark."""
+        snapshot = self._metadata.current_snapshot()
+        if snapshot is None:
+            return ""
+        while snapshot is not None:
+            if mark := (snapshot.summary or {}).get(_MARK):
+                return str(mark)
+            parent = snapshot.parent_snapshot_id
+            snapshot = None if parent is None else self._metadata.snapshot_by_id(parent)
+        # To remove old ones is maintenance; the oldest that is left may be told to have no parent.
+        return None
 
     def append_by_day(self, columns: Sequence[Column], rows: Sequence[Sequence[Any]], column: str) -> None:
         """Add rows, some at least, to a table that is parted by the day of a column."""

@@ -297,6 +297,65 @@ def test_two_selections_of_one_file_at_once(warehouse: Warehouse) -> None:
         assert_balanced(read_table(warehouse))
 
 
+@pytest.mark.parametrize("killed", [False, True], ids=["", "the one is killed"])
+@pytest.mark.parametrize("maintained", [False, True], ids=["", "the ledger is changed besides"])
+def test_one_of_two_tasks_cannot_read_the_file(warehouse: Warehouse, killed: bool, maintained: bool) -> None:
+    """That it could not is in quarantine only if the ledger says so, at whichever commit the other one came."""
+    for moment in range(3):
+        stamp = f"20260203T10{moment:02}Z"
+        other, pending = again(warehouse), [file_rows(stamp, event(stamp))]
+        warehouse.write([file_rows(f"20260203T09{moment:02}Z", event(f"before {stamp}"))])
+
+        def interfere(number: int, commit: Callable[[], Any], moment: int = moment, pending: Any = pending) -> Any:
+            result = None
+            if number == moment and pending:
+                if maintained:
+                    at_nine = Compare("delivered_at", "<", NOON)
+                    other.transact(  # noqa: B023
+                        "changing it",
+                        lambda tables: other.assign(tables, other.files, {"loaded_by": "me"}, at_nine),  # noqa: B023
+                        writes=True,
+                    )
+                other.write([pending.pop()])  # noqa: B023
+                result = commit()
+                if killed:
+                    raise Killed
+            return result or commit()
+
+        try:
+            with at_commits(warehouse, interfere):
+                warehouse.write([file_rows(stamp, body=b"no gzip")])
+        except Killed:
+            pass
+        tables = read_table(warehouse)
+        assert_balanced(tables)
+        assert (pending, stamp in tables.event_ids, tables.quarantine) == ([], True, []), moment
+
+
+def test_ledger_of_which_older_snapshots_are_gone(warehouse: Warehouse) -> None:
+    """Whether something was announced is not known then, so what may be on its way is refused."""
+    assert isinstance(warehouse, IcebergWarehouse)
+    warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    warehouse.transact(
+        "changing it",
+        lambda tables: warehouse.assign(tables, warehouse.files, {"loaded_by": "me"}, Compare("loaded", "=", 1)),
+        writes=True,
+    )
+    ledger = table_of(warehouse, warehouse.files)
+    if not hasattr(ledger, "maintenance"):
+        pytest.skip("this pyiceberg removes no snapshots")
+    newest = ledger.current_snapshot().snapshot_id
+    older = [one.snapshot_id for one in ledger.snapshots() if one.snapshot_id != newest]
+    ledger.maintenance.expire_snapshots().by_ids(older).commit()
+    commits = []
+    with at_commits(warehouse, lambda number, commit: (commits.append(number), commit())[1]):
+        warehouse.write([file_rows("20260203T1005Z", event("b"))])
+        warehouse.write([file_rows("20260203T1010Z", event("c"))])
+    # Rows, quarantine, ledger; rows, ledger.
+    assert len(commits) == 5
+    assert_balanced(read_table(warehouse))
+
+
 @pytest.mark.parametrize(
     ("engine", "threads", "batches"),
     [
