@@ -25,7 +25,7 @@ from airflow_provider_cloudtrail.exceptions import (
 from airflow_provider_cloudtrail.operators.athena import AthenaCloudTrailTableOperator, AthenaMwaaAuditEventsOperator
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from airflow_provider_cloudtrail.warehouse.athena import AthenaWarehouse
-from tests.support.athena import Table
+from tests.support.athena_tables import Table
 from tests.support.engines import athena_extra
 from tests.support.log_files import event, foreign, key_of, listed, log_bytes
 from tests.support.pushdown import trail_rows
