@@ -2,7 +2,9 @@
 The IAM statements that the execution role of an environment needs, by feature, and what it lacks of them.
 
 The CloudFormation template and the README hold the same statements. Sources: Service Authorization Reference for
-Amazon S3, AWS CloudTrail, Amazon SQS and AWS KMS.
+Amazon S3, AWS CloudTrail, Amazon SQS, AWS KMS, Amazon Athena and AWS Glue. Athena does what a statement asks for
+with the rights of its caller, and Glue wants an action allowed on the table and on all that it lies in
+(https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html).
 """
 
 from __future__ import annotations
@@ -16,7 +18,18 @@ from airflow_provider_cloudtrail.mwaa.environment import Environment
 
 EXPORT, VALIDATION, COVERAGE = "export", "validation", "coverage"
 NOTIFICATIONS, EVENT_HISTORY, BULK_LOAD, ENCRYPTION = "notifications", "event-history", "bulk-load", "encryption"
-FEATURES = (EXPORT, VALIDATION, COVERAGE, NOTIFICATIONS, EVENT_HISTORY, BULK_LOAD, ENCRYPTION)
+ATHENA, ICEBERG_GLUE = "athena", "iceberg-glue"
+FEATURES = (
+    EXPORT,
+    VALIDATION,
+    COVERAGE,
+    NOTIFICATIONS,
+    EVENT_HISTORY,
+    BULK_LOAD,
+    ENCRYPTION,
+    ATHENA,
+    ICEBERG_GLUE,
+)
 
 _TRAIL_BUCKET = "arn:{partition}:s3:::{bucket}"
 _LOG_FILES = "arn:{partition}:s3:::{bucket}/*"
@@ -24,7 +37,19 @@ _TRAIL = "{trail}"
 _QUEUE = "{queue}"
 _STAGED = "{staging}"
 _KEY = "{key}"
+_WORK_GROUP = "{workgroup}"
+_DATA_CATALOG = "{data_catalog}"
+_CATALOG = "{glue}:catalog"
+_DATABASE = "{glue}:database/{database}"
+_TABLES = "{glue}:table/{database}/*"
 _ANY = "*"
+
+# Of a folder, named by its place in a Statement: its objects are all that is below it.
+_BUCKET_OF = ("staging", "tables", "results")
+_BY_ATHENA = ("glue:CreateTable", "glue:DeleteTable", "glue:GetDatabase", "glue:GetTable", "glue:UpdateTable")
+_BY_PYICEBERG = ("glue:CreateTable", "glue:GetDatabase", "glue:GetTable", "glue:UpdateTable")
+_KEEP_FILES = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")
+_LIST_BUCKET = ("s3:GetBucketLocation", "s3:ListBucket")
 
 
 class Statement(NamedTuple):
@@ -33,7 +58,7 @@ class Statement(NamedTuple):
 
     :param sid: its id in the policy.
     :param feature: one of :data:`FEATURES`.
-    :param resource: ARN with places for partition, bucket, trail, queue, staging and key.
+    :param resource: ARN with places for what :class:`Resources` holds.
     """
 
     sid: str
@@ -64,12 +89,48 @@ STATEMENTS = (
     Statement("ReadNotifications", NOTIFICATIONS, ("sqs:DeleteMessage", "sqs:ReceiveMessage"), _QUEUE),
     Statement("StageRows", BULK_LOAD, ("s3:DeleteObject", "s3:PutObject"), _STAGED),
     Statement("DecryptLogFiles", ENCRYPTION, ("kms:Decrypt",), _KEY),
+    Statement(
+        "RunQueries",
+        ATHENA,
+        (
+            "athena:GetQueryExecution",
+            "athena:GetQueryResults",
+            "athena:StartQueryExecution",
+            "athena:StopQueryExecution",
+        ),
+        _WORK_GROUP,
+    ),
+    Statement("ReadTableMetadata", ATHENA, ("athena:GetTableMetadata",), _DATA_CATALOG),
+    Statement("AthenaUsesCatalog", ATHENA, _BY_ATHENA, _CATALOG),
+    Statement("AthenaUsesDatabase", ATHENA, _BY_ATHENA, _DATABASE),
+    Statement("AthenaUsesTables", ATHENA, _BY_ATHENA, _TABLES),
+    # The rows that are staged, by Athena; the lock of the writers beside them, by the task.
+    Statement("ReadStagedRows", ATHENA, ("s3:GetObject",), _STAGED),
+    Statement("ListStagedRows", ATHENA, _LIST_BUCKET, "{staging_bucket}"),
+    Statement("AthenaKeepsTables", ATHENA, _KEEP_FILES, "{tables}"),
+    Statement("AthenaListsTables", ATHENA, _LIST_BUCKET, "{tables_bucket}"),
+    Statement("AthenaKeepsResults", ATHENA, ("s3:GetObject", "s3:PutObject"), "{results}"),
+    Statement("AthenaListsResults", ATHENA, _LIST_BUCKET, "{results_bucket}"),
+    Statement("UseGlueCatalog", ICEBERG_GLUE, _BY_PYICEBERG, _CATALOG),
+    Statement("UseGlueDatabase", ICEBERG_GLUE, _BY_PYICEBERG, _DATABASE),
+    Statement("UseGlueTables", ICEBERG_GLUE, _BY_PYICEBERG, _TABLES),
+    Statement("KeepIcebergFiles", ICEBERG_GLUE, _KEEP_FILES, "{tables}"),
+    Statement("ListIcebergFiles", ICEBERG_GLUE, ("s3:ListBucket",), "{tables_bucket}"),
 )
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What the statements are about; None: not known, so the statements that need it cannot be checked."""
+    """
+    What the statements are about; None: not known, so the statements that need it cannot be checked.
+
+    :param bucket: name of the trail's bucket.
+    :param glue: what the ARNs of Glue begin with, ``arn:aws:glue:REGION:ACCOUNT``.
+    :param database: name of the Glue database of the tables.
+    :param staging: ARN of the objects below ``staging_uri``; ends with ``/*``, as the next two.
+    :param tables: the same of the folder where the tables lie.
+    :param results: the same of the folder where Athena puts query results.
+    """
 
     partition: str = "aws"
     bucket: str | None = None
@@ -77,10 +138,16 @@ class Resources:
     queue: str | None = None
     staging: str | None = None
     key: str | None = None
+    workgroup: str | None = None
+    data_catalog: str | None = None
+    glue: str | None = None
+    database: str | None = None
+    tables: str | None = None
+    results: str | None = None
 
     def arn(self, statement: Statement) -> str | None:
         """Return the resource of a statement, None if what it needs is not known."""
-        names = {name: value for name, value in vars(self).items() if value is not None}
+        names = {name: value for name, value in self._places().items() if value is not None}
         try:
             return statement.resource.format(**names)
         except KeyError:
@@ -89,8 +156,15 @@ class Resources:
     def shown(self, statement: Statement) -> str:
         """Return the resource of a statement, with words to replace for what is not known."""
         return statement.resource.format(**{
-            name: value or f"YOUR-{name.upper()}" for name, value in vars(self).items()
+            name: value or f"YOUR-{name.upper().replace('_', '-')}" for name, value in self._places().items()
         })
+
+    def _places(self) -> dict[str, str | None]:
+        places: dict[str, str | None] = dict(vars(self))
+        for name in _BUCKET_OF:
+            objects = places[name]
+            places[f"{name}_bucket"] = None if objects is None else objects.partition("/")[0]
+        return places
 
 
 class Checked(NamedTuple):
@@ -113,9 +187,9 @@ def resources_of(environment: Environment, *, bucket: str | None, trail: str | N
     :param trail: name or ARN.
     :param queue: ARN.
     """
+    _, partition, _, region, account, _ = environment.arn.split(":", 5)
     named = trail or environment.option("trail_name")
     if named and not named.startswith("arn:"):
-        _, partition, _, region, account, _ = environment.arn.split(":", 5)
         named = f"arn:{partition}:cloudtrail:{region}:{account}:trail/{named}"
     staging = environment.option("staging_uri")
     return Resources(
@@ -124,11 +198,17 @@ def resources_of(environment: Environment, *, bucket: str | None, trail: str | N
         trail=named,
         queue=queue,
         staging=f"arn:{environment.partition}:s3:::{staging.removeprefix('s3://').rstrip('/')}/*" if staging else None,
+        data_catalog=f"arn:{partition}:athena:{region}:{account}:datacatalog/AwsDataCatalog",
+        glue=f"arn:{partition}:glue:{region}:{account}",
     )
 
 
 def features_of(resources: Resources) -> tuple[str, ...]:
-    """Return the features that can be used with what is known; encryption cannot be seen from here."""
+    """
+    Return the features that can be used with what is known.
+
+    Encryption and the warehouse cannot be seen from here.
+    """
     return (
         EXPORT,
         VALIDATION,

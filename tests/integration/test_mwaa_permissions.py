@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from datetime import timedelta
 from pathlib import Path
@@ -19,14 +20,17 @@ from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.mwaa import permissions
 from airflow_provider_cloudtrail.mwaa.__main__ import TEMPLATE, main
 from airflow_provider_cloudtrail.mwaa.permissions import (
+    ATHENA,
     BULK_LOAD,
     COVERAGE,
     EVENT_HISTORY,
     EXPORT,
+    ICEBERG_GLUE,
     NOTIFICATIONS,
     STATEMENTS,
     VALIDATION,
 )
+from airflow_provider_cloudtrail.operators.athena import AthenaCloudTrailTableOperator
 from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateLogsOperator
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailDigestSensor, CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.trail import store as store_module
@@ -34,10 +38,12 @@ from airflow_provider_cloudtrail.trail.lookup import Span
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE, StagingFolder
 from tests.integration.test_coverage_moto import MANAGEMENT, REGION, Trail, advanced, boto_client
+from tests.support import engines
 from tests.support.aws_stand_in import stand_in
 from tests.support.deployment import Deployer, use_package_of
 from tests.support.engines import REPOSITORY, installed
 from tests.support.event_history import NOW, EventHistoryStandIn, served
+from tests.support.log_files import event, foreign
 from tests.support.mwaa_stand_in import mwaa_stand_in
 from tests.support.signed_trail import WINDOW, SignedTrail
 from tests.unit.face import SqliteHook, connection_of
@@ -158,6 +164,144 @@ def test_role_may_do_what_staging_asks(s3_server, called):
     assert called[BULK_LOAD] == allowed(BULK_LOAD)
 
 
+# What Athena asks of Glue for a statement, with the rights of its caller
+# (https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html); a change of an Iceberg
+# table is one of its entry in Glue.
+BEHIND = {
+    "CREATE": {"glue:CreateTable", "glue:GetDatabase", "glue:GetTable"},
+    "ALTER": {"glue:GetDatabase", "glue:GetTable", "glue:UpdateTable"},
+    "DROP": {"glue:DeleteTable", "glue:GetDatabase", "glue:GetTable"},
+    "MERGE": {"glue:GetDatabase", "glue:GetTable", "glue:UpdateTable"},
+    "SELECT": {"glue:GetDatabase", "glue:GetTable"},
+    "WITH": {"glue:GetDatabase", "glue:GetTable"},
+}
+OF_METHODS = {
+    "GET": "s3:GetObject",
+    "HEAD": "s3:GetObject",
+    "PUT": "s3:PutObject",
+    "POST": "s3:PutObject",
+    "DELETE": "s3:DeleteObject",
+}
+
+
+def asked_of(bucket, requests):
+    """Return the actions behind requests to a bucket: those on itself, and those on its objects."""
+    on_bucket, on_objects = set(), set()
+    for method, path, query in requests:
+        _, name, key = (*path.split("/", 2), "")[:3]
+        if name != bucket:
+            continue
+        if key:
+            on_objects.add(OF_METHODS[method])
+        else:
+            assert (method, "list-type" in query) in (("GET", True), ("HEAD", False)), (method, query)
+            on_bucket.add("s3:ListBucket")
+    return on_bucket, on_objects
+
+
+def allowed_on(resource, *features):
+    return {
+        action
+        for statement in STATEMENTS
+        if statement.feature in features and statement.resource == resource
+        for action in statement.actions
+    }
+
+
+@pytest.mark.skipif(not engines.ATHENA, reason="needs pyathena, duckdb, pyarrow, sqlglot and moto")
+def test_role_may_do_what_athena_is_asked(called, athena, athena_address, s3_server, monkeypatch):
+    from tests.unit.operators.test_athena import Lake, id_of
+
+    place = json.loads(athena_address) | {"bucket": s3_server.new_bucket()}
+    lake = Lake(athena, place, monkeypatch)
+    lake.staging_uri = f"s3://{s3_server.new_bucket()}/staging"
+    lake.deliver("20260203T1000Z", event(id_of(1)), foreign(id_of(2)))
+    # For the worker path, and too long for a statement: it is staged.
+    odd = {"eventTime": "2026-02-03T10:58:00.25Z", "userAgent": "x" * 300_000}
+    lake.deliver("20260203T1100Z", event(id_of(3), **odd))
+    bucket, folder = lake.staging_uri.removeprefix("s3://").split("/")
+    stopped, before = next(iter(athena.queries), "unknown"), len(athena.statements)
+    s3_server.requests()
+    called["now"] = ATHENA
+    assert lake.events().execute({})["loaded"] == 1
+    assert lake.export().execute({})["loaded"] == 1
+    called["now"] = "not the role"
+    requests = s3_server.requests()
+    # A column of a newer version, and the lock of a writer that was killed.
+    lake.drop_column("user_agent")
+    lock = {"owner": "x", "queries": [stopped], "lease": 0, "at": 0}
+    key = f"{folder}/cloudtrail-locks/audit.{lake.table}.json"
+    lake.s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(lock))
+    time.sleep(1.1)
+    lake.deliver("20260203T1200Z", event(id_of(4)))
+    s3_server.requests()
+    called["now"] = ATHENA
+    assert lake.events().execute({})["loaded"] == 1
+    requests += s3_server.requests()
+
+    behind = set().union(*(BEHIND[text.split()[0]] for text in athena.statements[before:]))
+    assert {action for action in called[ATHENA] if action.startswith("athena:")} == (
+        allowed_on("{workgroup}", ATHENA) | allowed_on("{data_catalog}", ATHENA)
+    )
+    assert {action for action in called[ATHENA] if action.startswith("glue:")} == {"glue:GetDatabase"} < behind
+    for glue in ("{glue}:catalog", "{glue}:database/{database}", "{glue}:table/{database}/*"):
+        assert allowed_on(glue, ATHENA) == behind
+    on_bucket, on_objects = asked_of(bucket, requests)
+    assert on_objects == allowed_on("{staging}", ATHENA, BULK_LOAD)
+    # The rest of S3 is what Athena does beyond its API, which the stand-in does not do there.
+    assert on_bucket == allowed_on("{staging_bucket}", ATHENA) - {"s3:GetBucketLocation"}
+    assert asked_of(lake.bucket, requests)[1] <= allowed(EXPORT)
+
+
+@pytest.mark.skipif(not engines.ATHENA, reason="needs pyathena, duckdb, pyarrow, sqlglot and moto")
+def test_role_may_do_what_the_table_of_a_trail_asks(called, athena, athena_address, monkeypatch):
+    from moto import mock_aws
+
+    from tests.unit.operators.test_athena import Lake
+
+    Lake(athena, json.loads(athena_address), monkeypatch)
+    extra = {"region_name": REGION, "s3_staging_dir": "s3://example-results/", "poll_interval": 0.01}
+    entry = {"conn_type": "athena", "schema": "audit", "login": "x", "password": "y", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps(entry))
+    given = {"bucket": "example-trail", "account_ids": "111122223333", "regions": REGION, "table": "logs"}
+    with mock_aws():
+        called["now"] = ATHENA
+        AthenaCloudTrailTableOperator(task_id="table", conn_id="lake", aws_conn_id="trail", **given).execute({})
+    assert called[ATHENA]
+    assert called[ATHENA] <= allowed(ATHENA)
+
+
+@pytest.mark.skipif(not engines.ICEBERG_GLUE, reason="needs pyiceberg and moto's server")
+def test_role_may_do_what_iceberg_in_glue_asks(called, new_warehouse, s3_server):
+    from tests.support.rows import file_rows
+    from tests.unit.warehouse.test_iceberg import again, at_commits
+
+    warehouse = new_warehouse("iceberg-glue")
+    bucket = json.loads(warehouse.hook.uri)["warehouse"].removeprefix("s3://").partition("/")[0]
+    others = [[file_rows("20260203T1010Z", event("c"))]]
+
+    def interfere(_, commit):
+        if others:
+            again(warehouse).write(others.pop())
+        return commit()
+
+    s3_server.requests()
+    called["now"] = ICEBERG_GLUE
+    warehouse.prepare()
+    for stamp in ("20260203T1000Z", "20260203T1005Z"):
+        warehouse.write([file_rows(stamp, event("a"), 7)])
+    # What a commit that is overtaken had written is removed.
+    with at_commits(warehouse, interfere):
+        warehouse.write([file_rows("20260203T1015Z", event("d"))])
+    on_bucket, on_objects = asked_of(bucket, s3_server.requests())
+
+    # pyarrow talks to S3 by itself.
+    for glue in ("{glue}:catalog", "{glue}:database/{database}", "{glue}:table/{database}/*"):
+        assert allowed_on(glue, ICEBERG_GLUE) == called[ICEBERG_GLUE]
+    assert on_objects == allowed_on("{tables}", ICEBERG_GLUE)
+    assert on_bucket == allowed_on("{tables_bucket}", ICEBERG_GLUE)
+
+
 @pytest.mark.skipif(not installed("moto", "werkzeug"), reason="needs moto's server")
 def test_readme_names_what_whoever_deploys_needs(called, monkeypatch, tmp_path):
     with mwaa_stand_in() as server:
@@ -204,9 +348,22 @@ RESOURCES = {
     "!GetAtt TrailKey.Arn": "{key}",
     "!GetAtt Queue.Arn": "{queue}",
     "!Sub arn:${AWS::Partition}:cloudtrail:${AWS::Region}:${AWS::AccountId}:trail/${TrailName}": "{trail}",
-    "!Sub arn:${AWS::Partition}:s3:::${StagingFolder}/*": "{staging}",
+    "!Sub arn:${AWS::Partition}:athena:${AWS::Region}:${AWS::AccountId}:workgroup/${WorkGroup}": "{workgroup}",
+    "!Sub arn:${AWS::Partition}:athena:${AWS::Region}:${AWS::AccountId}:datacatalog/AwsDataCatalog": "{data_catalog}",
+    "!Sub arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:catalog": "{glue}:catalog",
+    "!Sub arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:database/${GlueDatabase}": (
+        "{glue}:database/{database}"
+    ),
+    "!Sub arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:table/${GlueDatabase}/*": (
+        "{glue}:table/{database}/*"
+    ),
     "*": "*",
 }
+for folder in ("Staging", "Tables", "Results"):
+    RESOURCES[f"!Sub arn:${{AWS::Partition}}:s3:::${{{folder}Folder}}/*"] = f"{{{folder.lower()}}}"
+    first = ["!Select", 0, ["!Split", "/", f"!Ref {folder}Folder"]]
+    bucket = ["!Sub", "arn:${AWS::Partition}:s3:::${Bucket}", {"Bucket": first}]
+    RESOURCES[json.dumps(bucket)] = f"{{{folder.lower()}_bucket}}"
 
 
 def test_template_has_one_policy_for_each_feature_with_the_statements_of_the_code():
@@ -217,7 +374,9 @@ def test_template_has_one_policy_for_each_feature_with_the_statements_of_the_cod
         feature = next(f for f in permissions.FEATURES if f"{f.title().replace('-', '')}Policy" == name)
         for entry in resource["Properties"]["PolicyDocument"]["Statement"]:
             assert entry["Effect"] == "Allow"
-            found.add((entry["Sid"], feature, tuple(entry["Action"]), RESOURCES[entry["Resource"]]))
+            named = entry["Resource"]
+            place = RESOURCES[named if isinstance(named, str) else json.dumps(named)]
+            found.add((entry["Sid"], feature, tuple(entry["Action"]), place))
     assert found == {tuple(statement) for statement in STATEMENTS}
 
 
@@ -230,6 +389,12 @@ def test_readme_has_the_statements_of_the_code():
         queue="arn:aws:sqs:eu-west-1:111122223333:my-queue",
         staging="arn:aws:s3:::my-staging-bucket/folder/*",
         key="arn:aws:kms:eu-west-1:111122223333:key/my-key",
+        workgroup="arn:aws:athena:eu-west-1:111122223333:workgroup/my-workgroup",
+        data_catalog="arn:aws:athena:eu-west-1:111122223333:datacatalog/AwsDataCatalog",
+        glue="arn:aws:glue:eu-west-1:111122223333",
+        database="my_database",
+        tables="arn:aws:s3:::my-lake/tables/*",
+        results="arn:aws:s3:::my-results-bucket/athena/*",
     )
     expected = [
         {"Sid": s.sid, "Effect": "Allow", "Action": list(s.actions), "Resource": places.arn(s)} for s in STATEMENTS

@@ -173,6 +173,12 @@ class Lake:
             **arguments,
         )
 
+    def drop_column(self, column: str) -> None:
+        """Have the audit table be one of an older version."""
+        cursor = self.stand_in._database.cursor()
+        cursor.execute(f'ALTER TABLE audit."{self.table}" DROP COLUMN "{column}"')
+        del self.stand_in.catalog[f"audit.{self.table}"].columns[column]
+
     def rows(self, suffix: str = "") -> list[dict[str, Any]]:
         cursor = self.stand_in._database.cursor()
         cursor.execute(f'SELECT * FROM audit."{self.table}{suffix}" ORDER BY 1')
