@@ -44,7 +44,7 @@ _DATABASE = "{glue}:database/{database}"
 _TABLES = "{glue}:table/{database}/*"
 _ANY = "*"
 
-# Of a folder, named by its place in a Statement: its objects are all that is below it.
+# Folders: a place of this name stands for what lies below, one with _bucket behind it for the bucket.
 _BUCKET_OF = ("staging", "tables", "results")
 _BY_ATHENA = ("glue:CreateTable", "glue:DeleteTable", "glue:GetDatabase", "glue:GetTable", "glue:UpdateTable")
 _BY_PYICEBERG = ("glue:CreateTable", "glue:GetDatabase", "glue:GetTable", "glue:UpdateTable")
