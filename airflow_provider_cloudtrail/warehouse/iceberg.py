@@ -45,6 +45,7 @@ from airflow_provider_cloudtrail.warehouse.iceberg_catalog import (
 )
 from airflow_provider_cloudtrail.warehouse.iceberg_conditions import between, keys_within
 from airflow_provider_cloudtrail.warehouse.iceberg_events import insert_events, origins_of, rows_of, settled_entry
+from airflow_provider_cloudtrail.warehouse.iceberg_own_rows import OwnRows
 from airflow_provider_cloudtrail.warehouse.iceberg_quarantine import SETTLED, announce, is_announced, refuse
 from airflow_provider_cloudtrail.warehouse.iceberg_schema import PARTITIONED, arrow_rows
 from airflow_provider_cloudtrail.warehouse.iceberg_tables import LostRaceError, TablesAtOnce
@@ -71,6 +72,7 @@ class IcebergWarehouse(Warehouse):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._catalog = LazyCatalog(self.hook)
+        self._own = OwnRows()
 
     def qualified(self, name: str) -> str:
         """Return the name of a table in the namespace."""
@@ -331,7 +333,7 @@ class IcebergWarehouse(Warehouse):
     # -- catalog -----------------------------------------------------------------------------------
 
     def _tables(self) -> TablesAtOnce:
-        return TablesAtOnce(self._catalog.load, [self.events, self.quarantine, None, self.files])
+        return TablesAtOnce(self._catalog.load, [self.events, self.quarantine, None, self.files], self._own)
 
     def _ensure(self, name: str, columns: Sequence[Column], *, has_key: bool) -> None:
         try:

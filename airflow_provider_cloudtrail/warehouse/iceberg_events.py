@@ -30,14 +30,15 @@ def insert_events(table: PinnedTable, events: Collection[AuditEvent]) -> None:
 def origins_of(table: PinnedTable, first: Mapping[str, AuditEvent]) -> dict[str, str]:
     """Return the ``log_file_uri`` of the rows that the table has of events, by their ids."""
     origins: dict[str, str] = {}
+    ids = list(first)
     # The ids alone first: of new files, none is there, and their URIs need not be read.
     present = [
         value
-        for batch in (table.read(["event_id"], rows_of(table, first, list(first))) if first else ())
+        for batch in (table.read(["event_id"], rows_of(table, first, ids), ids=ids) if ids else ())
         for value in batch.column("event_id").to_pylist()
     ]
     if present:
-        for batch in table.read(["event_id", "log_file_uri"], rows_of(table, first, present)):
+        for batch in table.read(["event_id", "log_file_uri"], rows_of(table, first, present), ids=present):
             origins.update(zip(*(column.to_pylist() for column in batch.columns), strict=True))
     return origins
 

@@ -40,9 +40,9 @@ def day_of(table: Table, column: str) -> PartitionField | None:
 
 def write_day_files(
     table: Table, field: PartitionField, columns: Sequence[Column], rows: Iterable[Sequence[Any]], time: int
-) -> Iterator[DataFile]:
+) -> Iterator[tuple[DataFile, Sequence[Sequence[Any]]]]:
     """
-    Write rows into data files that a commit can add.
+    Write rows into data files that a commit can add; yield each with its rows.
 
     :param field: from :func:`day_of`.
     :param time: index of the column that the table is parted by.
@@ -56,7 +56,7 @@ def write_day_files(
             raise TypeError(f"{column.name} is of type {found}, not {iceberg_type(column.kind)}")
     for day, of_day in _by_day(rows, time).items():
         value = PartitionFieldValue(field=field, value=(day - _EPOCH).days)
-        yield _write(table, PartitionKey([value], table.spec(), table.schema()), columns, of_day)
+        yield _write(table, PartitionKey([value], table.spec(), table.schema()), columns, of_day), of_day
 
 
 def _by_day(rows: Iterable[Sequence[Any]], time: int) -> dict[date, list[Sequence[Any]]]:

@@ -17,6 +17,7 @@ from airflow_provider_cloudtrail.warehouse.conditions import AllOf, Condition, O
 from airflow_provider_cloudtrail.warehouse.iceberg_conditions import as_expression
 from airflow_provider_cloudtrail.warehouse.iceberg_files import day_of, write_day_files
 from airflow_provider_cloudtrail.warehouse.iceberg_memory import give_back_memory
+from airflow_provider_cloudtrail.warehouse.iceberg_own_rows import OwnRows
 from airflow_provider_cloudtrail.warehouse.iceberg_schema import arrow_rows
 
 if TYPE_CHECKING:
@@ -43,11 +44,13 @@ class PinnedTable:
     A table as it was when it was looked at, with the changes that are made to it here.
 
     :param table: just loaded.
+    :param own: rows that were added to it here before.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, own: OwnRows) -> None:
         table.catalog = _OneAttempt(table.catalog)  # type: ignore[assignment]
         self._table = table
+        self._own = own
         self._change: Transaction | None = None
 
     @property
@@ -68,8 +71,15 @@ class PinnedTable:
             return 0
         return int((snapshot.summary or {}).get("total-records") or 2**63)
 
-    def read(self, columns: Sequence[str], where: Condition) -> Iterator[pyarrow.RecordBatch]:
-        """Yield columns of the rows that fulfil a condition, reading only what can have such rows."""
+    def read(
+        self, columns: Sequence[str], where: Condition, *, ids: Sequence[str] | None = None
+    ) -> Iterator[pyarrow.RecordBatch]:
+        """
+        Yield columns of the rows that fulfil a condition, reading only what can have such rows.
+
+        :param ids: values of ``event_id``, if the condition says of rows no more than these and when they were: then
+            what was added here is not read. The columns are ``event_id`` and ``log_file_uri`` at most.
+        """
         import pyarrow
         from pyiceberg.io.pyarrow import ArrowScan
         from pyiceberg.table import DataScan
@@ -80,7 +90,17 @@ class PinnedTable:
         wanted = dict.fromkeys([*columns, *(column for column, _ in lists)])
         scan = DataScan(metadata, io, as_expression(planned), selected_fields=tuple(wanted))
         reader = ArrowScan(metadata, io, scan.projection(), scan.row_filter)
-        for portion in _portions(scan.plan_files()):
+        own: list[pyarrow.RecordBatch] = []
+        unread: list[FileScanTask] = []
+        for task in scan.plan_files():
+            rows = None if ids is None else self._own.of(task)
+            if rows is None:
+                unread.append(task)
+            else:
+                own += rows.select(list(columns)).to_batches()
+        if own:
+            yield from _within(own, [("event_id", pyarrow.array(ids))])
+        for portion in _portions(unread):
             for batch in _within(reader.to_record_batches(portion), lists):
                 if batch.num_rows:
                     yield batch.select(list(columns))
@@ -107,18 +127,20 @@ class PinnedTable:
         return None
 
     def append_by_day(self, columns: Sequence[Column], rows: Sequence[Sequence[Any]], column: str) -> None:
-        """Add rows, some at least, to a table that is parted by the day of a column."""
+        """Add events, some at least, to a table that is parted by the day of a column."""
         field = day_of(self._table, column)
         if field is None:
             # Of the user's own making.
             self.append(arrow_rows(columns, rows, self.schema))
             return
-        time = [one.name for one in columns].index(column)
+        names = [one.name for one in columns]
+        time, named = names.index(column), [names.index(name) for name in ("event_id", "log_file_uri")]
         update = self._transaction.update_snapshot()
         merges = self._table.properties.get("commit.manifest-merge.enabled", "false").lower() == "true"
         with update.merge_append() if merges else update.fast_append() as addition:
-            for data_file in write_day_files(self._table, field, columns, rows, time):
+            for data_file, of_day in write_day_files(self._table, field, columns, rows, time):
                 addition.append_data_file(data_file)
+                self._own.add(data_file.file_path, *([row[index] for row in of_day] for index in named))
 
     def delete(self, where: Condition) -> None:
         """Remove the rows that fulfil a condition, of which there must be some."""
@@ -152,16 +174,18 @@ class TablesAtOnce:
 
     :param load: loads a table by its name.
     :param order: names in the order in which they are committed; others stand where None does.
+    :param own: rows that were added before.
     """
 
-    def __init__(self, load: Callable[[str], Table], order: Sequence[str | None]) -> None:
+    def __init__(self, load: Callable[[str], Table], order: Sequence[str | None], own: OwnRows) -> None:
         self._load = load
+        self._own = own
         self._order = order
         self._tables: dict[str, PinnedTable] = {}
 
     def __getitem__(self, name: str) -> PinnedTable:
         if name not in self._tables:
-            self._tables[name] = PinnedTable(self._load(name))
+            self._tables[name] = PinnedTable(self._load(name), self._own)
         return self._tables[name]
 
     def commit(self) -> None:

@@ -393,6 +393,8 @@ def test_a_larger_table_is_asked_for_the_times_of_the_events_only(
     days = [f"2026-02-{day:02}T10:00:00Z" for day in range(1, 11)]
     for number, day in enumerate(days):
         warehouse.write([file_rows(f"20260211T10{number:02}Z", event(f"{number}", eventTime=day))])
+    # One that has added none of them.
+    warehouse = again(warehouse)
     read = files_read(monkeypatch)
     (entry,) = warehouse.write([
         file_rows("20260211T1100Z", event("3", eventTime=days[3]), event("new", eventTime=days[3]))
@@ -406,6 +408,38 @@ def test_a_larger_table_is_asked_for_the_times_of_the_events_only(
     warehouse.write([file_rows("20260211T1105Z", *many)])
     (entry,) = warehouse.write([file_rows("20260211T1110Z", *many)])
     assert (entry.loaded, entry.duplicate) == (0, 60)
+
+
+def test_rows_that_were_added_here_are_not_read_again(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse.write([file_rows("20260203T1000Z", event("a"), event("b"))])
+    (mine,) = table_of(warehouse, warehouse.events).inspect.files().to_pylist()
+    again(warehouse).write([file_rows("20260203T1005Z", event("c"))])
+    read = files_read(monkeypatch)
+    (entry,) = warehouse.write([file_rows("20260203T1010Z", event("a"), event("c"), event("d"))])
+    assert (entry.loaded, entry.duplicate) == (1, 2)
+    of_events = {path for path in read if "event_time_day" in path}
+    assert len(of_events - {mine["file_path"]}) == len(of_events) == 1
+    assert read_table(warehouse).event_ids == ["a", "b", "c", "d"]
+
+
+def test_rows_that_were_added_here_and_deleted_by_somebody(warehouse: Warehouse) -> None:
+    warehouse.write([file_rows("20260203T1000Z", event("a"), event("b"))])
+    table_of(warehouse, warehouse.events).delete("event_id = 'a'")
+    (entry,) = warehouse.write([file_rows("20260203T1005Z", event("a"), event("b"))])
+    assert (entry.loaded, entry.duplicate) == (1, 1)
+    assert read_table(warehouse).event_ids == ["a", "b"]
+
+
+@pytest.mark.parametrize("most", [0, 1, 3], ids=str)
+def test_only_so_many_rows_that_were_added_here_are_kept(
+    warehouse: Warehouse, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_cloudtrail.warehouse.iceberg_own_rows._MOST_ROWS", most)
+    for number in range(6):
+        warehouse.write([file_rows(f"20260203T10{number:02}Z", event("same"), event(f"{number}"))])
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert len(tables.events) == 7
 
 
 def test_the_ledger_is_asked_for_the_months_of_the_files_only(
