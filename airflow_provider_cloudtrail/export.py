@@ -239,6 +239,8 @@ class _Export:
                         # Emptied first: should the write fail, the same batch is not tried again below.
                         full, batch, events, size = batch, {}, 0, 0
                         self._write(full)
+                        # Or its rows would stay until the next one is full.
+                        del full
                     batch[log_file.uri] = (log_file, rows)
                     events += len(rows.events)
                     size += sum(map(len, map(_RAW_EVENT, rows.events)))

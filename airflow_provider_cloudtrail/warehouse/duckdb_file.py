@@ -22,6 +22,8 @@ ONE_AT_A_TIME = threading.Lock()
 
 # What a transaction of the export's size needs, and the key's index for each row.
 _MEMORY = 40 * 1024 * 1024
+# Before 1.4 a bound that is too tight for a commit makes it hang or ends the process; later versions say so.
+_VERSIONS_WITHOUT_BOUND = ("0.", "1.0.", "1.1.", "1.2.", "1.3.")
 _INDEX_BYTES = 150
 _MOST_MEMORY = 1024 * 1024 * 1024
 _ROWS_WORTH_KEEPING = 5_000
@@ -80,8 +82,11 @@ class DuckDBFile:
             self._opened_at, self._stored = time.monotonic(), 0
             self._allowed = _bytes(_setting(connection, "memory_limit"))
             self._threads = _setting(connection, "threads")
+            if _version().startswith(_VERSIONS_WITHOUT_BOUND):
+                self._memory = None
             if self._in_session:
-                connection.execute(f"SET checkpoint_threshold = '{_MOST_WITHOUT_CHECKPOINT}'")
+                if self._memory is not None:
+                    connection.execute(f"SET checkpoint_threshold = '{_MOST_WITHOUT_CHECKPOINT}'")
                 # The other cores read log files; more threads would take more time together, not less.
                 connection.execute("SET threads = 1")
         self.rows = _rows(connection, self._table)
@@ -131,6 +136,12 @@ class DuckDBFile:
         bound = self._memory + self.rows * _INDEX_BYTES
         if bound < self._allowed:
             connection.execute(f"SET memory_limit = '{bound // 1_000_000}MB'")
+
+
+def _version() -> str:
+    import duckdb
+
+    return str(duckdb.__version__)
 
 
 def _rows(connection: Any, table: str) -> int:

@@ -168,9 +168,34 @@ def test_in_a_session_memory_grows_with_the_table_and_threads_are_left_to_reader
         ((value,),) = connections[-1].execute(f"SELECT current_setting('{name}')").fetchall()
         return str(value)
 
+    if module._version().startswith(module._VERSIONS_WITHOUT_BOUND):
+        pytest.skip("no bound with the version that is installed")
     with warehouse.session():
         warehouse.write(batch(1, 20))
         first = module._bytes(setting("memory_limit"))
         warehouse.write(batch(2, 20))
         assert module._bytes(setting("memory_limit")) > first
         assert setting("threads") == "1"
+
+
+@pytest.mark.parametrize(
+    ("version", "bound"),
+    [
+        pytest.param("1.1.3", False, id="as on MWAA 2.10.3"),
+        pytest.param("1.3.2", False, id="as on MWAA 3.0.6"),
+        pytest.param("1.4.4", True, id="says that it has too little"),
+        pytest.param("2.0.0", True, id="new"),
+        pytest.param("10.0.0", True, id="a number that begins alike"),
+    ],
+)
+def test_versions_that_hang_for_lack_of_memory_get_what_they_want(
+    warehouse: Warehouse, module: Any, monkeypatch: pytest.MonkeyPatch, version: str, bound: bool
+) -> None:
+    if bound and module._version().startswith(module._VERSIONS_WITHOUT_BOUND):
+        pytest.skip("would hang with the version that is installed")
+    monkeypatch.setattr(module, "_version", lambda: version)
+    limits = warehouse.transact(
+        "asking", lambda cursor: cursor.execute("SELECT current_setting('memory_limit')").fetchall()
+    )
+    # A bound is far below what DuckDB takes of any machine.
+    assert (module._bytes(limits[0][0]) < 128 * 2**20) is bound
