@@ -105,6 +105,11 @@ def validate_trail(run: Validation) -> ValidationSummary:
     :raises StoreError: if the bucket does not answer; what was found out before is recorded.
     :raises WarehouseError: if the warehouse refuses.
     """
+    with run.evidence.session():
+        return _validate(run)
+
+
+def _validate(run: Validation) -> ValidationSummary:
     started = time.monotonic()
     window = run.window
     summary = ValidationSummary()

@@ -7,6 +7,7 @@ Goes through the transactions of the warehouse whose table it stands beside.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -138,6 +139,10 @@ class Evidence:
             self.findings: columns_of(FindingEntry),
             self.hashes: columns_of(HashEntry),
         })
+
+    def session(self) -> AbstractContextManager[None]:
+        """Return what a run does all of its work within; see :meth:`Warehouse.session`."""
+        return self._warehouse.session()
 
     def loaded_files(self, uris: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         """
