@@ -203,13 +203,13 @@ def test_the_region_of_a_bucket_is_asked_of_s3(monkeypatch):
     """S3 names the Region also in a refusal; the client is made anew for it."""
     from botocore.exceptions import ClientError
 
-    from airflow_provider_cloudtrail.hooks import cloudtrail
+    from airflow_provider_cloudtrail.hooks import buckets
 
     def head_bucket(Bucket):  # noqa: N803
         headers = {"x-amz-bucket-region": "ap-south-1"}
         raise ClientError({"ResponseMetadata": {"HTTPStatusCode": 403, "HTTPHeaders": headers}}, "HeadBucket")
 
-    assert cloudtrail._region_of(SimpleNamespace(head_bucket=head_bucket), "example-trail") == "ap-south-1"
+    assert buckets._region_of(SimpleNamespace(head_bucket=head_bucket), "example-trail") == "ap-south-1"
 
 
 def test_role_endpoint_and_botocore_configuration_reach_event_history(monkeypatch, tmp_path):
