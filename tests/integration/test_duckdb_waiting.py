@@ -19,7 +19,7 @@ from tests.support.tables import assert_balanced, read_table
 
 pytestmark = pytest.mark.skipif(not DUCKDB, reason="needs DuckDB and pyarrow")
 
-LONGEST_SECONDS = 20
+LONGEST_SECONDS = 40
 
 
 def store_without_end(path: str, stop: Path) -> int:
