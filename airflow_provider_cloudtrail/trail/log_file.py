@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from functools import lru_cache
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 
 class Folder(Enum):
@@ -273,16 +273,17 @@ def split_uri(uri: str) -> tuple[str, str]:
         folder, found, rest = uri.partition("/AWSLogs/")
         if found:
             return folder, f"AWSLogs/{rest}"
-    parts = urlsplit(uri)
-    if parts.scheme == "s3" and parts.netloc and uri[len("s3://") + len(parts.netloc) + 1 :]:
-        # Not parts.path: a key may contain '?' and '#'.
-        return parts.netloc, uri[len("s3://") + len(parts.netloc) + 1 :]
+    # By hand: a key may contain '?' and '#', and urlsplit() has errors of its own for brackets.
+    scheme, _, path = uri.partition("://")
+    bucket, _, key = path.partition("/")
+    if scheme.lower() == "s3" and bucket and key:
+        return bucket, key
     raise KeyGrammarError(f"{uri!r} is not the URI of an object; expected s3://bucket/key")
 
 
 def local_folder(bucket: str) -> str:
     """Return the path of the folder that a ``file://`` URI names."""
-    return unquote(urlsplit(bucket).path)
+    return unquote("/" + bucket.removeprefix("file://").partition("/")[2])
 
 
 @lru_cache(maxsize=16)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timezone
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_cloudtrail.trail.log_file import (
@@ -112,6 +112,9 @@ def test_the_keys_of_a_folder_are_read_as_all_keys_are(
 
 
 @given(st.text() | nearly_keys)
+@example("s3://[b]/k")
+@example("A://[")
+@example("s3://b\n/k")
 def test_any_text_is_a_uri_or_is_refused(text: str) -> None:
     try:
         bucket, key = split_uri(text)
