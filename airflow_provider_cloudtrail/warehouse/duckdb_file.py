@@ -76,23 +76,31 @@ class DuckDBFile:
 
     def begin(self) -> Any:
         """Return a connection, within a transaction."""
-        connection = self._kept
-        if connection is None:
-            connection = self._hook.get_conn()
-            self._opened_at, self._stored = time.monotonic(), 0
-            self._allowed = _bytes(_setting(connection, "memory_limit"))
-            self._threads = _setting(connection, "threads")
-            if _version().startswith(_VERSIONS_WITHOUT_BOUND):
-                self._memory = None
-            if self._in_session:
-                if self._memory is not None:
-                    connection.execute(f"SET checkpoint_threshold = '{_MOST_WITHOUT_CHECKPOINT}'")
-                # The other cores read log files; more threads would take more time together, not less.
-                connection.execute("SET threads = 1")
-        self.rows = _rows(connection, self._table)
-        self._bind_memory(connection)
-        connection.execute("BEGIN TRANSACTION")
+        connection = self._kept if self._kept is not None else self._hook.get_conn()
+        try:
+            if self._kept is None:
+                self._set_up(connection)
+            self.rows = _rows(connection, self._table)
+            self._bind_memory(connection)
+            connection.execute("BEGIN TRANSACTION")
+        except BaseException:
+            # What is broken would be kept, and the file with it.
+            self._kept = None
+            connection.close()
+            raise
         return connection
+
+    def _set_up(self, connection: Any) -> None:
+        self._opened_at, self._stored = time.monotonic(), 0
+        self._allowed = _bytes(_setting(connection, "memory_limit"))
+        self._threads = _setting(connection, "threads")
+        if _version().startswith(_VERSIONS_WITHOUT_BOUND):
+            self._memory = None
+        if self._in_session:
+            if self._memory is not None:
+                connection.execute(f"SET checkpoint_threshold = '{_MOST_WITHOUT_CHECKPOINT}'")
+            # The other cores read log files; more threads would take more time together, not less.
+            connection.execute("SET threads = 1")
 
     def stored(self, rows: int) -> None:
         """Note how many rows a transaction has written."""

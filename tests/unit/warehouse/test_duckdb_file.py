@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from tests.support.engines import DUCKDB, DuckDBHook
 from tests.support.log_files import event
 from tests.support.rows import file_rows
@@ -123,6 +123,20 @@ def test_an_error_closes_the_file(
         _interrupted_session(warehouse)
     assert [is_open(one) for one in connections] == [False, False, False]
     assert len(read_table(warehouse).events) == 9
+
+
+def test_a_kept_connection_that_is_broken_is_not_used_again(
+    warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 1)
+    with warehouse.session():
+        warehouse.write(batch(1))
+        connections[0].close()
+        with pytest.raises(WarehouseError):
+            warehouse.write(batch(2))
+        warehouse.write(batch(2))
+        assert [is_open(one) for one in connections] == [False, True]
+    assert len(read_table(warehouse).events) == 6
 
 
 def _interrupted_session(warehouse: Warehouse) -> None:
