@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, QuarantineEntry
+from tests.support.documented_records import FULL, both, changed, paths
 from tests.support.json_values import values
-from tests.unit.trail.test_documented_record import FULL, both, changed, paths
+
+pytest.importorskip("msgspec")
 
 
 @given(st.sampled_from([*paths(FULL), ("unknown",), ("userIdentity", "unknown")]), values)
