@@ -32,7 +32,7 @@ from airflow_provider_cloudtrail.trail.delivered import (
 )
 from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey, KeyRing
 from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest, Coverage, DigestStatus, Gap
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation, is_of
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store
 from airflow_provider_cloudtrail.validation_findings import About, Findings, finding_id
@@ -115,7 +115,7 @@ def _validate(run: Validation) -> ValidationSummary:
     summary = ValidationSummary()
     findings = Findings(summary, run.location, run.fail_on, run.now, run.verified_by, run.log)
     recorded = run.evidence.chains_since(window.start - window.lookback, findings.location)
-    expected = {chain for chain in (Chain(*names) for names in recorded) if _wanted(run, chain)}
+    expected = {chain for chain in (Chain(*names) for names in recorded) if is_of(chain, run.account_ids, run.regions)}
     with_digests: set[tuple[str, str]] = set()
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="cloudtrail") as pool:
         places = account_regions(run.store_of(run.location.bucket), run.location, run.account_ids, run.regions)
@@ -161,12 +161,6 @@ def _without_digests(run: Validation, found: set[tuple[str, str]]) -> list[tuple
     accounts = set(run.account_ids or ()) - {account_id for account_id, _ in found}
     regions = set(run.regions or ()) - {region for _, region in found}
     return [*((account_id, None) for account_id in sorted(accounts)), *((None, region) for region in sorted(regions))]
-
-
-def _wanted(run: Validation, chain: Chain) -> bool:
-    return (run.account_ids is None or chain.account_id in run.account_ids) and (
-        run.regions is None or chain.region in run.regions
-    )
 
 
 def _count_gap(summary: ValidationSummary, findings: Findings, gap: Gap | None) -> None:

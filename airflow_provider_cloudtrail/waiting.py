@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_cloudtrail import parameters
 from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError, CloudTrailTrailNotFoundError
 from airflow_provider_cloudtrail.trail.listing import new_log_files
+from airflow_provider_cloudtrail.trail.log_file import is_of
 from airflow_provider_cloudtrail.trail.store import StoreError
 
 if TYPE_CHECKING:
@@ -155,12 +156,7 @@ def queue_told(hook: CloudTrailHook, trail: TrailParameters, *, queue_url: str, 
                 said.append(f"message {message.id} is left for the dead-letter queue: {notification.poison}")
                 continue
             said += [f"message {message.id}: {reason}" for reason in notification.dropped]
-            wanted = [
-                file.uri
-                for file in notification.files
-                if (account_ids is None or file.account_id in account_ids)
-                and (regions is None or file.region in regions)
-            ]
+            wanted = [file.uri for file in notification.files if is_of(file, account_ids, regions)]
             files.update(dict.fromkeys(wanted))
             (receipts if wanted else useless).append(message.receipt)
     hook.delete_messages(queue_url, useless)

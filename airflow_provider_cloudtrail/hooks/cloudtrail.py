@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
@@ -18,10 +17,10 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailError,
     CloudTrailEventHistoryError,
     CloudTrailLogFileError,
-    CloudTrailQueueError,
     CloudTrailTrailNotFoundError,
 )
 from airflow_provider_cloudtrail.hooks.buckets import Buckets
+from airflow_provider_cloudtrail.hooks.queues import QueueMessage, Queues
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files, region_folders
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation, log_file_of_uri
@@ -31,6 +30,7 @@ from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+    from airflow.providers.amazon.aws.hooks.sqs import SqsHook
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from mypy_boto3_cloudtrail import CloudTrailClient  # noqa: F401 (in the string below)
 
@@ -52,20 +52,6 @@ class ResolvedTrail(NamedTuple):
     account_ids: tuple[str, ...] | None
 
 
-class QueueMessage(NamedTuple):
-    """
-    A message of an SQS queue.
-
-    :param id: SQS's id of it.
-    :param receipt: what deletes it.
-    :param body: its text.
-    """
-
-    id: str
-    receipt: str
-    body: str
-
-
 class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
     """
     Interact with AWS CloudTrail, and read the log files that it delivers to S3.
@@ -85,8 +71,7 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         kwargs["client_type"] = "cloudtrail"
         super().__init__(*args, **kwargs)
         self._buckets = Buckets(self._s3_hook)
-        self._queue_lock = threading.Lock()
-        self._queue_clients: dict[str | None, Any] = {}
+        self._queues = Queues(self._sqs_hook)
 
     @cached_property
     def conn_config(self) -> AwsConnectionWrapper:
@@ -258,13 +243,7 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         :param queue_url: URL of the queue.
         :raises CloudTrailQueueError: if the queue refuses.
         """
-        answer = self._ask_queue(
-            queue_url, "receive_message", QueueUrl=queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=1
-        )
-        return [
-            QueueMessage(message["MessageId"], message["ReceiptHandle"], message["Body"])
-            for message in answer.get("Messages", ())
-        ]
+        return self._queues.receive(queue_url)
 
     def delete_messages(self, queue_url: str, receipts: Sequence[str]) -> None:
         """
@@ -273,34 +252,7 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         :param receipts: what they were received with.
         :raises CloudTrailQueueError: if the queue refuses.
         """
-        for start in range(0, len(receipts), 10):
-            entries = [
-                {"Id": str(number), "ReceiptHandle": receipt}
-                for number, receipt in enumerate(receipts[start : start + 10])
-            ]
-            answer = self._ask_queue(queue_url, "delete_message_batch", QueueUrl=queue_url, Entries=entries)
-            for failure in answer.get("Failed", ()):
-                self.log.warning("A message was not deleted and comes again: %s", failure.get("Message", failure))
-
-    def _ask_queue(self, queue_url: str, action: str, **arguments: Any) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            return getattr(self._queue_client(queue_url), action)(**arguments)
-        except (BotoCoreError, ClientError) as error:
-            raise CloudTrailQueueError(f"queue {queue_url}: {error}") from None
-
-    def _queue_client(self, queue_url: str) -> Any:
-        from airflow.providers.amazon.aws.hooks.sqs import SqsHook
-
-        self._require_connection()
-        region = queue_region(queue_url) or self._region_name
-        with self._queue_lock:
-            if region not in self._queue_clients:
-                self._queue_clients[region] = SqsHook(
-                    aws_conn_id=self.aws_conn_id, region_name=region, verify=self._verify, config=self._config
-                ).conn
-            return self._queue_clients[region]
+        self._queues.delete(queue_url, receipts)
 
     # -- Event history -----------------------------------------------------------------------------
 
@@ -421,6 +373,17 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
             aws_conn_id=self.aws_conn_id, verify=self._verify, region_name=self._region_name, config=self._config
         )
 
+    def _sqs_hook(self, region: str | None) -> SqsHook:
+        from airflow.providers.amazon.aws.hooks.sqs import SqsHook
+
+        self._require_connection()
+        return SqsHook(
+            aws_conn_id=self.aws_conn_id,
+            region_name=region or self._region_name,
+            verify=self._verify,
+            config=self._config,
+        )
+
 
 def _decoded(history: EventHistory, regions: Collection[str], attribute: Attribute | None, span: Span) -> Iterator[Any]:
     # Beside the method, so that no record is in a frame that an error of ours passes through.
@@ -428,9 +391,3 @@ def _decoded(history: EventHistory, regions: Collection[str], attribute: Attribu
         for page in history.pages(region, attribute, span):
             for event in page.events:
                 yield CODEC.decode((event.raw or "").encode("utf-8", "surrogatepass"))
-
-
-def queue_region(queue_url: str) -> str | None:
-    """Return the Region in ``https://sqs.REGION.amazonaws.com/...``, or None for another endpoint."""
-    host = queue_url.partition("://")[2].partition("/")[0].split(".")
-    return host[1] if len(host) > 2 and host[0] == "sqs" else None

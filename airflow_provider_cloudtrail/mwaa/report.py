@@ -140,7 +140,7 @@ def permission_lines(checked: Sequence[Checked], reason: str | None) -> list[str
         for entry in lacking
     ]
     if unknown:
-        why = reason or "name it with --trail-bucket, --trail or --queue"
+        why = reason or "name what you can with --trail-bucket, --trail and --queue, fill in what is YOUR-... below"
         lines.append(f"Not checked ({why}): {', '.join(entry.statement.sid for entry in unknown)}")
     if lacking or unknown:
         lines += ["Statements for the execution role:", json.dumps(policy(checked), indent=2)]

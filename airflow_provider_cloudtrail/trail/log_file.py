@@ -9,11 +9,12 @@ minute; the events inside may be older, and keys do not arrive in the order of t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from functools import lru_cache
+from typing import Protocol
 from urllib.parse import unquote
 
 
@@ -81,6 +82,23 @@ class LogFile:
     def uri(self) -> str:
         """``s3://bucket/key``; ``file:///folder/key`` for a local copy."""
         return object_uri(self.bucket, self.key)
+
+
+class Regional(Protocol):
+    """What CloudTrail writes for one account and Region."""
+
+    @property
+    def account_id(self) -> str:
+        """Return the account."""
+
+    @property
+    def region(self) -> str:
+        """Return the Region."""
+
+
+def is_of(written: Regional, account_ids: Container[str] | None, regions: Container[str] | None) -> bool:
+    """Tell whether something is of one of these accounts and one of these Regions; None: of any."""
+    return (account_ids is None or written.account_id in account_ids) and (regions is None or written.region in regions)
 
 
 @dataclass(frozen=True)

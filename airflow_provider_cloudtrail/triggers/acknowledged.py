@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
 
 if TYPE_CHECKING:
-    from airflow_provider_cloudtrail.hooks.cloudtrail import QueueMessage
+    from airflow_provider_cloudtrail.hooks.queues import QueueMessage
     from airflow_provider_cloudtrail.triggers.notified import Queue
 
 

@@ -15,7 +15,15 @@ from airflow.triggers.base import TriggerEvent
 from airflow_provider_cloudtrail import parameters
 from airflow_provider_cloudtrail._compat import BaseEventTrigger
 from airflow_provider_cloudtrail.exceptions import CloudTrailQueueError
-from airflow_provider_cloudtrail.hooks.cloudtrail import QueueMessage, queue_region
+from airflow_provider_cloudtrail.hooks.queues import (
+    QueueMessage,
+    deletions,
+    messages_in,
+    note_failures,
+    queue_region,
+    reception,
+)
+from airflow_provider_cloudtrail.trail.log_file import LogFile, is_of
 from airflow_provider_cloudtrail.trail.notification import read_notification
 from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread
 from airflow_provider_cloudtrail.triggers.watching import NewLogFiles
@@ -23,11 +31,9 @@ from airflow_provider_cloudtrail.triggers.watching import NewLogFiles
 if TYPE_CHECKING:
     from airflow.triggers.shared_stream import SharedStreamProducer
 
-    from airflow_provider_cloudtrail.trail.log_file import LogFile
 
 log = logging.getLogger(__name__)
 
-_BATCH = 10  # most messages that SQS takes or gives at once
 _LONGEST_PAUSE = 300.0
 # The triggerer hands events on about once a second.
 _PERSISTED_AFTER = 10.0
@@ -87,26 +93,14 @@ class Queue:
         """Return up to ten messages, after ``wait_seconds`` none; connects when necessary."""
         if self._client is None:
             await self.open()
-        answer = await self._client.receive_message(
-            QueueUrl=self.url, MaxNumberOfMessages=_BATCH, WaitTimeSeconds=self.wait_seconds
-        )
-        return [
-            QueueMessage(message["MessageId"], message["ReceiptHandle"], message["Body"])
-            for message in answer.get("Messages", ())
-        ]
+        return messages_in(await self._client.receive_message(**reception(self.url, self.wait_seconds)))
 
     async def delete(self, receipts: Sequence[str]) -> None:
         """Delete messages; what SQS does not delete comes again, which is said in the log and harms nothing."""
         if self._client is None:
             await self.open()
-        for start in range(0, len(receipts), _BATCH):
-            entries = [
-                {"Id": str(number), "ReceiptHandle": receipt}
-                for number, receipt in enumerate(receipts[start : start + _BATCH])
-            ]
-            answer = await self._client.delete_message_batch(QueueUrl=self.url, Entries=entries)
-            for failure in answer.get("Failed", ()):
-                log.warning("A message could not be deleted and will come again: %s", failure.get("Message", failure))
+        for deletion in deletions(self.url, receipts):
+            note_failures(await self._client.delete_message_batch(**deletion))
 
     async def messages(self) -> AsyncIterator[QueueMessage | None]:
         """Yield messages for ever, None when there are none; errors are waited out, with a new client."""
@@ -250,12 +244,7 @@ class CloudTrailNotificationTrigger(BaseEventTrigger):
             return None
         for reason in notification.dropped:
             log.info("Dropped from message %s: %s", message.id, reason)
-        return [
-            file
-            for file in notification.files
-            if (self.account_ids is None or file.account_id in self.account_ids)
-            and (self.regions is None or file.region in self.regions)
-        ]
+        return [file for file in notification.files if is_of(file, self.account_ids, self.regions)]
 
     @staticmethod
     async def _delete(queue: Queue, receipts: list[str]) -> None:

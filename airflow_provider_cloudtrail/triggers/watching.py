@@ -18,7 +18,7 @@ from airflow_provider_cloudtrail import parameters
 from airflow_provider_cloudtrail._compat import BaseEventTrigger
 from airflow_provider_cloudtrail.exceptions import CloudTrailTrailNotFoundError
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile
+from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, is_of
 from airflow_provider_cloudtrail.trail.watch import Watch
 from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread
 from airflow_provider_cloudtrail.waiting import TrailParameters
@@ -49,9 +49,7 @@ class _Watcher(NamedTuple):
     regions: frozenset[str] | None
 
     def wants(self, file: LogFile) -> bool:
-        return (self.account_ids is None or file.account_id in self.account_ids) and (
-            self.regions is None or file.region in self.regions
-        )
+        return is_of(file, self.account_ids, self.regions)
 
 
 class _Looked(NamedTuple):

@@ -273,8 +273,8 @@ def test_role_may_do_what_the_table_of_a_trail_asks(called, athena, athena_addre
 
 @pytest.mark.skipif(not engines.ICEBERG_GLUE, reason="needs pyiceberg and moto's server")
 def test_role_may_do_what_iceberg_in_glue_asks(called, new_warehouse, s3_server):
+    from tests.support.iceberg_tasks import again, at_commits
     from tests.support.rows import file_rows
-    from tests.unit.warehouse.test_iceberg import again, at_commits
 
     warehouse = new_warehouse("iceberg-glue")
     bucket = json.loads(warehouse.hook.uri)["warehouse"].removeprefix("s3://").partition("/")[0]

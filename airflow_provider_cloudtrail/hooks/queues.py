@@ -1,0 +1,111 @@
+"""The SQS queues that are told of new log files: what is asked of them, by tasks and by the triggerer alike."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_cloudtrail.exceptions import CloudTrailQueueError
+
+if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.sqs import SqsHook
+
+log = logging.getLogger(__name__)
+
+_BATCH = 10  # most messages that SQS takes or gives at once
+
+
+class QueueMessage(NamedTuple):
+    """
+    A message of an SQS queue.
+
+    :param id: SQS's id of it.
+    :param receipt: what deletes it.
+    :param body: its text.
+    """
+
+    id: str
+    receipt: str
+    body: str
+
+
+def queue_region(queue_url: str) -> str | None:
+    """Return the Region in ``https://sqs.REGION.amazonaws.com/...``, or None for another endpoint."""
+    host = queue_url.partition("://")[2].partition("/")[0].split(".")
+    return host[1] if len(host) > 2 and host[0] == "sqs" else None
+
+
+def reception(queue_url: str, wait_seconds: int) -> dict[str, Any]:
+    """Return the arguments of ``receive_message`` for as many messages as SQS gives at once."""
+    return {"QueueUrl": queue_url, "MaxNumberOfMessages": _BATCH, "WaitTimeSeconds": wait_seconds}
+
+
+def messages_in(answer: Mapping[str, Any]) -> list[QueueMessage]:
+    """Return the messages in an answer of ``receive_message``."""
+    return [
+        QueueMessage(message["MessageId"], message["ReceiptHandle"], message["Body"])
+        for message in answer.get("Messages", ())
+    ]
+
+
+def deletions(queue_url: str, receipts: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the arguments of each ``delete_message_batch`` that deletes messages."""
+    for start in range(0, len(receipts), _BATCH):
+        entries = [
+            {"Id": str(number), "ReceiptHandle": receipt}
+            for number, receipt in enumerate(receipts[start : start + _BATCH])
+        ]
+        yield {"QueueUrl": queue_url, "Entries": entries}
+
+
+def note_failures(answer: Mapping[str, Any]) -> None:
+    """Say in the log which messages ``delete_message_batch`` did not delete; they come again, which harms nothing."""
+    for failure in answer.get("Failed", ()):
+        log.warning("A message was not deleted and comes again: %s", failure.get("Message", failure))
+
+
+class Queues:
+    """
+    Queues as tasks read them; safe to be used by several threads.
+
+    :param sqs_hook: returns a hook of the connection for the Region of a queue; None: the connection's own.
+    """
+
+    def __init__(self, sqs_hook: Callable[[str | None], SqsHook]) -> None:
+        self._sqs_hook = sqs_hook
+        self._lock = threading.Lock()
+        self._clients: dict[str | None, Any] = {}
+
+    def receive(self, queue_url: str) -> list[QueueMessage]:
+        """
+        Return up to ten messages; waits a second for the first.
+
+        :raises CloudTrailQueueError: if the queue refuses.
+        """
+        return messages_in(self._ask("receive_message", reception(queue_url, wait_seconds=1)))
+
+    def delete(self, queue_url: str, receipts: Sequence[str]) -> None:
+        """
+        Delete messages.
+
+        :raises CloudTrailQueueError: if the queue refuses.
+        """
+        for deletion in deletions(queue_url, receipts):
+            note_failures(self._ask("delete_message_batch", deletion))
+
+    def _ask(self, action: str, arguments: dict[str, Any]) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        queue_url = arguments["QueueUrl"]
+        try:
+            return getattr(self._client(queue_region(queue_url)), action)(**arguments)
+        except (BotoCoreError, ClientError) as error:
+            raise CloudTrailQueueError(f"queue {queue_url}: {error}") from None
+
+    def _client(self, region: str | None) -> Any:
+        with self._lock:
+            if region not in self._clients:
+                self._clients[region] = self._sqs_hook(region).conn
+            return self._clients[region]

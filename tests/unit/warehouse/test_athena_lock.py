@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from airflow_provider_cloudtrail.audit_event import (
+    QuarantineEntry,
+    columns_of,
+)
+from airflow_provider_cloudtrail.warehouse.athena import AthenaWarehouse
+from airflow_provider_cloudtrail.warehouse.athena_lock import WriterLock
+from airflow_provider_cloudtrail.warehouse.base import WarehouseError, WarehouseUnavailableError
+from tests.support.athena_tasks import again
+from tests.support.engines import ATHENA
+from tests.support.log_files import event
+from tests.support.rows import file_rows
+from tests.support.tables import assert_balanced, query, read_table
+
+pytestmark = pytest.mark.skipif(not ATHENA, reason="needs pyathena, duckdb, pyarrow, sqlglot and moto")
+
+AT = datetime(2026, 2, 3, 10, tzinfo=timezone.utc)
+
+
+def test_second_writer_waits_for_the_first(athena_warehouse, athena_place):
+    other = again(athena_warehouse, athena_place)
+    other._lock_timeout = timedelta(0)
+
+    def work(_):
+        with pytest.raises(WarehouseUnavailableError, match=r"because of another writer \(the lock below s3://.*"):
+            other.write([file_rows("20260203T1000Z", event("a"))])
+
+    athena_warehouse.transact("holding", work, writes=True)
+    # In the same thread, with the same client.
+    assert len(other.write([file_rows("20260203T1000Z", event("a"))])) == 1
+
+
+def test_lock_is_removed_afterwards_also_on_failure(athena_warehouse, staged_keys):
+    def work(_):
+        assert [key.rpartition("/")[2] for key in staged_keys()] == [f"audit.{athena_warehouse.table}.json"]
+        raise RuntimeError
+
+    with pytest.raises(WarehouseError):
+        athena_warehouse.transact("failing", work, writes=True)
+    assert staged_keys() == []
+
+
+def test_without_the_lock_two_writers_store_an_event_twice(athena_warehouse, athena_place, athena, monkeypatch):
+    # What the stand-in lets happen, and what is noticed of it.
+    monkeypatch.setattr(AthenaWarehouse, "_lock", lambda *_: None)
+    monkeypatch.setattr(athena, "delay", 1.0)
+    writers = [again(athena_warehouse, athena_place) for _ in range(2)]
+    errors = []
+
+    def write(number: int) -> None:
+        try:
+            writers[number].write([file_rows(f"20260203T100{number}Z", event("a"))])
+        except WarehouseError as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert query(athena_warehouse, f"SELECT COUNT(*) FROM {athena_warehouse.events}") == [(2,)]
+    assert "1 events were merged and 2 rows of them found" in errors[0]
+
+
+def test_expired_lock_is_taken_over_and_its_statement_stopped(athena_warehouse, athena_place, athena, monkeypatch):
+    monkeypatch.setattr(AthenaWarehouse, "lease", timedelta(seconds=1))
+    # As of a worker that is frozen, or gone.
+    monkeypatch.setattr(WriterLock, "_keep_renewing", lambda _: None)
+    held = threading.Event()
+    monkeypatch.setattr(athena, "hold", held)
+    errors = []
+
+    def write() -> None:
+        try:
+            again(athena_warehouse, athena_place).write([file_rows("20260203T1000Z", event("a"))])
+        except WarehouseError as error:
+            errors.append(error)
+
+    before = len(athena.statements)
+    thread = threading.Thread(target=write)
+    thread.start()
+    while len(athena.statements) < before + 2:
+        time.sleep(0.01)
+    time.sleep(2.5)
+    monkeypatch.setattr(athena, "hold", None)
+    release = threading.Timer(1.0, held.set)
+    release.start()
+    other = again(athena_warehouse, athena_place)
+    (entry,) = other.write([file_rows("20260203T1000Z", event("a"))])
+    thread.join(60)
+    assert entry.loaded == 1
+    assert [query.state for query in list(athena.queries.values())[before:]][1] == "CANCELLED"
+    tables = read_table(other)
+    assert_balanced(tables)
+    assert tables.event_ids == ["a"]
+    assert "athena, writing" in str(errors[0])
+
+
+def test_lock_that_was_lost_lets_nothing_be_written(athena_warehouse, statements_since, staged_keys, staged_tables):
+    rows = [QuarantineEntry(f"s3://x/{number}", None, "reason", None, AT) for number in range(2_000)]
+
+    def work(session):
+        session._lock._until = 0.0
+        athena_warehouse.insert(session, athena_warehouse.quarantine, columns_of(QuarantineEntry), rows)
+
+    athena_warehouse._lock_timeout = timedelta(0)
+    with pytest.raises(WarehouseUnavailableError, match="LostLockError"):
+        athena_warehouse.transact("writing late", work, writes=True)
+    # What was staged is cleared away all the same; the lock is left to whoever has it.
+    assert statements_since() == ["CREATE", "DROP"]
+    assert staged_tables() == set()
+    assert [key.partition("/")[2].partition("/")[0] for key in staged_keys()] == ["cloudtrail-locks"]
+
+
+class EndedError(BaseException):
+    """As Airflow's own of a task that has reached its timeout."""
+
+
+def test_task_that_is_ended_stops_its_statement_and_releases_the_lock(
+    athena_warehouse, athena, staged_keys, monkeypatch
+):
+    held = threading.Event()
+    monkeypatch.setattr(athena, "hold", held)
+
+    def end(*_):
+        # The statement goes on unless it is stopped.
+        threading.Timer(0.5, held.set).start()
+        raise EndedError
+
+    before = signal.signal(signal.SIGALRM, end)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1.0)
+        with pytest.raises(EndedError):
+            athena_warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        held.set()
+    assert list(athena.queries.values())[-1].state == "CANCELLED"
+    assert staged_keys() == []
+    monkeypatch.setattr(athena, "hold", None)
+    assert read_table(athena_warehouse).events == []

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError, WarehouseUnavailableError
+from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
+from tests.support.engines import ICEBERG
+from tests.support.iceberg import NAMESPACE, OldIcebergHook, catalog
+
+pytestmark = pytest.mark.skipif(not ICEBERG, reason="needs pyiceberg")
+
+
+def test_namespace_is_that_of_the_connection_or_has_to_be_named() -> None:
+    hook = OldIcebergHook("{}")
+    assert open_warehouse(hook, "t").events == f"{NAMESPACE}.t"
+    assert open_warehouse(hook, "t", "other").quarantine == "other.t_quarantine"
+    hook.get_connection = lambda conn_id: SimpleNamespace(schema="", extra_dejson={"namespace": "n"})  # type: ignore[method-assign]
+    assert open_warehouse(hook, "t").events == "n.t"
+    hook.get_connection = lambda conn_id: SimpleNamespace(schema=None, extra_dejson={})  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match=r"need a namespace .* set the parameter schema"):
+        open_warehouse(hook, "t")
+
+
+def test_namespace_that_is_missing(iceberg: Warehouse) -> None:
+    other = open_warehouse(iceberg.hook, "audit", "nowhere")
+    with pytest.raises(WarehouseError, match=r"there is no namespace 'nowhere' .* CREATE DATABASE nowhere"):
+        other.prepare()
+
+
+def test_catalog_without_a_place_for_tables(tmp_path: Path) -> None:
+    address = json.dumps({"type": "sql", "uri": f"sqlite:///{tmp_path}/c.db"})
+    catalog(address)
+    with pytest.raises(WarehouseError, match=r"iceberg, preparing audit.audit: ValueError: No default path is set"):
+        open_warehouse(OldIcebergHook(address), "audit").prepare()
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        pytest.param({"type": "rest", "uri": "http://127.0.0.1:9"}, id="REST that does not answer"),
+        pytest.param({"type": "sql", "uri": "sqlite:////nowhere/c.db"}, id="database that cannot be opened"),
+        pytest.param({"type": "unheard-of"}, id="no such kind"),
+    ],
+)
+def test_catalog_that_cannot_be_opened(properties: dict[str, str]) -> None:
+    warehouse = open_warehouse(OldIcebergHook(json.dumps(properties)), "audit")
+    warehouse._lock_timeout = timedelta(0)
+    with pytest.raises(WarehouseUnavailableError, match=r"iceberg: cannot open the catalog"):
+        warehouse.prepare()
