@@ -32,6 +32,9 @@ _MIB = 1024 * 1024
 # Log files unpack to about this many times their size.
 _EXPANSION = 12
 _SIZE_IF_UNKNOWN = 64 * 1024
+# Of quiet Regions files are so small that handing them over to a thread one by one costs as much as unpacking them.
+_FILES_HANDED_OVER = 8
+_BYTES_HANDED_OVER = 256 * 1024
 # Whether these can be read may have changed since; what is inside of an object does not.
 _WORTH_ANOTHER_TRY = ("not_found:", "access_denied:")
 _LIMIT_IN_REASON = re.compile(r"max_file_bytes=(\d+)")
@@ -144,6 +147,47 @@ class _Task:
     selection: Selection
     previous: KnownFile | None
 
+    @property
+    def weight(self) -> int:
+        """Bytes that the file unpacks to, by estimate."""
+        return (self.log_file.size_bytes or _SIZE_IF_UNKNOWN) * _EXPANSION
+
+
+@dataclass
+class _Group:
+    """
+    Files that one thread reads, one after the other.
+
+    :param weight: bytes that they unpack to, by estimate.
+    :param failure: why the run cannot go on behind those that were read.
+    """
+
+    tasks: list[_Task] = field(default_factory=list)
+    weight: int = 0
+    failure: StoreError | None = None
+
+
+def _groups(tasks: Iterator[_Task], limits: Limits) -> Iterator[_Group]:
+    """Yield small files together, larger ones and the first ones alone: every thread has one at once."""
+    most = min(_BYTES_HANDED_OVER, limits.bytes_ahead // (2 * limits.threads))
+    group = _Group()
+    yielded = 0
+    try:
+        for task in tasks:
+            if group.tasks and (
+                yielded < limits.threads or len(group.tasks) >= _FILES_HANDED_OVER or group.weight + task.weight > most
+            ):
+                yield group
+                yielded += 1
+                group = _Group()
+            group.tasks.append(task)
+            group.weight += task.weight
+    except StoreError as error:
+        # The listing goes no further: what it gave before is still read and stored.
+        group.failure = error
+    if group.tasks or group.failure is not None:
+        yield group
+
 
 def export_log_files(
     log_files: Iterable[LogFile],
@@ -202,6 +246,7 @@ class _Export:
         self._batches = 0
         self._overtaken: list[LogFile] = []
         self._unwritten: set[str] = set()
+        self._stopped = False
 
     def run(self, log_files: Iterable[LogFile]) -> ExportSummary:
         with self._warehouse.session():
@@ -245,13 +290,17 @@ class _Export:
                     events += len(rows.events)
                     size += sum(map(len, map(_RAW_EVENT, rows.events)))
             except StoreError:
-                pool.shutdown(wait=False, cancel_futures=True)
+                self._stop(pool)
                 self._write(batch)
                 raise
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
+                self._stop(pool)
                 raise
             self._write(batch)
+
+    def _stop(self, pool: ThreadPoolExecutor) -> None:
+        self._stopped = True
+        pool.shutdown(wait=False, cancel_futures=True)
 
     # -- what to read ------------------------------------------------------------------------------
 
@@ -326,29 +375,31 @@ class _Export:
 
     def _read_ahead(self, pool: ThreadPoolExecutor, tasks: Iterator[_Task]) -> Iterator[tuple[LogFile, FileRows]]:
         """Yield the files and what they give, in the order of the tasks, while threads read the next ones."""
-        pending: deque[tuple[_Task, int, Future[FileRows]]] = deque()
+        pending: deque[tuple[_Group, Future[list[FileRows]]]] = deque()
         ahead = 0
-        failure: StoreError | None = None
-        while True:
-            try:
-                task = next(tasks, None)
-            except StoreError as error:
-                # The listing goes no further: what it gave before is still read and stored.
-                failure, task = error, None
-            if task is None:
-                break
-            weight = (task.log_file.size_bytes or _SIZE_IF_UNKNOWN) * _EXPANSION
-            while pending and (len(pending) >= 2 * self._limits.threads or ahead + weight > self._limits.bytes_ahead):
-                done, freed, future = pending.popleft()
-                ahead -= freed
-                yield from self._result(done, future)
-            pending.append((task, weight, pool.submit(self._read, task)))
-            ahead += weight
+        for group in _groups(tasks, self._limits):
+            while pending and (
+                len(pending) >= 2 * self._limits.threads or ahead + group.weight > self._limits.bytes_ahead
+            ):
+                done, future = pending.popleft()
+                ahead -= done.weight
+                yield from self._results(done, future)
+            pending.append((group, pool.submit(self._read_group, group)))
+            ahead += group.weight
         while pending:
-            done, _, future = pending.popleft()
-            yield from self._result(done, future)
-        if failure is not None:
-            raise failure
+            yield from self._results(*pending.popleft())
+
+    def _read_group(self, group: _Group) -> list[FileRows]:
+        """Read files one after the other; those before one of which the bucket does not answer are not lost."""
+        read: list[FileRows] = []
+        try:
+            for task in group.tasks:
+                if self._stopped:
+                    break
+                read.append(self._read(task))
+        except StoreError as error:
+            group.failure = error
+        return read
 
     def _read(self, task: _Task) -> FileRows:
         log_file, started = task.log_file, time.monotonic()
@@ -371,15 +422,17 @@ class _Export:
         rows.getting = getting
         return rows
 
-    def _result(self, task: _Task, future: Future[FileRows]) -> Iterator[tuple[LogFile, FileRows]]:
-        rows = future.result()
-        if rows.entry.status == QUARANTINED and task.previous is not None and task.previous.status != QUARANTINED:
-            # Its rows are in the table and its counts a balance: the ledger keeps what it said.
-            self._summary.files_not_read_again += 1
-            self._unwritten.discard(task.log_file.uri)
-            self._name(f"wanted for a wider selection, but not readable any more: {rows.entry.reason}")
-            return
-        yield task.log_file, rows
+    def _results(self, group: _Group, future: Future[list[FileRows]]) -> Iterator[tuple[LogFile, FileRows]]:
+        for task, rows in zip(group.tasks, future.result(), strict=False):
+            if rows.entry.status == QUARANTINED and task.previous is not None and task.previous.status != QUARANTINED:
+                # Its rows are in the table and its counts a balance: the ledger keeps what it said.
+                self._summary.files_not_read_again += 1
+                self._unwritten.discard(task.log_file.uri)
+                self._name(f"wanted for a wider selection, but not readable any more: {rows.entry.reason}")
+            else:
+                yield task.log_file, rows
+        if group.failure is not None:
+            raise group.failure
 
     # -- writing -----------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -78,7 +78,8 @@ class LogFile:
     size_bytes: int | None = None
     etag: str | None = None
 
-    @property
+    # Asked for several times of each file.
+    @cached_property
     def uri(self) -> str:
         """``s3://bucket/key``; ``file:///folder/key`` for a local copy."""
         return object_uri(self.bucket, self.key)
@@ -146,12 +147,13 @@ class DeliveryWindow:
         if self.lookback < timedelta(0) or self.settle < timedelta(0):
             raise ValueError("lookback and settle are durations of zero or more")
 
-    @property
+    # Asked for with each key of a listing.
+    @cached_property
     def floor(self) -> datetime:
         """Earliest stamp that is read, on the minute because stamps have no seconds."""
         return (self.start - self.lookback).astimezone(timezone.utc).replace(second=0, microsecond=0)
 
-    @property
+    @cached_property
     def ceiling(self) -> datetime:
         """End of the stamps that are read (not included)."""
         return (self.end + self.settle).astimezone(timezone.utc)

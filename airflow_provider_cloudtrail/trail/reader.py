@@ -81,17 +81,19 @@ def read_log_file(
         ``records = len(events) + filtered + quarantined`` holds.
     """
     now, started = datetime.now(timezone.utc), time.perf_counter()
-    entry = _entry(log_file, content, etag, selection, loaded_by, now)
     try:
         document = codec.gunzip(content, max_file_bytes)
     except MalformedError as fault:
+        entry = _entry(log_file, content, etag, selection, loaded_by, now)
         return quarantined_file(entry, fault.code, f"{log_file.uri}: {fault}")
-    entry = entry._replace(sha256=hashlib.sha256(document).hexdigest())
+    sha256 = hashlib.sha256(document).hexdigest()
     needles = selection.needles
     places = None if needles is None else list(_places(needles, document))
-    if needles is not None and not places:
+    status = LOADED if needles is None or places else NO_MATCH
+    entry = _entry(log_file, content, etag, selection, loaded_by, now, sha256, status)
+    if status is NO_MATCH:
         unpacking = time.perf_counter() - started
-        return FileRows(entry._replace(status=NO_MATCH), [], [], len(document), unpacking=unpacking)
+        return FileRows(entry, [], [], len(document), unpacking=unpacking)
     unpacked_at = time.perf_counter()
     try:
         raws = codec.split_records(document)
@@ -186,12 +188,14 @@ def _entry(
     selection: Selection,
     loaded_by: str | None,
     now: datetime,
+    sha256: str | None = None,
+    status: str = LOADED,
 ) -> LedgerEntry:
     return LedgerEntry(
         log_file_uri=log_file.uri,
         etag=etag,
         size_bytes=log_file.size_bytes if content is None else len(content),
-        sha256=None,
+        sha256=sha256,
         account_id=log_file.account_id,
         region=log_file.region,
         delivered_at=log_file.delivered_at,
@@ -200,7 +204,7 @@ def _entry(
         duplicate=None,
         filtered=None,
         quarantined=None,
-        status=LOADED,
+        status=status,
         reason=None,
         selection=selection.to_text(),
         loaded_at=now,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile, LedgerEntry
-from airflow_provider_cloudtrail.export import ExportSummary, Limits, export_log_files
+from airflow_provider_cloudtrail.export import _FILES_HANDED_OVER, ExportSummary, Limits, export_log_files
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import ListedObject, ObjectError, StoredObject, StoreError
@@ -398,7 +398,10 @@ def test_bucket_that_stops_answering(trail: FolderTrail, store: WatchedStore, wa
     assert summary.loaded == 20
 
 
-def test_listing_that_fails_in_the_middle(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse) -> None:
+@pytest.mark.parametrize("threads", [1, 8])
+def test_listing_that_fails_in_the_middle(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, threads: int
+) -> None:
     files = fill(trail, 10)
 
     def listing() -> Iterator[LogFile]:
@@ -406,7 +409,7 @@ def test_listing_that_fails_in_the_middle(trail: FolderTrail, store: WatchedStor
         raise StoreError("listing: SlowDown")
 
     with pytest.raises(StoreError, match="listing: SlowDown"):
-        export(listing(), store, warehouse, limits=Limits(files_asked=2))
+        export(listing(), store, warehouse, limits=Limits(threads=threads, files_asked=2))
     tables = read_table(warehouse)
     assert_balanced(tables)
     assert [row["log_file_uri"] for row in tables.files] == [file.uri for file in files[:6]]
@@ -497,7 +500,8 @@ def test_no_more_gets_at_once_than_threads(warehouse: Warehouse, threads: int) -
 @pytest.mark.parametrize(
     ("limits", "size_bytes", "most"),
     [
-        pytest.param(Limits(threads=2, batch_files=1), 1000, 2 * 2 + 2, id="files"),
+        pytest.param(Limits(threads=2, batch_files=1), 1000, (2 * 2 + 1) * _FILES_HANDED_OVER, id="small files"),
+        pytest.param(Limits(threads=2, batch_files=1), 20_000, 2 * 2 + 2, id="files"),
         pytest.param(Limits(threads=8, batch_files=1, bytes_ahead=50_000), 1000, 4 + 2, id="bytes"),
         pytest.param(Limits(threads=8, batch_files=1, bytes_ahead=1), 1000, 1 + 2, id="a file larger than the bound"),
     ],
@@ -526,7 +530,7 @@ def test_listing_is_not_taken_further_than_the_ledger_is_asked(warehouse: Wareho
 
     watched.before_write = written
     export(store.files(300, 1000), store, watched, limits=Limits(threads=2, files_asked=10, batch_files=1))
-    assert store.most_ahead <= 10 + 2 * 2 + 3
+    assert store.most_ahead <= 10 + (2 * 2 + 2) * _FILES_HANDED_OVER
 
 
 class NoWarehouse:
