@@ -11,15 +11,13 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass
 from operator import attrgetter
-from typing import Any
 
-from airflow_provider_cloudtrail.audit_event import NO_MATCH, QUARANTINED, FileRows, KnownFile, LedgerEntry
+from airflow_provider_cloudtrail.audit_event import QUARANTINED, FileRows, KnownFile
+from airflow_provider_cloudtrail.export_summary import ExportSummary
+from airflow_provider_cloudtrail.read_ahead import ReadAhead, Task
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_log_file, unreadable_file
 from airflow_provider_cloudtrail.trail.selection import Selection
@@ -29,18 +27,11 @@ from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 log = logging.getLogger(__name__)
 
 _MIB = 1024 * 1024
-# Log files unpack to about this many times their size.
-_EXPANSION = 12
-_SIZE_IF_UNKNOWN = 64 * 1024
-# Of quiet Regions files are so small that handing them over to a thread one by one costs as much as unpacking them.
-_FILES_HANDED_OVER = 8
-_BYTES_HANDED_OVER = 256 * 1024
 # Whether these can be read may have changed since; what is inside of an object does not.
 _WORTH_ANOTHER_TRY = ("not_found:", "access_denied:")
 _LIMIT_IN_REASON = re.compile(r"max_file_bytes=(\d+)")
 _ROUNDS = 5
-# Asked of every event: these take a third of the time of a loop.
-_RAW_EVENT, _REDACTED, _EVENT_TIME = map(attrgetter, ("raw_event", "redacted", "event_time"))
+_RAW_EVENT = attrgetter("raw_event")
 _NAMED_FILES = 10
 
 
@@ -64,129 +55,6 @@ class Limits:
     batch_events: int = 50_000
     batch_bytes: int = 32 * _MIB
     batch_files: int = 5_000
-
-
-@dataclass
-class ExportSummary:
-    """
-    What a run did. Counts of records are those of the files that this run read.
-
-    :param files: log files given, each once.
-    :param files_known: of these, not read because the ledger has them.
-    :param files_read: read by this run; each cost one GET.
-    :param files_without_match: of these, not parsed because no wanted event source occurs in their bytes.
-    :param files_quarantined: of these, put into quarantine as a whole.
-    :param files_not_read_again: wanted for a wider selection, but not readable any more; what was
-        loaded from them stays.
-    :param files_changed: loaded before, and another object now lies under their key.
-    :param bytes: size of the files that were read, in bytes, compressed.
-    :param unpacked_bytes: the same, uncompressed.
-    :param records: records in the files that were parsed;
-        ``records = loaded + duplicate + filtered + quarantined``.
-    :param loaded: rows that this run added.
-    :param duplicate: selected events that were there already.
-    :param filtered: records that were not selected.
-    :param quarantined: records that could not be read.
-    :param redacted: secret values that were replaced.
-    :param first_event_time: earliest selected event, UTC.
-    :param last_event_time: latest selected event, UTC.
-    :param seconds: how long it took.
-    :param seconds_listing: of these, waiting for the next log files of the listing.
-    :param seconds_getting: fetching log files; this and the next two are added up over the threads.
-    :param seconds_unpacking: unpacking, hashing and searching.
-    :param seconds_parsing: making rows.
-    :param seconds_asking: asking the ledger which files it knows.
-    :param seconds_writing: storing batches, waiting for other writers included.
-    :param requests: LIST and GET requests to S3; filled in by who knows the stores, as the operator does.
-    :param quarantine: reasons of the first files and records that this run put into quarantine.
-    :param known_quarantined: files given that an earlier run put into quarantine, the first of them.
-    """
-
-    files: int = 0
-    files_known: int = 0
-    files_read: int = 0
-    files_without_match: int = 0
-    files_quarantined: int = 0
-    files_not_read_again: int = 0
-    files_changed: int = 0
-    bytes: int = 0
-    unpacked_bytes: int = 0
-    records: int = 0
-    loaded: int = 0
-    duplicate: int = 0
-    filtered: int = 0
-    quarantined: int = 0
-    redacted: int = 0
-    first_event_time: datetime | None = None
-    last_event_time: datetime | None = None
-    seconds: float = 0.0
-    seconds_listing: float = 0.0
-    seconds_getting: float = 0.0
-    seconds_unpacking: float = 0.0
-    seconds_parsing: float = 0.0
-    seconds_asking: float = 0.0
-    seconds_writing: float = 0.0
-    requests: dict[str, int] = field(default_factory=dict)
-    quarantine: list[str] = field(default_factory=list)
-    known_quarantined: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the summary as JSON types, times in ISO 8601."""
-        values = asdict(self)
-        for name in ("first_event_time", "last_event_time"):
-            values[name] = values[name].isoformat() if values[name] else None
-        values |= {name: round(value, 3) for name, value in values.items() if name.startswith("seconds")}
-        return values
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A file to read, what to select, and what the ledger said."""
-
-    log_file: LogFile
-    selection: Selection
-    previous: KnownFile | None
-
-    @property
-    def weight(self) -> int:
-        """Bytes that the file unpacks to, by estimate."""
-        return (self.log_file.size_bytes or _SIZE_IF_UNKNOWN) * _EXPANSION
-
-
-@dataclass
-class _Group:
-    """
-    Files that one thread reads, one after the other.
-
-    :param weight: bytes that they unpack to, by estimate.
-    :param failure: why the run cannot go on behind those that were read.
-    """
-
-    tasks: list[_Task] = field(default_factory=list)
-    weight: int = 0
-    failure: StoreError | None = None
-
-
-def _groups(tasks: Iterator[_Task], limits: Limits) -> Iterator[_Group]:
-    """Yield small files together, larger ones and the first ones alone: every thread has one at once."""
-    most = min(_BYTES_HANDED_OVER, limits.bytes_ahead // (2 * limits.threads))
-    group = _Group()
-    yielded = 0
-    try:
-        for task in tasks:
-            if group.tasks and (
-                yielded < limits.threads or len(group.tasks) >= _FILES_HANDED_OVER or group.weight + task.weight > most
-            ):
-                yield group
-                yielded += 1
-                group = _Group()
-            group.tasks.append(task)
-            group.weight += task.weight
-    except StoreError as error:
-        # The listing goes no further: what it gave before is still read and stored.
-        group.failure = error
-    if group.tasks or group.failure is not None:
-        yield group
 
 
 def export_log_files(
@@ -246,7 +114,6 @@ class _Export:
         self._batches = 0
         self._overtaken: list[LogFile] = []
         self._unwritten: set[str] = set()
-        self._stopped = False
 
     def run(self, log_files: Iterable[LogFile]) -> ExportSummary:
         with self._warehouse.session():
@@ -272,9 +139,13 @@ class _Export:
     def _load(self, log_files: Iterator[LogFile]) -> None:
         batch: dict[str, tuple[LogFile, FileRows]] = {}
         events = size = 0
-        with ThreadPoolExecutor(self._limits.threads, thread_name_prefix="cloudtrail") as pool:
-            try:
-                for log_file, rows in self._read_ahead(pool, self._tasks(log_files)):
+        ahead = ReadAhead(self._read, self._limits.threads, self._limits.bytes_ahead)
+        try:
+            with ahead:
+                for task, rows in ahead.results(self._tasks(log_files)):
+                    if self._keeps_what_there_was(task, rows):
+                        continue
+                    log_file = task.log_file
                     if (
                         events >= self._limits.batch_events
                         or size >= self._limits.batch_bytes
@@ -289,22 +160,14 @@ class _Export:
                     batch[log_file.uri] = (log_file, rows)
                     events += len(rows.events)
                     size += sum(map(len, map(_RAW_EVENT, rows.events)))
-            except StoreError:
-                self._stop(pool)
-                self._write(batch)
-                raise
-            except BaseException:
-                self._stop(pool)
-                raise
+        except StoreError:
             self._write(batch)
-
-    def _stop(self, pool: ThreadPoolExecutor) -> None:
-        self._stopped = True
-        pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        self._write(batch)
 
     # -- what to read ------------------------------------------------------------------------------
 
-    def _tasks(self, log_files: Iterator[LogFile]) -> Iterator[_Task]:
+    def _tasks(self, log_files: Iterator[LogFile]) -> Iterator[Task]:
         """Yield the files that the ledger does not know, or not for this selection."""
         for portion in self._portions(log_files):
             # Files that are being read are not in the ledger yet: given again, they count once.
@@ -343,9 +206,9 @@ class _Export:
             started = time.monotonic()
         self._summary.seconds_listing += time.monotonic() - started
 
-    def _task(self, log_file: LogFile, known: KnownFile | None) -> _Task | None:
+    def _task(self, log_file: LogFile, known: KnownFile | None) -> Task | None:
         if known is None:
-            return _Task(log_file, self._selection, None)
+            return Task(log_file, self._selection, None)
         try:
             before = Selection.from_text(known.selection)
         except ValueError:
@@ -354,7 +217,7 @@ class _Export:
         changed = log_file.etag is not None and known.etag is not None and log_file.etag != known.etag
         if known.status == QUARANTINED:
             if changed or self._may_be_readable_now(known.reason or ""):
-                return _Task(log_file, wanted, known)
+                return Task(log_file, wanted, known)
             if self._in_window(log_file) and len(self._summary.known_quarantined) < _NAMED_FILES:
                 self._summary.known_quarantined.append(known.reason or log_file.uri)
             return None
@@ -365,7 +228,7 @@ class _Export:
             return None
         if before is not None and before.covers(self._selection):
             return None
-        return _Task(log_file, wanted, known)
+        return Task(log_file, wanted, known)
 
     def _may_be_readable_now(self, reason: str) -> bool:
         limit = _LIMIT_IN_REASON.search(reason) if reason.startswith("too_large:") else None
@@ -373,35 +236,7 @@ class _Export:
 
     # -- reading -----------------------------------------------------------------------------------
 
-    def _read_ahead(self, pool: ThreadPoolExecutor, tasks: Iterator[_Task]) -> Iterator[tuple[LogFile, FileRows]]:
-        """Yield the files and what they give, in the order of the tasks, while threads read the next ones."""
-        pending: deque[tuple[_Group, Future[list[FileRows]]]] = deque()
-        ahead = 0
-        for group in _groups(tasks, self._limits):
-            while pending and (
-                len(pending) >= 2 * self._limits.threads or ahead + group.weight > self._limits.bytes_ahead
-            ):
-                done, future = pending.popleft()
-                ahead -= done.weight
-                yield from self._results(done, future)
-            pending.append((group, pool.submit(self._read_group, group)))
-            ahead += group.weight
-        while pending:
-            yield from self._results(*pending.popleft())
-
-    def _read_group(self, group: _Group) -> list[FileRows]:
-        """Read files one after the other; those before one of which the bucket does not answer are not lost."""
-        read: list[FileRows] = []
-        try:
-            for task in group.tasks:
-                if self._stopped:
-                    break
-                read.append(self._read(task))
-        except StoreError as error:
-            group.failure = error
-        return read
-
-    def _read(self, task: _Task) -> FileRows:
+    def _read(self, task: Task) -> FileRows:
         log_file, started = task.log_file, time.monotonic()
         getting = 0.0
         try:
@@ -422,17 +257,15 @@ class _Export:
         rows.getting = getting
         return rows
 
-    def _results(self, group: _Group, future: Future[list[FileRows]]) -> Iterator[tuple[LogFile, FileRows]]:
-        for task, rows in zip(group.tasks, future.result(), strict=False):
-            if rows.entry.status == QUARANTINED and task.previous is not None and task.previous.status != QUARANTINED:
-                # Its rows are in the table and its counts a balance: the ledger keeps what it said.
-                self._summary.files_not_read_again += 1
-                self._unwritten.discard(task.log_file.uri)
-                self._name(f"wanted for a wider selection, but not readable any more: {rows.entry.reason}")
-            else:
-                yield task.log_file, rows
-        if group.failure is not None:
-            raise group.failure
+    def _keeps_what_there_was(self, task: Task, rows: FileRows) -> bool:
+        """Tell whether a file cannot be read any more that was read before: the ledger then keeps what it said."""
+        if rows.entry.status != QUARANTINED or task.previous is None or task.previous.status == QUARANTINED:
+            return False
+        # Its rows are in the table and its counts a balance.
+        self._summary.files_not_read_again += 1
+        self._unwritten.discard(task.log_file.uri)
+        self._name(f"wanted for a wider selection, but not readable any more: {rows.entry.reason}")
+        return True
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -446,7 +279,9 @@ class _Export:
         before = asdict(self._summary)
         for uri, (log_file, rows) in batch.items():
             if uri in entries:
-                self._add(rows, entries[uri])
+                self._summary.add(rows, entries[uri])
+                for quarantined in rows.quarantine:
+                    self._name(quarantined.reason)
             else:
                 self._overtaken.append(log_file)
                 self._summary.files -= 1
@@ -460,7 +295,7 @@ class _Export:
             total.files_read - before["files_read"],
             total.files_without_match - before["files_without_match"],
             total.files_quarantined - before["files_quarantined"],
-            *(total_of - before[name] for name, total_of in _balance(total).items()),
+            *(total_of - before[name] for name, total_of in total.balance().items()),
             (total.bytes - before["bytes"]) / _MIB,
             time.monotonic() - started,
             total.files_read + total.files_known,
@@ -468,39 +303,7 @@ class _Export:
             time.monotonic() - self._started,
         )
 
-    def _add(self, rows: FileRows, entry: LedgerEntry) -> None:
-        total = self._summary
-        total.files_read += 1
-        total.files_without_match += entry.status == NO_MATCH
-        total.bytes += entry.size_bytes or 0
-        total.unpacked_bytes += rows.unpacked_bytes
-        total.seconds_getting += rows.getting
-        total.seconds_unpacking += rows.unpacking
-        total.seconds_parsing += rows.parsing
-        if entry.status == QUARANTINED:
-            total.files_quarantined += 1
-        elif entry.records is not None:
-            # Rows that an earlier read of the file loaded are no news of this run.
-            earlier = rows.previous.loaded or 0 if rows.previous is not None else 0
-            total.records += entry.records
-            total.loaded += (entry.loaded or 0) - earlier
-            total.duplicate += (entry.duplicate or 0) + earlier
-            total.filtered += entry.filtered or 0
-            total.quarantined += entry.quarantined or 0
-        for quarantined in rows.quarantine:
-            self._name(quarantined.reason)
-        if rows.events:
-            total.redacted += sum(map(_REDACTED, rows.events))
-            times = list(map(_EVENT_TIME, rows.events))
-            total.first_event_time = min(filter(None, (total.first_event_time, min(times))))
-            total.last_event_time = max(filter(None, (total.last_event_time, max(times))))
-
     def _name(self, reason: str) -> None:
         if len(self._summary.quarantine) < _NAMED_FILES:
             self._log.warning("Quarantine: %s", reason)
             self._summary.quarantine.append(reason)
-
-
-def _balance(summary: ExportSummary) -> dict[str, int]:
-    names = ("records", "loaded", "duplicate", "filtered", "quarantined")
-    return {name: getattr(summary, name) for name in names}

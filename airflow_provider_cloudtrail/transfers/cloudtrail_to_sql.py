@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from airflow_provider_cloudtrail._compat import Context
-    from airflow_provider_cloudtrail.export import ExportSummary
+    from airflow_provider_cloudtrail.export_summary import ExportSummary
     from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation
 
 
@@ -91,7 +91,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
     :param botocore_config: configuration of the botocore clients.
     :param outlets: assets, such as :func:`~airflow_provider_cloudtrail.assets.audit_table`; their events carry the
         summary as extra.
-    :return: summary of the run (XCom): see :class:`~airflow_provider_cloudtrail.export.ExportSummary`.
+    :return: summary of the run (XCom): see :class:`~airflow_provider_cloudtrail.export_summary.ExportSummary`.
     :raises ValueError: for wrong parameters, before any work.
     :raises CloudTrailError: if trail, bucket or warehouse fail; ``CloudTrailQuarantineError`` see above.
     """

@@ -6,7 +6,8 @@ from datetime import datetime, timezone
 
 import pytest
 
-from airflow_provider_cloudtrail.export import ExportSummary, Limits, export_log_files
+from airflow_provider_cloudtrail.export import Limits, export_log_files
+from airflow_provider_cloudtrail.export_summary import ExportSummary
 from airflow_provider_cloudtrail.trail.listing import list_log_files
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
 from airflow_provider_cloudtrail.trail.selection import Selection

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile, LedgerEntry
-from airflow_provider_cloudtrail.export import _FILES_HANDED_OVER, ExportSummary, Limits, export_log_files
+from airflow_provider_cloudtrail.export import Limits, export_log_files
+from airflow_provider_cloudtrail.export_summary import ExportSummary
+from airflow_provider_cloudtrail.read_ahead import FILES_HANDED_OVER
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import ListedObject, ObjectError, StoredObject, StoreError
@@ -500,7 +502,7 @@ def test_no_more_gets_at_once_than_threads(warehouse: Warehouse, threads: int) -
 @pytest.mark.parametrize(
     ("limits", "size_bytes", "most"),
     [
-        pytest.param(Limits(threads=2, batch_files=1), 1000, (2 * 2 + 1) * _FILES_HANDED_OVER, id="small files"),
+        pytest.param(Limits(threads=2, batch_files=1), 1000, (2 * 2 + 1) * FILES_HANDED_OVER, id="small files"),
         pytest.param(Limits(threads=2, batch_files=1), 20_000, 2 * 2 + 2, id="files"),
         pytest.param(Limits(threads=8, batch_files=1, bytes_ahead=50_000), 1000, 4 + 2, id="bytes"),
         pytest.param(Limits(threads=8, batch_files=1, bytes_ahead=1), 1000, 1 + 2, id="a file larger than the bound"),
@@ -530,7 +532,7 @@ def test_listing_is_not_taken_further_than_the_ledger_is_asked(warehouse: Wareho
 
     watched.before_write = written
     export(store.files(300, 1000), store, watched, limits=Limits(threads=2, files_asked=10, batch_files=1))
-    assert store.most_ahead <= 10 + (2 * 2 + 2) * _FILES_HANDED_OVER
+    assert store.most_ahead <= 10 + (2 * 2 + 2) * FILES_HANDED_OVER
 
 
 class NoWarehouse:

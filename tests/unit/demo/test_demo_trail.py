@@ -19,7 +19,7 @@ from airflow_provider_cloudtrail.demo.digests import SigningKey, string_to_sign
 from airflow_provider_cloudtrail.demo.expected import Expected, expected
 from airflow_provider_cloudtrail.demo.plan import HOSTILE, TrailPlan
 from airflow_provider_cloudtrail.demo.trail import TrailObject, generate, write_folder
-from airflow_provider_cloudtrail.export import ExportSummary
+from airflow_provider_cloudtrail.export_summary import ExportSummary
 from airflow_provider_cloudtrail.trail.codec import AcceleratedCodec, StandardCodec
 from airflow_provider_cloudtrail.trail.listing import list_log_files
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, Folder, TrailLocation, log_file, parse_key

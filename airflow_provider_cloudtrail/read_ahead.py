@@ -1,0 +1,138 @@
+"""
+Log files read by threads, ahead of who takes the results and in the order in which they were given.
+
+What is ahead is bound by files and by bytes, so that memory does not depend on how many files there are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile
+from airflow_provider_cloudtrail.trail.log_file import LogFile
+from airflow_provider_cloudtrail.trail.selection import Selection
+from airflow_provider_cloudtrail.trail.store import StoreError
+
+# Log files unpack to about this many times their size.
+_EXPANSION = 12
+_SIZE_IF_UNKNOWN = 64 * 1024
+# Of quiet Regions files are so small that handing them over to a thread one by one costs as much as unpacking them.
+FILES_HANDED_OVER = 8
+_BYTES_HANDED_OVER = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Task:
+    """A file to read, what to select, and what the ledger said."""
+
+    log_file: LogFile
+    selection: Selection
+    previous: KnownFile | None
+
+    @property
+    def weight(self) -> int:
+        """Bytes that the file unpacks to, by estimate."""
+        return (self.log_file.size_bytes or _SIZE_IF_UNKNOWN) * _EXPANSION
+
+
+@dataclass
+class _Group:
+    """
+    Files that one thread reads, one after the other.
+
+    :param weight: bytes that they unpack to, by estimate.
+    :param failure: why the run cannot go on behind those that were read.
+    """
+
+    tasks: list[Task] = field(default_factory=list)
+    weight: int = 0
+    failure: StoreError | None = None
+
+
+def _groups(tasks: Iterator[Task], threads: int, bytes_ahead: int) -> Iterator[_Group]:
+    """Yield small files together, larger ones and the first ones alone: every thread has one at once."""
+    most = min(_BYTES_HANDED_OVER, bytes_ahead // (2 * threads))
+    group = _Group()
+    yielded = 0
+    try:
+        for task in tasks:
+            if group.tasks and (
+                yielded < threads or len(group.tasks) >= FILES_HANDED_OVER or group.weight + task.weight > most
+            ):
+                yield group
+                yielded += 1
+                group = _Group()
+            group.tasks.append(task)
+            group.weight += task.weight
+    except StoreError as error:
+        # The listing goes no further: what it gave before is still read and stored.
+        group.failure = error
+    if group.tasks or group.failure is not None:
+        yield group
+
+
+class ReadAhead:
+    """
+    Threads that read log files; a context manager that ends them.
+
+    :param read: reads one file; called by several threads.
+    :param threads: files that are read at the same time.
+    :param bytes_ahead: most bytes, unpacked and by estimate, that are read ahead; a single larger file is read alone.
+    """
+
+    def __init__(self, read: Callable[[Task], FileRows], threads: int, bytes_ahead: int) -> None:
+        self._read = read
+        self._threads = threads
+        self._bytes_ahead = bytes_ahead
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="cloudtrail")
+        self._stopped = False
+
+    def __enter__(self) -> ReadAhead:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stopped = True
+        self._pool.shutdown(cancel_futures=True)
+
+    def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, FileRows]]:
+        """
+        Yield tasks, in their order, and what they give, while threads read the next ones.
+
+        :raises StoreError: that tasks or reading have raised, behind the results of all tasks before.
+        """
+        pending: deque[tuple[_Group, Future[list[FileRows]]]] = deque()
+        ahead = 0
+        for group in _groups(tasks, self._threads, self._bytes_ahead):
+            while pending and (len(pending) >= 2 * self._threads or ahead + group.weight > self._bytes_ahead):
+                done, future = pending.popleft()
+                ahead -= done.weight
+                yield from _results(done, future)
+            pending.append((group, self._pool.submit(self._read_group, group)))
+            ahead += group.weight
+        while pending:
+            yield from _results(*pending.popleft())
+
+    def _read_group(self, group: _Group) -> list[FileRows]:
+        """Read files one after the other; those before one of which the bucket does not answer are not lost."""
+        read: list[FileRows] = []
+        try:
+            for task in group.tasks:
+                if self._stopped:
+                    break
+                read.append(self._read(task))
+        except StoreError as error:
+            group.failure = error
+        return read
+
+
+def _results(group: _Group, future: Future[list[FileRows]]) -> Iterator[tuple[Task, FileRows]]:
+    # Fewer results than tasks are followed by the failure.
+    yield from zip(group.tasks, future.result(), strict=False)
+    if group.failure is not None:
+        raise group.failure
