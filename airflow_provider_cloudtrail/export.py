@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -114,6 +115,7 @@ class _Export:
         self._batches = 0
         self._overtaken: list[LogFile] = []
         self._unwritten: set[str] = set()
+        self._parsing = threading.Lock()
 
     def run(self, log_files: Iterable[LogFile]) -> ExportSummary:
         with self._warehouse.session():
@@ -252,6 +254,7 @@ class _Export:
                 task.selection,
                 loaded_by=self._loaded_by,
                 max_file_bytes=self._max_file_bytes,
+                parsing=self._parsing,
             )
         rows.previous = task.previous
         rows.getting = getting

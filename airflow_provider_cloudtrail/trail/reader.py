@@ -13,8 +13,10 @@ import re
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
-from itertools import accumulate
+from itertools import accumulate, count
+from operator import add, itemgetter
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import (
@@ -30,11 +32,13 @@ from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, RawRe
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.record import Provenance, audit_event, documented_event
 from airflow_provider_cloudtrail.trail.scrub import may_need_scrubbing, scrub, scrub_text, suspicious_places
+from airflow_provider_cloudtrail.trail.search import places
 from airflow_provider_cloudtrail.trail.selection import Selection
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Default of the most bytes that a log file may have when unpacked; CloudTrail's own limit is 50 MB."""
 
+_UNGUARDED: AbstractContextManager[None] = nullcontext()
 _BRACE = b"{"
 _HEAD = b'{"Records":['
 _TAIL = b"]}"
@@ -66,6 +70,7 @@ def read_log_file(
     loaded_by: str | None = None,
     max_file_bytes: int = MAX_FILE_BYTES,
     codec: StandardCodec = CODEC,
+    parsing: AbstractContextManager[Any] = _UNGUARDED,
 ) -> FileRows:
     """
     Read one log file.
@@ -77,6 +82,8 @@ def read_log_file(
     :param loaded_by: who loads it, for the rows.
     :param max_file_bytes: most bytes that it may have when unpacked.
     :param codec: unpacks and decodes.
+    :param parsing: entered while it is parsed, for instance a lock: Python lets one thread parse at a time, and
+        several that want to spend much of their time on handing its own lock over.
     :return: its rows; of a file that was parsed,
         ``records = len(events) + filtered + quarantined`` holds.
     """
@@ -88,29 +95,42 @@ def read_log_file(
         return quarantined_file(entry, fault.code, f"{log_file.uri}: {fault}")
     sha256 = hashlib.sha256(document).hexdigest()
     needles = selection.needles
-    places = None if needles is None else list(_places(needles, document))
-    status = LOADED if needles is None or places else NO_MATCH
+    found = None if needles is None else list(_places(needles, document))
+    status = LOADED if needles is None or found else NO_MATCH
     entry = _entry(log_file, content, etag, selection, loaded_by, now, sha256, status)
+    unpacking = time.perf_counter() - started
     if status is NO_MATCH:
-        unpacking = time.perf_counter() - started
         return FileRows(entry, [], [], len(document), unpacking=unpacking)
-    unpacked_at = time.perf_counter()
+    with parsing:
+        parsed_from = time.perf_counter()
+        rows = _parsed(document, found, entry, selection, Provenance(log_file, now, loaded_by), codec)
+        rows.unpacking, rows.parsing = unpacking, time.perf_counter() - parsed_from
+    return rows
+
+
+def _parsed(
+    document: bytes,
+    found: Sequence[int] | None,
+    entry: LedgerEntry,
+    selection: Selection,
+    provenance: Provenance,
+    codec: StandardCodec,
+) -> FileRows:
+    """Return the rows of a document in which ``found`` are the places of what is wanted; None: all is."""
+    unpacked = len(document)
     try:
         raws = codec.split_records(document)
     except MalformedError as fault:
-        return quarantined_file(entry, fault.code, f"{log_file.uri}: {fault}", len(document))
-    unpacked = len(document)
+        return quarantined_file(entry, fault.code, f"{entry.log_file_uri}: {fault}", unpacked)
     offsets = _offsets(document, raws)
     suspects: set[int] | None = None
-    if places is None:
+    if found is None:
         wanted: Sequence[int] = range(len(raws))
         if offsets is not None:
             suspects = _holders(offsets, suspicious_places(document))
     else:
-        wanted = _to_decode(needles or (), places, document, raws, offsets)
-    del document
+        wanted = _to_decode(selection.needles or (), found, document, raws, offsets)
 
-    provenance = Provenance(log_file, now, loaded_by)
     events: list[AuditEvent] = []
     quarantine: list[QuarantineEntry] = []
     filtered = len(raws) - len(wanted)
@@ -127,14 +147,7 @@ def read_log_file(
         else:
             events.append(event)
     entry = entry._replace(records=len(raws), filtered=filtered, quarantined=len(quarantine))
-    return FileRows(
-        entry,
-        events,
-        quarantine,
-        unpacked,
-        unpacking=unpacked_at - started,
-        parsing=time.perf_counter() - unpacked_at,
-    )
+    return FileRows(entry, events, quarantine, unpacked)
 
 
 def read_record(
@@ -254,14 +267,11 @@ def _quarantined(
 def _places(needles: tuple[bytes, ...], data: bytes) -> Iterator[int]:
     """Yield where a needle begins, or what could hide one."""
     for needle in needles:
-        place = data.find(needle)
-        while place >= 0:
-            yield place
-            place = data.find(needle, place + len(needle))
+        yield from places(needle, data)
     # A search for one byte is many times faster than one for a pattern, and often all that is needed.
     if b"\\" in data:
-        for found in _HIDDEN.finditer(data):
-            yield found.start()
+        for hidden in _HIDDEN.finditer(data):
+            yield hidden.start()
 
 
 def _to_decode(
@@ -280,9 +290,9 @@ def _to_decode(
         ]
     # The places in the document say which records it is: none has to be searched again.
     wanted = _holders(offsets, places)
-    firsts = bytes(map(document.__getitem__, offsets))
-    if firsts.count(_BRACE) < len(firsts):
-        wanted.update(index for index, first in enumerate(firsts) if first != _BRACE[0])
+    firsts = itemgetter(*offsets, offsets[0])(document)
+    if firsts.count(_BRACE[0]) < len(firsts):
+        wanted.update(index for index, first in enumerate(firsts[:-1]) if first != _BRACE[0])
     return sorted(wanted)
 
 
@@ -298,7 +308,8 @@ def _offsets(document: bytes, raws: Sequence[RawRecord]) -> list[int] | None:
     whole = len(_HEAD) + sum(lengths) + max(0, len(raws) - 1) + len(_TAIL)
     if len(document) != whole or not (document.startswith(_HEAD) and document.endswith(_TAIL)):
         return None
-    return list(accumulate((length + 1 for length in lengths[:-1]), initial=len(_HEAD))) if lengths else []
+    # One byte more for each comma before it.
+    return list(map(add, accumulate(lengths[:-1], initial=len(_HEAD)), count())) if lengths else []
 
 
 def _raw_text(raw: bytes, codec: StandardCodec) -> str:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from airflow_provider_cloudtrail.trail.search import places
+
 MASK = "***"
 """What AWS itself writes in place of a secret."""
 
@@ -42,21 +44,14 @@ def suspicious_places(data: bytes) -> Iterator[int]:
     """
     # A search for one byte is many times faster than one for two, and often all that is needed.
     if b"\\" in data:
-        yield from _places(b"\\u", data)
+        yield from places(b"\\u", data)
     # Bodies are secret in these calls only, and long names are found faster than short ones.
-    yield from _places(_REST_CALL, data)
+    yield from places(_REST_CALL, data)
     lowered = data.lower()
-    yield from _places(b"restapiresponse", lowered)
-    for place in _places(b'token"', lowered):
+    yield from places(b"restapiresponse", lowered)
+    for place in places(b'token"', lowered):
         if lowered.startswith((b"cli", b"web"), max(0, place - 3)):
             yield place
-
-
-def _places(wanted: bytes, data: bytes) -> Iterator[int]:
-    place = data.find(wanted)
-    while place >= 0:
-        yield place
-        place = data.find(wanted, place + len(wanted))
 
 
 def scrub(record: Any) -> tuple[Any, int]:
