@@ -41,7 +41,8 @@ class Limits:
     """
     How much is done at once.
 
-    :param threads: files that are fetched and unpacked at the same time.
+    :param threads: files that are fetched and unpacked at the same time, if the bucket takes long to answer; few
+        are otherwise.
     :param bytes_ahead: most bytes, unpacked and by estimate, that are read ahead of the warehouse; a
         single larger file is read alone.
     :param files_asked: files that the ledger is asked about in one question.
@@ -50,8 +51,8 @@ class Limits:
     :param batch_files: log files that are, also without events.
     """
 
-    threads: int = 8
-    bytes_ahead: int = 96 * _MIB
+    threads: int = 32
+    bytes_ahead: int = 24 * _MIB
     files_asked: int = 5_000
     batch_events: int = 50_000
     batch_bytes: int = 32 * _MIB

@@ -1,11 +1,13 @@
 """
 Log files read by threads, ahead of who takes the results and in the order in which they were given.
 
-What is ahead is bound by files and by bytes, so that memory does not depend on how many files there are.
+What is ahead is bound by files and by bytes, so that memory does not depend on how many files there are. How many
+are read at the same time depends on the bucket: threads that do not wait for it only pass Python's lock to and fro.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +25,13 @@ _SIZE_IF_UNKNOWN = 64 * 1024
 # Of quiet Regions files are so small that handing them over to a thread one by one costs as much as unpacking them.
 FILES_HANDED_OVER = 8
 _BYTES_HANDED_OVER = 256 * 1024
+THREADS_AT_FIRST = 4
+"""Files that are read at the same time while the bucket answers at once; more take more time together, not less."""
+# S3 takes tens of milliseconds to answer, whatever else is going on: then it pays to ask for many files at once.
+SLOW_SECONDS = 0.01
+_FILES_LOOKED_AT = 16
+# So that those who read have something to do while a batch is stored.
+_LEAST_GROUPS_AHEAD = 16
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ class ReadAhead:
     Threads that read log files; a context manager that ends them.
 
     :param read: reads one file; called by several threads.
-    :param threads: files that are read at the same time.
+    :param threads: files that are read at the same time, at most.
     :param bytes_ahead: most bytes, unpacked and by estimate, that are read ahead; a single larger file is read alone.
     """
 
@@ -88,8 +97,11 @@ class ReadAhead:
         self._read = read
         self._threads = threads
         self._bytes_ahead = bytes_ahead
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="cloudtrail")
         self._stopped = False
+        self._at_once = min(THREADS_AT_FIRST, threads)
+        self._pool = self._new_pool()
+        self._looked_at = 0
+        self._quickest = math.inf
 
     def __enter__(self) -> ReadAhead:
         return self
@@ -109,14 +121,20 @@ class ReadAhead:
         pending: deque[tuple[_Group, Future[list[FileRows]]]] = deque()
         ahead = 0
         for group in _groups(tasks, self._threads, self._bytes_ahead):
-            while pending and (len(pending) >= 2 * self._threads or ahead + group.weight > self._bytes_ahead):
+            while pending and (len(pending) >= self._groups_ahead() or ahead + group.weight > self._bytes_ahead):
                 done, future = pending.popleft()
                 ahead -= done.weight
-                yield from _results(done, future)
+                yield from self._results(done, future)
             pending.append((group, self._pool.submit(self._read_group, group)))
             ahead += group.weight
         while pending:
-            yield from _results(*pending.popleft())
+            yield from self._results(*pending.popleft())
+
+    def _new_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._at_once, thread_name_prefix="cloudtrail")
+
+    def _groups_ahead(self) -> int:
+        return min(2 * self._threads, max(2 * self._at_once, _LEAST_GROUPS_AHEAD))
 
     def _read_group(self, group: _Group) -> list[FileRows]:
         """Read files one after the other; those before one of which the bucket does not answer are not lost."""
@@ -130,9 +148,28 @@ class ReadAhead:
             group.failure = error
         return read
 
+    def _results(self, group: _Group, future: Future[list[FileRows]]) -> Iterator[tuple[Task, FileRows]]:
+        read = future.result()
+        self._look_at(read)
+        # Fewer results than tasks are followed by the failure.
+        yield from zip(group.tasks, read, strict=False)
+        if group.failure is not None:
+            raise group.failure
 
-def _results(group: _Group, future: Future[list[FileRows]]) -> Iterator[tuple[Task, FileRows]]:
-    # Fewer results than tasks are followed by the failure.
-    yield from zip(group.tasks, future.result(), strict=False)
-    if group.failure is not None:
-        raise group.failure
+    def _look_at(self, read: list[FileRows]) -> None:
+        """Have many threads read at the same time if even the quickest of some files took long to fetch."""
+        if self._at_once >= self._threads:
+            return
+        # Of what could not be fetched nobody knows. The others may have waited for Python's lock as well: the quickest
+        # has waited least.
+        fetched = [rows.getting for rows in read if rows.getting > 0]
+        self._looked_at += len(fetched)
+        self._quickest = min(self._quickest, *fetched, math.inf)
+        if self._looked_at < _FILES_LOOKED_AT:
+            return
+        if self._quickest >= SLOW_SECONDS:
+            # A pool does not grow: the small one ends what it was given, a few files.
+            self._pool.shutdown()
+            self._at_once = self._threads
+            self._pool = self._new_pool()
+        self._looked_at, self._quickest = 0, math.inf

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# As many connections as threads may read at once, with room to spare.
-_CONNECTIONS = 32
+# As many connections as threads may read at once, with room to spare for a listing.
+_CONNECTIONS = 40
 
 
 class Buckets:

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from airflow_provider_cloudtrail import read_ahead
 from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile, LedgerEntry
 from airflow_provider_cloudtrail.export import Limits, export_log_files
 from airflow_provider_cloudtrail.export_summary import ExportSummary
-from airflow_provider_cloudtrail.read_ahead import FILES_HANDED_OVER
+from airflow_provider_cloudtrail.read_ahead import FILES_HANDED_OVER, THREADS_AT_FIRST, ReadAhead
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import ListedObject, ObjectError, StoredObject, StoreError
@@ -492,11 +495,52 @@ class EndlessTrail(WatchedStore):
 
 
 @pytest.mark.parametrize("threads", [1, 3, 8])
-def test_no_more_gets_at_once_than_threads(warehouse: Warehouse, threads: int) -> None:
+def test_no_more_gets_at_once_than_threads(warehouse: Warehouse, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_ahead, "SLOW_SECONDS", 0)
     store = EndlessTrail(lambda index: log_bytes(event(str(index))))
     export(store.files(200, 1000), store, warehouse, limits=Limits(threads=threads, files_asked=50))
     assert store.started == 200
     assert 1 <= store.most_running <= threads
+
+
+@pytest.mark.parametrize(
+    ("slow_seconds", "most"),
+    [
+        pytest.param(0, 8, id="a bucket that takes long to answer"),
+        pytest.param(math.inf, THREADS_AT_FIRST, id="one that answers at once"),
+    ],
+)
+def test_many_gets_at_once_only_from_a_slow_bucket(
+    warehouse: Warehouse, slow_seconds: float, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_ahead, "SLOW_SECONDS", slow_seconds)
+    all_there = threading.Event()
+
+    def body_of(index: int) -> bytes:
+        # The last ones wait until as many run as may: without more threads this would end by its timeout.
+        if index >= 100 and store.running >= most:
+            all_there.set()
+        if index >= 100:
+            all_there.wait(timeout=10)
+        return log_bytes(event(str(index)))
+
+    store = EndlessTrail(body_of)
+    # Too large for several to go to one thread.
+    export(store.files(140, 30_000), store, warehouse, limits=Limits(threads=8))
+    assert all_there.is_set()
+    assert store.started == 140
+    assert store.most_running == most
+
+
+def test_one_quick_answer_shows_that_the_bucket_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = ReadAhead(lambda task: file_rows("20260203T1000Z"), 8, 1_000_000)
+    with ahead:
+        for seconds in (1.0, 0.0, 0.001, *[1.0] * 14):
+            ahead._look_at([replace(file_rows("20260203T1000Z"), getting=seconds)])
+        assert ahead._at_once == THREADS_AT_FIRST
+        # Each portion of files is looked at anew.
+        ahead._look_at([replace(file_rows("20260203T1000Z"), getting=0.02)] * 16)
+        assert ahead._at_once == 8
 
 
 @pytest.mark.parametrize(
