@@ -39,11 +39,11 @@ class Buckets:
         Return what reads a bucket, made once.
 
         :param bucket: name of an S3 bucket, or ``file://`` URI of a folder that holds a copy of one.
-        :raises CloudTrailBucketError: if there is no such bucket.
+        :raises CloudTrailBucketError: if there is no such bucket, or the URI names no folder.
         """
         with self._lock:
             if bucket not in self._stores:
-                self._stores[bucket] = LocalStore(bucket) if bucket.startswith("file://") else self._s3_store(bucket)
+                self._stores[bucket] = _local_store(bucket) if bucket.startswith("file://") else self._s3_store(bucket)
             return self._stores[bucket]
 
     def client(self, bucket: str) -> tuple[Any, str]:
@@ -88,6 +88,18 @@ class Buckets:
                 session, client = connect(region)
         self.regions[bucket] = (client.meta.region_name or "us-east-1", client.meta.partition)
         return session, client, hook.verify
+
+
+def _local_store(bucket: str) -> LocalStore:
+    computer = bucket.removeprefix("file://").partition("/")[0]
+    if computer not in ("", "localhost"):
+        # What lies before the first slash of such a URI is the name of a computer: it would be left out, and another
+        # folder be read, or none, which looks like a trail without log files.
+        raise CloudTrailBucketError(
+            f"{bucket} names a computer ({computer}) or a relative path: write file:// and the absolute path of a "
+            "folder on the worker, as in file:///data/trail"
+        )
+    return LocalStore(bucket)
 
 
 def _region_of(client: Any, bucket: str) -> str | None:

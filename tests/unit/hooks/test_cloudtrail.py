@@ -7,6 +7,7 @@ import pytest
 from botocore.stub import Stubber
 
 from airflow_provider_cloudtrail.exceptions import (
+    CloudTrailBucketError,
     CloudTrailError,
     CloudTrailLogFileError,
     CloudTrailTrailNotFoundError,
@@ -106,3 +107,15 @@ def test_a_missing_connection_is_no_reason_to_use_other_credentials(hook, monkey
         CloudTrailHook(aws_conn_id="audit_reader").get_store("example-trail")
     with pytest.raises(CloudTrailError, match="no connection aws_conn_id='audit_reader'"):
         CloudTrailHook(aws_conn_id="audit_reader").resolve_trail("audit")
+
+
+@pytest.mark.parametrize("bucket", ["file://data/trail", "file://./trail", "file://trail"])
+def test_a_relative_path_is_no_copy_of_a_bucket(hook, bucket):
+    with pytest.raises(CloudTrailBucketError, match=f"{bucket} names a computer .* absolute path .*, as in file:///"):
+        hook.get_store(bucket)
+
+
+def test_a_copy_of_a_bucket_on_this_computer(hook, tmp_path):
+    (tmp_path / "x").write_bytes(b"1")
+    for computer in ("", "localhost"):
+        assert hook.get_store(f"file://{computer}{tmp_path}").get("x").body == b"1"
