@@ -290,6 +290,7 @@ def _to_decode(
         ]
     # The places in the document say which records it is: none has to be searched again.
     wanted = _holders(offsets, places)
+    # The first once more: of a single place itemgetter gives no tuple.
     firsts = itemgetter(*offsets, offsets[0])(document)
     if firsts.count(_BRACE[0]) < len(firsts):
         wanted.update(index for index, first in enumerate(firsts[:-1]) if first != _BRACE[0])

@@ -1,90 +1,25 @@
 from __future__ import annotations
 
 import logging
-import math
-import threading
-import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from airflow_provider_cloudtrail import read_ahead
-from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile, LedgerEntry
-from airflow_provider_cloudtrail.export import Limits, export_log_files
+from airflow_provider_cloudtrail.audit_event import FileRows
+from airflow_provider_cloudtrail.export import Limits
 from airflow_provider_cloudtrail.export_summary import ExportSummary
-from airflow_provider_cloudtrail.read_ahead import FILES_HANDED_OVER, THREADS_AT_FIRST, ReadAhead
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.selection import Selection
-from airflow_provider_cloudtrail.trail.store import ListedObject, ObjectError, StoredObject, StoreError
+from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from tests.support.engines import ONE_OF_EACH
-from tests.support.log_files import FolderTrail, event, foreign, listed, log_bytes
+from tests.support.exports import WatchedStore, WatchedWarehouse, export
+from tests.support.log_files import FolderTrail, event, foreign, log_bytes
 from tests.support.rows import ALL, MWAA, file_rows, reread
 from tests.support.tables import assert_balanced, execute, read_table
 
 NewWarehouse = Callable[[str], Warehouse]
-
-
-class WatchedStore:
-    """A store that counts its GETs and can be told to fail."""
-
-    def __init__(self, trail: FolderTrail) -> None:
-        self._store = trail.store
-        self._lock = threading.Lock()
-        self.gets: Counter[str] = Counter()
-        self.faults: dict[str, Exception] = {}
-        self.running = self.most_running = 0
-
-    def folders(self, prefix: str) -> list[str]:
-        return self._store.folders(prefix)
-
-    def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
-        return self._store.objects(prefix, start_after)
-
-    def get(self, key: str) -> StoredObject:
-        with self._lock:
-            self.gets[key] += 1
-            self.running += 1
-            self.most_running = max(self.most_running, self.running)
-        try:
-            if key in self.faults:
-                raise self.faults[key]
-            return self._store.get(key)
-        finally:
-            with self._lock:
-                self.running -= 1
-
-    def taken(self) -> Counter[str]:
-        """Return the GETs since the last call."""
-        gets, self.gets = self.gets, Counter()
-        return gets
-
-
-class WatchedWarehouse:
-    """A warehouse that remembers its batches."""
-
-    def __init__(self, warehouse: Warehouse) -> None:
-        self._warehouse = warehouse
-        self.limits = warehouse.limits
-        self.batches: list[list[str]] = []
-        self.asked: list[int] = []
-        self.before_write: Callable[[list[FileRows]], None] = lambda _: None
-
-    def session(self) -> AbstractContextManager[None]:
-        return self._warehouse.session()
-
-    def known_files(self, uris: list[str]) -> dict[str, KnownFile]:
-        self.asked.append(len(uris))
-        return self._warehouse.known_files(uris)
-
-    def write(self, files: list[FileRows]) -> list[LedgerEntry]:
-        self.before_write(files)
-        self.batches.append([file.entry.log_file_uri for file in files])
-        return self._warehouse.write(files)
 
 
 @pytest.fixture
@@ -97,18 +32,6 @@ def warehouse(new_warehouse: NewWarehouse) -> Warehouse:
     prepared = new_warehouse("sqlite")
     prepared.prepare()
     return prepared
-
-
-def export(
-    files: Iterable[LogFile], store: WatchedStore, warehouse: Any, selection: Selection = MWAA, **arguments: Any
-) -> ExportSummary:
-    return export_log_files(
-        files,
-        store_of=lambda _: store,
-        warehouse=warehouse,
-        selection=selection,
-        **arguments,  # type: ignore[arg-type,return-value]
-    )
 
 
 def fill(trail: FolderTrail, number: int, events: int = 2) -> list[LogFile]:
@@ -452,171 +375,6 @@ def test_one_line_for_each_batch(
 
 
 # -- bounds ------------------------------------------------------------------------------------------
-
-
-class EndlessTrail(WatchedStore):
-    """A store of files that differ in nothing but their events, and that waits until many are asked for."""
-
-    def __init__(self, body_of: Callable[[int], bytes]) -> None:
-        self._body_of = body_of
-        self._lock = threading.Lock()
-        self.gets = Counter()
-        self.faults = {}
-        self.running = self.most_running = 0
-        self.started = self.most_ahead = 0
-        self.taken_from_listing = 0
-        self.stored = 0
-
-    def files(self, number: int, size_bytes: int) -> Iterator[LogFile]:
-        for index in range(number):
-            self.taken_from_listing += 1
-            self.most_ahead = max(self.most_ahead, self.taken_from_listing - self.stored)
-            stamp = f"202602{1 + index // 1440:02}T{index // 60 % 24:02}{index % 60:02}Z"
-            file = listed(bucket="example-trail", size_bytes=size_bytes, etag="e", key=self.key(index, stamp))
-            yield file
-
-    @staticmethod
-    def key(index: int, stamp: str) -> str:
-        from tests.support.log_files import key_of
-
-        return key_of(stamp, unique=f"{index:016}")
-
-    def get(self, key: str) -> StoredObject:
-        index = int(key[-24:-8])
-        with self._lock:
-            self.started += 1
-            self.running += 1
-            self.most_running = max(self.most_running, self.running)
-        try:
-            return StoredObject(self._body_of(index), "e")
-        finally:
-            with self._lock:
-                self.running -= 1
-
-
-@pytest.mark.parametrize("threads", [1, 3, 8])
-def test_no_more_gets_at_once_than_threads(warehouse: Warehouse, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_ahead, "SLOW_SECONDS", 0)
-    store = EndlessTrail(lambda index: log_bytes(event(str(index))))
-    export(store.files(200, 1000), store, warehouse, limits=Limits(threads=threads, files_asked=50))
-    assert store.started == 200
-    assert 1 <= store.most_running <= threads
-
-
-@pytest.mark.parametrize(
-    ("slow_seconds", "most"),
-    [
-        pytest.param(0, 8, id="a bucket that takes long to answer"),
-        pytest.param(math.inf, THREADS_AT_FIRST, id="one that answers at once"),
-    ],
-)
-def test_many_gets_at_once_only_from_a_slow_bucket(
-    warehouse: Warehouse, slow_seconds: float, most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(read_ahead, "SLOW_SECONDS", slow_seconds)
-    all_there = threading.Event()
-
-    def body_of(index: int) -> bytes:
-        # The last ones wait until as many run as may: without more threads this would end by its timeout.
-        if index >= 100 and store.running >= most:
-            all_there.set()
-        if index >= 100:
-            all_there.wait(timeout=10)
-        return log_bytes(event(str(index)))
-
-    store = EndlessTrail(body_of)
-    # Too large for several to go to one thread.
-    export(store.files(140, 30_000), store, warehouse, limits=Limits(threads=8))
-    assert all_there.is_set()
-    assert store.started == 140
-    assert store.most_running == most
-
-
-def test_one_quick_answer_shows_that_the_bucket_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    ahead = ReadAhead(lambda task: file_rows("20260203T1000Z"), 8, 1_000_000)
-    with ahead:
-        for seconds in (1.0, 0.0, 0.001, *[1.0] * 14):
-            ahead._look_at([replace(file_rows("20260203T1000Z"), getting=seconds)])
-        assert ahead._at_once == THREADS_AT_FIRST
-        # Each portion of files is looked at anew.
-        ahead._look_at([replace(file_rows("20260203T1000Z"), getting=0.02)] * 16)
-        assert ahead._at_once == 8
-
-
-@pytest.mark.parametrize(
-    ("limits", "size_bytes", "most"),
-    [
-        pytest.param(Limits(threads=2, batch_files=1), 1000, (2 * 2 + 1) * FILES_HANDED_OVER, id="small files"),
-        pytest.param(Limits(threads=2, batch_files=1), 20_000, 2 * 2 + 2, id="files"),
-        pytest.param(Limits(threads=8, batch_files=1, bytes_ahead=50_000), 1000, 4 + 2, id="bytes"),
-        pytest.param(Limits(threads=8, batch_files=1, bytes_ahead=1), 1000, 1 + 2, id="a file larger than the bound"),
-    ],
-)
-def test_read_ahead_is_bounded(warehouse: Warehouse, limits: Limits, size_bytes: int, most: int) -> None:
-    store = EndlessTrail(lambda index: log_bytes(event(str(index))))
-    watched = WatchedWarehouse(warehouse)
-    ahead = []
-
-    def written(batch: list[FileRows]) -> None:
-        store.stored += len(batch)
-        ahead.append(store.started - store.stored)
-
-    watched.before_write = written
-    export(store.files(100, size_bytes), store, watched, limits=limits)
-    assert store.stored == 100
-    assert 0 <= max(ahead) <= most
-
-
-def test_listing_is_not_taken_further_than_the_ledger_is_asked(warehouse: Warehouse) -> None:
-    store = EndlessTrail(lambda index: log_bytes(event(str(index))))
-    watched = WatchedWarehouse(warehouse)
-
-    def written(batch: list[FileRows]) -> None:
-        store.stored += len(batch)
-
-    watched.before_write = written
-    export(store.files(300, 1000), store, watched, limits=Limits(threads=2, files_asked=10, batch_files=1))
-    assert store.most_ahead <= 10 + (2 * 2 + 2) * FILES_HANDED_OVER
-
-
-class NoWarehouse:
-    """A warehouse that takes everything and keeps nothing, so that the memory of the export alone is measured."""
-
-    limits = Warehouse.limits
-
-    def __init__(self) -> None:
-        self.loaded = 0
-
-    def session(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def known_files(self, uris: list[str]) -> dict[str, KnownFile]:
-        return {}
-
-    def write(self, files: list[FileRows]) -> list[LedgerEntry]:
-        self.loaded += sum(len(file.events) for file in files)
-        return [file.entry._replace(loaded=len(file.events), duplicate=0) for file in files]
-
-
-def test_memory_does_not_grow_with_the_number_of_files() -> None:
-    limits = Limits(threads=2, files_asked=20, batch_files=10)
-    padding = "x" * 2_000
-
-    def peak(files: int) -> int:
-        store = EndlessTrail(lambda index: log_bytes(*[event(f"{index}-{number}", x=padding) for number in range(5)]))
-        warehouse = NoWarehouse()
-        tracemalloc.start()
-        try:
-            export(store.files(files, 1000), store, warehouse, limits=limits)
-            _, highest = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert warehouse.loaded == files * 5
-        return highest
-
-    peak(20)
-    # Ten times the files hold six megabytes of text more; what is allowed is a fraction of that.
-    assert peak(600) < peak(60) + 1_000_000
 
 
 @pytest.mark.parametrize("engine", ONE_OF_EACH)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -256,3 +258,24 @@ def test_read_records_raises_at_the_first_fault() -> None:
     assert next(reading) == {"a": 1}
     with pytest.raises(MalformedError, match="not UTF-8"):
         next(reading)
+
+
+@pytest.mark.parametrize(
+    ("content", "entered"),
+    [
+        pytest.param(log_bytes(event("a"), event("b")), 1, id="parsed"),
+        pytest.param(log_bytes(foreign()), 0, id="nothing in it that is wanted"),
+        pytest.param(b"no gzip", 0, id="cannot be unpacked"),
+    ],
+)
+def test_only_parsing_is_guarded(content: bytes, entered: int) -> None:
+    inside: list[str] = []
+
+    @contextmanager
+    def guard() -> Iterator[None]:
+        inside.append("entered")
+        yield
+        inside.append("left")
+
+    read(content, parsing=guard())
+    assert inside == ["entered", "left"] * entered

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import math
+import threading
+import tracemalloc
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+
+import pytest
+
+from airflow_provider_cloudtrail import read_ahead
+from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile, LedgerEntry
+from airflow_provider_cloudtrail.export import Limits
+from airflow_provider_cloudtrail.read_ahead import FILES_HANDED_OVER, THREADS_AT_FIRST, ReadAhead
+from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from tests.support.exports import EndlessTrail, WatchedWarehouse, export
+from tests.support.log_files import event, log_bytes
+from tests.support.rows import file_rows
+
+NewWarehouse = Callable[[str], Warehouse]
+
+
+@pytest.fixture
+def warehouse(new_warehouse: NewWarehouse) -> Warehouse:
+    prepared = new_warehouse("sqlite")
+    prepared.prepare()
+    return prepared
+
+
+@pytest.mark.parametrize("threads", [1, 3, 8])
+def test_no_more_gets_at_once_than_threads(warehouse: Warehouse, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_ahead, "SLOW_SECONDS", 0)
+    store = EndlessTrail(lambda index: log_bytes(event(str(index))))
+    export(store.files(200, 1000), store, warehouse, limits=Limits(threads=threads, files_asked=50))
+    assert store.started == 200
+    assert 1 <= store.most_running <= threads
+
+
+@pytest.mark.parametrize(
+    ("slow_seconds", "most"),
+    [
+        pytest.param(0, 8, id="a bucket that takes long to answer"),
+        pytest.param(math.inf, THREADS_AT_FIRST, id="one that answers at once"),
+    ],
+)
+def test_many_gets_at_once_only_from_a_slow_bucket(
+    warehouse: Warehouse, slow_seconds: float, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_ahead, "SLOW_SECONDS", slow_seconds)
+    all_there = threading.Event()
+
+    def body_of(index: int) -> bytes:
+        # The last ones wait until as many run as may: without more threads this would end by its timeout.
+        if index >= 100 and store.running >= most:
+            all_there.set()
+        if index >= 100:
+            all_there.wait(timeout=10)
+        return log_bytes(event(str(index)))
+
+    store = EndlessTrail(body_of)
+    # Too large for several to go to one thread.
+    export(store.files(140, 30_000), store, warehouse, limits=Limits(threads=8))
+    assert all_there.is_set()
+    assert store.started == 140
+    assert store.most_running == most
+
+
+def test_one_quick_answer_shows_that_the_bucket_is_not_slow() -> None:
+    ahead = ReadAhead(lambda task: file_rows("20260203T1000Z"), 8, 1_000_000)
+    with ahead:
+        for seconds in (1.0, 0.0, 0.001, *[1.0] * 14):
+            ahead._look_at([replace(file_rows("20260203T1000Z"), getting=seconds)])
+        assert ahead._at_once == THREADS_AT_FIRST
+        # Each portion of files is looked at anew.
+        ahead._look_at([replace(file_rows("20260203T1000Z"), getting=0.02)] * 16)
+        assert ahead._at_once == 8
+
+
+@pytest.mark.parametrize(
+    ("limits", "size_bytes", "most"),
+    [
+        pytest.param(Limits(threads=2, batch_files=1), 1000, (2 * 2 + 1) * FILES_HANDED_OVER, id="small files"),
+        pytest.param(Limits(threads=2, batch_files=1), 20_000, 2 * 2 + 2, id="files"),
+        pytest.param(Limits(threads=8, batch_files=1, bytes_ahead=50_000), 1000, 4 + 2, id="bytes"),
+        pytest.param(Limits(threads=8, batch_files=1, bytes_ahead=1), 1000, 1 + 2, id="a file larger than the bound"),
+    ],
+)
+def test_read_ahead_is_bounded(warehouse: Warehouse, limits: Limits, size_bytes: int, most: int) -> None:
+    store = EndlessTrail(lambda index: log_bytes(event(str(index))))
+    watched = WatchedWarehouse(warehouse)
+    ahead = []
+
+    def written(batch: list[FileRows]) -> None:
+        store.stored += len(batch)
+        ahead.append(store.started - store.stored)
+
+    watched.before_write = written
+    export(store.files(100, size_bytes), store, watched, limits=limits)
+    assert store.stored == 100
+    assert 0 <= max(ahead) <= most
+
+
+def test_listing_is_not_taken_further_than_the_ledger_is_asked(warehouse: Warehouse) -> None:
+    store = EndlessTrail(lambda index: log_bytes(event(str(index))))
+    watched = WatchedWarehouse(warehouse)
+
+    def written(batch: list[FileRows]) -> None:
+        store.stored += len(batch)
+
+    watched.before_write = written
+    export(store.files(300, 1000), store, watched, limits=Limits(threads=2, files_asked=10, batch_files=1))
+    assert store.most_ahead <= 10 + (2 * 2 + 2) * FILES_HANDED_OVER
+
+
+class NoWarehouse:
+    """A warehouse that takes everything and keeps nothing, so that the memory of the export alone is measured."""
+
+    limits = Warehouse.limits
+
+    def __init__(self) -> None:
+        self.loaded = 0
+
+    def session(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def known_files(self, uris: list[str]) -> dict[str, KnownFile]:
+        return {}
+
+    def write(self, files: list[FileRows]) -> list[LedgerEntry]:
+        self.loaded += sum(len(file.events) for file in files)
+        return [file.entry._replace(loaded=len(file.events), duplicate=0) for file in files]
+
+
+def test_memory_does_not_grow_with_the_number_of_files() -> None:
+    limits = Limits(threads=2, files_asked=20, batch_files=10)
+    padding = "x" * 2_000
+
+    def peak(files: int) -> int:
+        store = EndlessTrail(lambda index: log_bytes(*[event(f"{index}-{number}", x=padding) for number in range(5)]))
+        warehouse = NoWarehouse()
+        tracemalloc.start()
+        try:
+            export(store.files(files, 1000), store, warehouse, limits=limits)
+            _, highest = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert warehouse.loaded == files * 5
+        return highest
+
+    peak(20)
+    # Ten times the files hold six megabytes of text more; what is allowed is a fraction of that.
+    assert peak(600) < peak(60) + 1_000_000
