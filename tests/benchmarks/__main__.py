@@ -132,10 +132,9 @@ def full_load(bench: Bench) -> Iterator[str]:
     written = bench.corpus("all")
     title = f"{written.records} records, {written.distinct} events"
     with s3_server(written.folder) as endpoint:
-        socket = f"{bench.postgres.partition('host=')[2]}/.s.PGSQL.5432"
         finished = finished_rows(bench.data, written, bench.postgres)
         # The server is for awswrangler, which reads S3 only.
-        task = bench.task(written) | finished | {"postgres_socket": socket}
+        task = bench.task(written) | finished
         figures = contest(INTO_DUCKDB, task, bench.rounds)
         yield from report.section(f"all, into DuckDB: {title}", figures, written.records, "records", None)
         figures = contest(INTO_POSTGRES, task | {"s3": endpoint}, bench.rounds)
@@ -250,7 +249,7 @@ def main() -> int:
         *report.head(),
     ]
     print("\n".join(lines), flush=True)
-    with tempfile.TemporaryDirectory(prefix="cloudtrail-bench-") as scratch, postgres_server() as postgres:
+    with tempfile.TemporaryDirectory(prefix="cloudtrail-bench-") as scratch, postgres_server(over_tcp=True) as postgres:
         for name in arguments.sections or SECTIONS:
             bench = Bench(arguments.data, Path(scratch) / name, arguments.scale, arguments.rounds, postgres)
             bench.scratch.mkdir()

