@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from airflow_provider_cloudtrail.warehouse.base import LONGEST_PAUSE
@@ -32,7 +33,7 @@ _ROWS_WORTH_KEEPING = 5_000
 _LONGEST_SECONDS = 30.0
 _SECONDS_FOR_OTHERS = LONGEST_PAUSE.total_seconds() + 0.1
 # Whoever opens the file after a crash reads so much again.
-_MOST_WITHOUT_CHECKPOINT = "512MB"
+_MOST_WITHOUT_CHECKPOINT = 512_000_000
 
 
 class DuckDBFile:
@@ -49,6 +50,7 @@ class DuckDBFile:
         self._memory: int | None = _MEMORY
         self._allowed = math.inf
         self._threads = "1"
+        self._log = Path()
         self._in_session = False
         self._kept: Any = None
         self._opened_at = 0.0
@@ -97,8 +99,10 @@ class DuckDBFile:
         if _version().startswith(_VERSIONS_WITHOUT_BOUND):
             self._memory = None
         if self._in_session:
+            self._log = Path(f"{_path(connection)}.wal")
             if self._memory is not None:
-                connection.execute(f"SET checkpoint_threshold = '{_MOST_WITHOUT_CHECKPOINT}'")
+                # Left to us, which do it on all cores, unless we cannot see how much there is.
+                connection.execute(f"SET checkpoint_threshold = '{2 * _MOST_WITHOUT_CHECKPOINT // 1_000_000}MB'")
             # The other cores read log files; more threads would take more time together, not less.
             connection.execute("SET threads = 1")
 
@@ -110,10 +114,12 @@ class DuckDBFile:
         """Close the file behind a transaction, or keep it for the next one."""
         worth_it = self._in_session and self._stored >= _ROWS_WORTH_KEEPING
         too_long = time.monotonic() - self._opened_at >= _LONGEST_SECONDS
-        if worth_it and not failed and not too_long:
+        if worth_it and not failed and not too_long and self._log_bytes() < _MOST_WITHOUT_CHECKPOINT:
             self._kept = connection
             return
         self._kept = None
+        if worth_it and not failed:
+            self._with_all_threads(connection)
         connection.close()
         if self._in_session and too_long:
             self._not_before = time.monotonic() + _SECONDS_FOR_OTHERS
@@ -128,9 +134,19 @@ class DuckDBFile:
     def _close(self) -> None:
         connection, self._kept = self._kept, None
         if connection is not None:
-            # Nothing else is going on when the checkpoint is written.
-            connection.execute(f"SET threads = {int(self._threads)}")
+            self._with_all_threads(connection)
             connection.close()
+
+    def _with_all_threads(self, connection: Any) -> None:
+        # Nothing else is going on when the checkpoint is written.
+        connection.execute(f"SET threads = {int(self._threads)}")
+
+    def _log_bytes(self) -> int:
+        """Return the size of what was stored since the last checkpoint; 0 if there is no file to be seen."""
+        try:
+            return self._log.stat().st_size
+        except OSError:
+            return 0
 
     def _bind_memory(self, connection: Any) -> None:
         """
@@ -157,6 +173,13 @@ def _rows(connection: Any, table: str) -> int:
         "SELECT estimated_size FROM duckdb_tables() WHERE table_name = ? AND NOT temporary", [table]
     ).fetchall()
     return max((size for (size,) in sizes), default=0)
+
+
+def _path(connection: Any) -> str:
+    ((path,),) = connection.execute(
+        "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
+    ).fetchall()
+    return str(path)
 
 
 def _setting(connection: Any, name: str) -> str:

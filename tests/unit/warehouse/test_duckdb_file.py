@@ -172,6 +172,24 @@ def test_each_batch_of_a_session_is_stored_for_good(
     assert found == [[(3,)], [(6,)], [(9,)]]
 
 
+def test_a_session_closes_the_file_when_much_has_to_be_read_again_after_a_crash(
+    warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 1)
+    log = Path(f"{warehouse.hook.get_database()}.wal")
+    with warehouse.session():
+        warehouse.write(batch(1))
+        assert is_open(connections[-1])
+        # So much that this batch goes beyond it, and the next one does not.
+        monkeypatch.setattr(module, "_MOST_WITHOUT_CHECKPOINT", log.stat().st_size + 1)
+        warehouse.write(batch(2))
+        assert not is_open(connections[-1])
+        assert not log.exists()
+        warehouse.write(batch(3))
+        assert is_open(connections[-1])
+    assert len(read_table(warehouse).events) == 9
+
+
 def test_in_a_session_memory_grows_with_the_table_and_threads_are_left_to_readers(
     warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
