@@ -15,7 +15,8 @@ from airflow_provider_cloudtrail.warehouse.redshift import RedshiftWarehouse
 from airflow_provider_cloudtrail.warehouse.staging import StagedFiles, StagingFolder
 from tests.support.engines import REDSHIFT, hook_of
 from tests.support.log_files import event
-from tests.support.redshift import ROLE, RefusedError, translated
+from tests.support.redshift import ROLE
+from tests.support.redshift_sql import RefusedError, translated
 from tests.support.rows import file_rows
 from tests.support.s3 import REGION, client_of
 from tests.support.tables import assert_balanced, execute, kept, query, read_table
