@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import threading
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cloudtrail.audit_event import (
@@ -19,6 +20,7 @@ from airflow_provider_cloudtrail.audit_event import (
     HashEntry,
 )
 from airflow_provider_cloudtrail.digest_batches import DigestWithFiles
+from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST, BucketThreads
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
 from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest
 from airflow_provider_cloudtrail.trail.log_file import log_file, object_uri, split_uri
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from airflow_provider_cloudtrail.validation import Validation
 
 _HANDED_ON = 1_000
+# Log files that are fetched ahead.
+_AHEAD = 16
 # What the reader found in a file that it could not unpack: it is not what CloudTrail wrote.
 _DAMAGED = ("bytes_behind_gzip:", "truncated_gzip:", "not_gzip:")
 
@@ -73,14 +77,14 @@ class Comparison:
     :param pool: fetches what must be fetched.
     """
 
-    def __init__(
-        self, run: Validation, summary: ValidationSummary, findings: Findings, pool: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, run: Validation, summary: ValidationSummary, findings: Findings, pool: BucketThreads) -> None:
         self._run = run
         self._summary = summary
         self._findings = findings
         self._pool = pool
         self._bucket = run.location.bucket
+        # Many may be fetched at the same time, but each can unpack to tens of megabytes.
+        self._unpacking = threading.Semaphore(AT_FIRST)
         # Airflow 3.0 asks for connections over one channel, which two threads must not use at a time.
         self._turn = run.ring.turn
 
@@ -136,7 +140,7 @@ class Comparison:
         }
         to_fetch = [(uri, etag) for uri, etag in wanted.items() if uri not in known]
         self._summary.files_downloaded += len(to_fetch)
-        fetched = self._pool.map(lambda file: self._hash(*file), to_fetch)
+        fetched = self._pool.map(lambda file: self._hash(*file), to_fetch, ahead=_AHEAD)
         return known | {hashed.log_file_uri: hashed for hashed in fetched}
 
     def _must_fetch(self, etag: str, known: LoadedFile | None) -> bool:
@@ -146,13 +150,16 @@ class Comparison:
 
     def _hash(self, uri: str, etag: str | None) -> HashedFile:
         bucket, key = self._object(uri)
+        started = time.monotonic()
         try:
             stored = self._run.store_of(bucket).get(key)
+            self._pool.took(time.monotonic() - started)
             etag = stored.etag
-            content = CODEC.gunzip(stored.body, self._run.max_file_bytes)
+            with self._unpacking:
+                sha256 = hashlib.sha256(CODEC.gunzip(stored.body, self._run.max_file_bytes)).hexdigest()
         except (MalformedError, ObjectError) as error:
             return HashedFile(uri, etag, None, error.code)
-        return HashedFile(uri, etag, hashlib.sha256(content).hexdigest(), None)
+        return HashedFile(uri, etag, sha256, None)
 
     def _object(self, uri: str) -> tuple[str, str]:
         """Return bucket and key of a URI."""

@@ -8,12 +8,12 @@ while the ledger is asked about this one.
 from __future__ import annotations
 
 import heapq
-from collections import deque
+import time
 from collections.abc import Collection, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivered import DeliveredFiles, probe
 from airflow_provider_cloudtrail.trail.digest import DigestKey, Fault, FetchedDigest, ListedFiles, fetch_digest
 from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest
@@ -63,7 +63,7 @@ class DigestBatches:
         run: Validation,
         chains: Collection[list[DigestKey]],
         files: DeliveredFiles,
-        pool: ThreadPoolExecutor,
+        pool: BucketThreads,
     ) -> None:
         self._run = run
         self._chains = chains
@@ -108,7 +108,9 @@ class DigestBatches:
         return verifier.check(self._fetched(keys))
 
     def _fetch_ahead(self, key: DigestKey) -> FetchedDigest | None:
+        started = time.monotonic()
         found = self._fetch(key)
+        self._pool.took(time.monotonic() - started)
         return verified_early(found, self._run.ring) if found is not None else None
 
     def _fetch(self, key: DigestKey) -> FetchedDigest | None:
@@ -124,18 +126,9 @@ class DigestBatches:
 
     def _fetched(self, keys: Iterable[DigestKey]) -> Iterator[FetchedDigest]:
         """Yield digests in the order of their keys, while threads fetch the next ones."""
-        pending: deque[Future[FetchedDigest | None]] = deque()
-        try:
-            for key in keys:
-                pending.append(self._pool.submit(self._fetch_ahead, key))
-                if len(pending) > _AHEAD and (found := pending.popleft().result()) is not None:
-                    yield found
-            while pending:
-                if (found := pending.popleft().result()) is not None:
-                    yield found
-        finally:
-            for future in pending:
-                future.cancel()
+        for found in self._pool.map(self._fetch_ahead, keys, ahead=_AHEAD):
+            if found is not None:
+                yield found
 
     # -- log files ---------------------------------------------------------------------------------
 

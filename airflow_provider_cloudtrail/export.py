@@ -19,6 +19,7 @@ from operator import attrgetter
 from airflow_provider_cloudtrail.audit_event import QUARANTINED, FileRows, KnownFile
 from airflow_provider_cloudtrail.export_summary import ExportSummary
 from airflow_provider_cloudtrail.read_ahead import ReadAhead, Task
+from airflow_provider_cloudtrail.trail.bucket_threads import MOST_AT_ONCE
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_log_file, unreadable_file
 from airflow_provider_cloudtrail.trail.selection import Selection
@@ -51,7 +52,7 @@ class Limits:
     :param batch_files: log files that are, also without events.
     """
 
-    threads: int = 32
+    threads: int = MOST_AT_ONCE
     bytes_ahead: int = 24 * _MIB
     files_asked: int = 5_000
     batch_events: int = 50_000

@@ -1,20 +1,19 @@
 """
 Log files read by threads, ahead of who takes the results and in the order in which they were given.
 
-What is ahead is bound by files and by bytes, so that memory does not depend on how many files there are. How many
-are read at the same time depends on the bucket: threads that do not wait for it only pass Python's lock to and fro.
+What is ahead is bound by files and by bytes, so that memory does not depend on how many files there are.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
 
 from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile
+from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import StoreError
@@ -25,11 +24,6 @@ _SIZE_IF_UNKNOWN = 64 * 1024
 # Of quiet Regions files are so small that handing them over to a thread one by one costs as much as unpacking them.
 FILES_HANDED_OVER = 8
 _BYTES_HANDED_OVER = 256 * 1024
-THREADS_AT_FIRST = 4
-"""Files that are read at the same time while the bucket answers at once; more take more time together, not less."""
-# S3 takes tens of milliseconds to answer, whatever else is going on: then it pays to ask for many files at once.
-SLOW_SECONDS = 0.01
-_FILES_LOOKED_AT = 16
 # So that those who read have something to do while a batch is stored.
 _LEAST_GROUPS_AHEAD = 16
 
@@ -98,10 +92,7 @@ class ReadAhead:
         self._threads = threads
         self._bytes_ahead = bytes_ahead
         self._stopped = False
-        self._at_once = min(THREADS_AT_FIRST, threads)
-        self._pool = self._new_pool()
-        self._looked_at = 0
-        self._quickest = math.inf
+        self._pool = BucketThreads(threads)
 
     def __enter__(self) -> ReadAhead:
         return self
@@ -110,7 +101,7 @@ class ReadAhead:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stopped = True
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.__exit__(kind, error, traceback)
 
     def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, FileRows]]:
         """
@@ -130,11 +121,8 @@ class ReadAhead:
         while pending:
             yield from self._results(*pending.popleft())
 
-    def _new_pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._at_once, thread_name_prefix="cloudtrail")
-
     def _groups_ahead(self) -> int:
-        return min(2 * self._threads, max(2 * self._at_once, _LEAST_GROUPS_AHEAD))
+        return min(2 * self._threads, max(2 * self._pool.at_once, _LEAST_GROUPS_AHEAD))
 
     def _read_group(self, group: _Group) -> list[FileRows]:
         """Read files one after the other; those before one of which the bucket does not answer are not lost."""
@@ -143,33 +131,18 @@ class ReadAhead:
             for task in group.tasks:
                 if self._stopped:
                     break
-                read.append(self._read(task))
+                rows = self._read(task)
+                read.append(rows)
+                # Of what could not be fetched nobody knows.
+                if rows.getting > 0:
+                    self._pool.took(rows.getting)
         except StoreError as error:
             group.failure = error
         return read
 
     def _results(self, group: _Group, future: Future[list[FileRows]]) -> Iterator[tuple[Task, FileRows]]:
         read = future.result()
-        self._look_at(read)
         # Fewer results than tasks are followed by the failure.
         yield from zip(group.tasks, read, strict=False)
         if group.failure is not None:
             raise group.failure
-
-    def _look_at(self, read: list[FileRows]) -> None:
-        """Have many threads read at the same time if even the quickest of some files took long to fetch."""
-        if self._at_once >= self._threads:
-            return
-        # Of what could not be fetched nobody knows. The others may have waited for Python's lock as well: the quickest
-        # has waited least.
-        fetched = [rows.getting for rows in read if rows.getting > 0]
-        self._looked_at += len(fetched)
-        self._quickest = min(self._quickest, *fetched, math.inf)
-        if self._looked_at < _FILES_LOOKED_AT:
-            return
-        if self._quickest >= SLOW_SECONDS:
-            # A pool does not grow: the small one ends what it was given, a few files.
-            self._pool.shutdown()
-            self._at_once = self._threads
-            self._pool = self._new_pool()
-        self._looked_at, self._quickest = 0, math.inf

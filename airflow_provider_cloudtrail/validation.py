@@ -11,7 +11,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -19,6 +18,7 @@ from datetime import datetime, timedelta, timezone
 from airflow_provider_cloudtrail.audit_event import GAP, INVALID, MISSING, UNLISTED
 from airflow_provider_cloudtrail.comparison import Comparison
 from airflow_provider_cloudtrail.digest_batches import DigestBatches
+from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivered import (
     SLACK,
     AccountRegion,
@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 
 _MARGIN = timedelta(hours=2)
 _MINUTE = timedelta(minutes=1)
-_THREADS = 8
 # Unlisted log files that are recorded at once.
 _PORTION = 10_000
 
@@ -117,7 +116,7 @@ def _validate(run: Validation) -> ValidationSummary:
     recorded = run.evidence.chains_since(window.start - window.lookback, findings.location)
     expected = {chain for chain in (Chain(*names) for names in recorded) if is_of(chain, run.account_ids, run.regions)}
     with_digests: set[tuple[str, str]] = set()
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="cloudtrail") as pool:
+    with BucketThreads() as pool:
         places = account_regions(run.store_of(run.location.bucket), run.location, run.account_ids, run.regions)
         for place in places:
             part = _AccountRegion(run, place, summary, findings, pool)
@@ -184,7 +183,7 @@ class _AccountRegion:
         place: AccountRegion,
         summary: ValidationSummary,
         findings: Findings,
-        pool: ThreadPoolExecutor,
+        pool: BucketThreads,
     ) -> None:
         self._run = run
         self._place = place

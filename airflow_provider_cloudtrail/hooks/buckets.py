@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError
+from airflow_provider_cloudtrail.trail.bucket_threads import MOST_AT_ONCE
 from airflow_provider_cloudtrail.trail.store import LocalStore, S3Store, Store, read_times_quickly
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# As many connections as threads may read at once, with room to spare for a listing.
-_CONNECTIONS = 40
+# With room to spare for listings.
+_CONNECTIONS = MOST_AT_ONCE + 8
 
 
 class Buckets:

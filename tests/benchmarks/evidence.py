@@ -133,10 +133,10 @@ def validation(task: Task) -> Iterator[Any]:
 
 def signatures(task: Task) -> Iterator[Any]:
     """Fetch each digest and verify its signature, with as many threads as the validation has."""
-    from concurrent.futures import ThreadPoolExecutor
     from datetime import datetime, timezone
 
     idle_worker(task)
+    from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
     from airflow_provider_cloudtrail.trail.digest import (
         DigestKey,
         FetchedDigest,
@@ -155,12 +155,15 @@ def signatures(task: Task) -> Iterator[Any]:
     digests = [digest_key(str(path.relative_to(bucket))) for path in bucket.rglob("*CloudTrail-Digest_*")]
 
     def fetch(key: DigestKey) -> FetchedDigest | None:
-        return fetch_digest(store, "bench", key)
+        started = time.monotonic()
+        found = fetch_digest(store, "bench", key)
+        pool.took(time.monotonic() - started)
+        return found
 
     yield
     valid = 0
-    with ThreadPoolExecutor(8) as pool:
-        for found in pool.map(fetch, filter(None, digests)):
+    with BucketThreads() as pool:
+        for found in pool.map(fetch, filter(None, digests), ahead=32):
             assert found is not None
             assert found.signature is not None
             valid += signature_fault(found, found.signature, ring) is None

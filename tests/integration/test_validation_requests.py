@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import gc
+import threading
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 import pytest
 
 from airflow_provider_cloudtrail.audit_event import DigestEntry
 from airflow_provider_cloudtrail.export import export_log_files
+from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST, MOST_AT_ONCE
 from airflow_provider_cloudtrail.trail.digest import KeyRing
 from airflow_provider_cloudtrail.trail.listing import list_log_files
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
@@ -79,7 +82,13 @@ def load(store: Store, warehouse: Warehouse, days: int, bucket: str = BUCKET) ->
 
 
 def validate(
-    store: Store, warehouse: Warehouse, of: list[SignedTrail], days: int, bucket: str = BUCKET
+    store: Store,
+    warehouse: Warehouse,
+    of: list[SignedTrail],
+    days: int,
+    bucket: str = BUCKET,
+    *,
+    download_missing: bool = False,
 ) -> ValidationSummary:
     window = DeliveryWindow(BEGIN, BEGIN + days * DAY, lookback=timedelta(days=7))
     evidence = Evidence(warehouse)
@@ -91,6 +100,7 @@ def validate(
             store_of=lambda _: store,
             evidence=evidence,
             ring=KeyRing(lambda *_: of[0].public_keys(), window.start, window.end),
+            download_missing=download_missing,
         )
     )
 
@@ -141,6 +151,82 @@ def test_a_loaded_month_is_proven_without_a_get_on_log_files(
         assert store.pages == pages(days)
     # More than four times as many digests and log files; only the keys of the digests are held for the whole window.
     assert peaks[1] < 1.6 * peaks[0], peaks
+
+
+class CrowdedStore(MemoryStore):
+    """A bucket in which late GETs of digests, and of log files, wait until as many run as are wanted."""
+
+    def __init__(self, wanted: int, *trails: SignedTrail) -> None:
+        super().__init__(*trails)
+        self.wanted = wanted
+        self.lock = threading.Lock()
+        self.running = Counter[bool]()
+        self.most = Counter[bool]()
+        self.begun = Counter[bool]()
+        self.enough = {False: threading.Event(), True: threading.Event()}
+        self.given_up = False
+
+    def get(self, key: str) -> StoredObject:
+        is_digest = "/CloudTrail-Digest/" in key
+        with self.lock:
+            self.begun[is_digest] += 1
+            self.running[is_digest] += 1
+            self.most[is_digest] = max(self.most[is_digest], self.running[is_digest])
+            if self.running[is_digest] >= self.wanted:
+                self.enough[is_digest].set()
+            late = self.begun[is_digest] > 60
+        if late and not self.given_up:
+            # Without so many threads the first ones end by their timeout.
+            self.given_up = not self.enough[is_digest].wait(timeout=10)
+        try:
+            return super().get(key)
+        finally:
+            with self.lock:
+                self.running[is_digest] -= 1
+
+
+@pytest.mark.parametrize(
+    ("slow_seconds", "most"),
+    [
+        pytest.param(0, MOST_AT_ONCE, id="a bucket that takes long to answer"),
+        pytest.param(inf, AT_FIRST, id="one that answers at once"),
+    ],
+)
+def test_many_gets_at_once_only_from_a_slow_bucket(
+    new_warehouse: Callable[[str], Warehouse], slow_seconds: float, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_cloudtrail.trail.bucket_threads.SLOW_SECONDS", slow_seconds)
+    days = 7
+    made = trails(days)
+    warehouse = new_warehouse(ENGINE)
+    warehouse.prepare()
+    store = CrowdedStore(most, *made)
+    summary = validate(store, warehouse, made, days, download_missing=True)
+    assert summary.digests_valid == len(PLACES) * (days * DIGESTS_OF_A_DAY + 1)
+    assert summary.files_downloaded == summary.files_verified == summary.digests_valid * FILES_PER_HOUR
+    assert [gate.is_set() for gate in store.enough.values()] == [True, True]
+    # A batch may be hashed while the digests of the next one are fetched, by the same threads.
+    assert store.most[True] == most
+    assert store.most[False] == most
+
+
+def test_log_files_alone_show_that_a_bucket_is_slow(
+    new_warehouse: Callable[[str], Warehouse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_cloudtrail.trail.bucket_threads.SLOW_SECONDS", 0)
+    trail = SignedTrail(*PLACES[0], bucket=BUCKET)
+    trail.hours = [Hour(BEGIN + number * HOUR) for number in range(8)]
+    for hour in trail.hours:
+        for number in range(20):
+            trail.add_file(hour, hour.start + timedelta(minutes=number))
+    warehouse = new_warehouse(ENGINE)
+    warehouse.prepare()
+    store = CrowdedStore(MOST_AT_ONCE, trail.build())
+    summary = validate(store, warehouse, [trail], 1, download_missing=True)
+    # Too few of them to show anything.
+    assert store.begun[True] < 16
+    assert summary.files_verified == summary.files_downloaded == 8 * 20
+    assert store.most[False] == MOST_AT_ONCE
 
 
 def test_the_ledger_is_asked_and_told_in_turn_with_the_keys(new_warehouse: Callable[[str], Warehouse]) -> None:

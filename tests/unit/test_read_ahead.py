@@ -5,18 +5,17 @@ import threading
 import tracemalloc
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 
 import pytest
 
-from airflow_provider_cloudtrail import read_ahead
 from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile, LedgerEntry
 from airflow_provider_cloudtrail.export import Limits
-from airflow_provider_cloudtrail.read_ahead import FILES_HANDED_OVER, THREADS_AT_FIRST, ReadAhead
+from airflow_provider_cloudtrail.read_ahead import FILES_HANDED_OVER
+from airflow_provider_cloudtrail.trail import bucket_threads
+from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.exports import EndlessTrail, WatchedWarehouse, export
 from tests.support.log_files import event, log_bytes
-from tests.support.rows import file_rows
 
 NewWarehouse = Callable[[str], Warehouse]
 
@@ -30,7 +29,7 @@ def warehouse(new_warehouse: NewWarehouse) -> Warehouse:
 
 @pytest.mark.parametrize("threads", [1, 3, 8])
 def test_no_more_gets_at_once_than_threads(warehouse: Warehouse, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_ahead, "SLOW_SECONDS", 0)
+    monkeypatch.setattr(bucket_threads, "SLOW_SECONDS", 0)
     store = EndlessTrail(lambda index: log_bytes(event(str(index))))
     export(store.files(200, 1000), store, warehouse, limits=Limits(threads=threads, files_asked=50))
     assert store.started == 200
@@ -41,13 +40,13 @@ def test_no_more_gets_at_once_than_threads(warehouse: Warehouse, threads: int, m
     ("slow_seconds", "most"),
     [
         pytest.param(0, 8, id="a bucket that takes long to answer"),
-        pytest.param(math.inf, THREADS_AT_FIRST, id="one that answers at once"),
+        pytest.param(math.inf, AT_FIRST, id="one that answers at once"),
     ],
 )
 def test_many_gets_at_once_only_from_a_slow_bucket(
     warehouse: Warehouse, slow_seconds: float, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read_ahead, "SLOW_SECONDS", slow_seconds)
+    monkeypatch.setattr(bucket_threads, "SLOW_SECONDS", slow_seconds)
     all_there = threading.Event()
 
     def body_of(index: int) -> bytes:
@@ -64,17 +63,6 @@ def test_many_gets_at_once_only_from_a_slow_bucket(
     assert all_there.is_set()
     assert store.started == 140
     assert store.most_running == most
-
-
-def test_one_quick_answer_shows_that_the_bucket_is_not_slow() -> None:
-    ahead = ReadAhead(lambda task: file_rows("20260203T1000Z"), 8, 1_000_000)
-    with ahead:
-        for seconds in (1.0, 0.0, 0.001, *[1.0] * 14):
-            ahead._look_at([replace(file_rows("20260203T1000Z"), getting=seconds)])
-        assert ahead._at_once == THREADS_AT_FIRST
-        # Each portion of files is looked at anew.
-        ahead._look_at([replace(file_rows("20260203T1000Z"), getting=0.02)] * 16)
-        assert ahead._at_once == 8
 
 
 @pytest.mark.parametrize(

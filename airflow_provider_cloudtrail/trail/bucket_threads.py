@@ -1,0 +1,98 @@
+"""
+Threads that ask a bucket: few while it answers at once, many if it takes its time.
+
+S3 takes tens of milliseconds to answer, whatever else is going on: then it pays to ask for many things at once.
+Threads that do not wait for a bucket only pass Python's lock to and fro.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+MOST_AT_ONCE = 32
+"""Requests that are made at the same time, at most, by default."""
+AT_FIRST = 4
+"""Requests that are made at the same time while a bucket answers at once; more take more time together, not less."""
+SLOW_SECONDS = 0.01
+_ANSWERS_LOOKED_AT = 16
+
+
+class BucketThreads:
+    """
+    Threads for what asks a bucket; a context manager that ends them, and drops what they have not begun.
+
+    :param most: requests that are made at the same time, at most.
+    """
+
+    def __init__(self, most: int = MOST_AT_ONCE) -> None:
+        self._most = most
+        self.at_once = min(AT_FIRST, most)
+        """How many threads there are now."""
+        self._pool = self._new_pool()
+        self._submitting = threading.Lock()
+        self._counting = threading.Lock()
+        self._looked_at = 0
+        self._quickest = math.inf
+        self._slow = False
+
+    def __enter__(self) -> BucketThreads:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def submit(self, work: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
+        """Have a thread do some work on an item; may be called by several threads, but not by the work itself."""
+        with self._submitting:
+            if self._slow and self.at_once < self._most:
+                # A pool does not grow: the small one ends what it was given, which is little.
+                self._pool.shutdown()
+                self.at_once = self._most
+                self._pool = self._new_pool()
+            return self._pool.submit(work, item)
+
+    def map(self, work: Callable[[_Item], _Result], items: Iterable[_Item], *, ahead: int) -> Iterator[_Result]:
+        """
+        Yield what some work gives for each item, in their order.
+
+        :param ahead: items that are worked on ahead of who takes the results; more, if more threads are there.
+        """
+        pending: deque[Future[_Result]] = deque()
+        try:
+            for item in items:
+                pending.append(self.submit(work, item))
+                if len(pending) > max(ahead, 2 * self.at_once):
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def took(self, seconds: float) -> None:
+        """
+        Note how long the bucket took to answer; called by the work.
+
+        From the next item on there are many threads if even the quickest of some answers was slow: the others may
+        have waited for Python's lock as well, and the quickest has waited least.
+        """
+        with self._counting:
+            self._looked_at += 1
+            self._quickest = min(self._quickest, seconds)
+            if self._looked_at == _ANSWERS_LOOKED_AT:
+                self._slow = self._slow or self._quickest >= SLOW_SECONDS
+                self._looked_at, self._quickest = 0, math.inf
+
+    def _new_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.at_once, thread_name_prefix="cloudtrail")

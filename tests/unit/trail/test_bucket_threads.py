@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST, BucketThreads
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def answered(threads: BucketThreads, *seconds: float) -> int:
+    """Note answers and return how many threads there are for what is submitted next."""
+    for one in seconds:
+        threads.took(one)
+    assert threads.submit(double, 1).result() == 2
+    return threads.at_once
+
+
+def test_one_quick_answer_shows_that_the_bucket_is_not_slow() -> None:
+    with BucketThreads(8) as threads:
+        assert answered(threads, 1.0, 0.0, *[1.0] * 14) == AT_FIRST
+        # Each portion of answers is looked at anew.
+        assert answered(threads, *[0.02] * 15) == AT_FIRST
+        assert answered(threads, 0.02) == 8
+        assert answered(threads, *[0.0] * 40) == 8
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_no_more_threads_than_allowed(most: int) -> None:
+    with BucketThreads(most) as threads:
+        assert answered(threads, *[1.0] * 32) == most
+
+
+def test_what_was_begun_by_few_is_ended_before_many_begin() -> None:
+    running: set[int] = set()
+    most = 0
+    lock = threading.Lock()
+
+    def work(number: int) -> int:
+        nonlocal most
+        with lock:
+            running.add(number)
+            most = max(most, len(running))
+        threads.took(1.0)
+        threading.Event().wait(0.002)
+        with lock:
+            running.remove(number)
+        return number
+
+    with BucketThreads(6) as threads:
+        assert list(threads.map(work, range(200), ahead=16)) == list(range(200))
+    assert AT_FIRST < most <= 6
+
+
+def test_results_come_in_order_and_only_so_many_items_are_taken_ahead() -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for number in range(100):
+            taken += 1
+            yield number
+
+    with BucketThreads(8) as threads:
+        for given, result in enumerate(threads.map(double, items(), ahead=10)):
+            assert result == 2 * given
+            assert taken <= given + 11
+
+
+def test_a_failure_comes_in_its_place_and_what_is_behind_it_is_dropped() -> None:
+    begun = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        if number == 3:
+            raise OSError("no answer")
+        return number
+
+    with BucketThreads(1) as threads:
+        results = threads.map(work, range(1_000), ahead=5)
+        assert [next(results) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(OSError, match="no answer"):
+            next(results)
+    assert len(begun) < 20
