@@ -85,6 +85,9 @@ class DigestBatches:
             for checked in heapq.merge(*map(self._checked, self._chains), key=lambda checked: checked.end):
                 in_window = checked.end > window.start and checked.start < window.end
                 self._files.move_to(checked.end)
+                if not (in_window or checked.valid):
+                    # It is not reported here, and must not vouch for anything unseen.
+                    continue
                 # Those outside are not reported, but what they list is not unlisted.
                 found = self._with_files(checked, in_window=in_window)
                 if not in_window:

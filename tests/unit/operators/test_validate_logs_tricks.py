@@ -205,6 +205,20 @@ def test_a_forged_file_too_young_for_its_own_day_is_found_on_the_next(world, tra
     assert world.findings() == {}
 
 
+def test_an_unsigned_digest_outside_of_the_window_vouches_for_nothing(world):
+    """It is not reported where it lies, if that was validated before; what it lists within the window must be."""
+    longer = trail_of(0, HOURS + 24)
+    forger = SignedTrail(hours=[Hour(WINDOW[0] - HOUR - timedelta(minutes=10))])
+    forged = forger.add_file(forger.hours[0], WINDOW[0] + 2 * HOUR)
+    forger.build().lose_metadata(*forger.digests)
+    world.use(longer, forger)
+    world.load()
+    text, summary = world.fails()
+    assert forged in text
+    assert (summary["files_unlisted"], summary["digests_invalid"]) == (1, 0)
+    assert world.findings() == {("unlisted", forged): True}
+
+
 def test_what_its_own_day_has_reported_is_not_reported_by_the_next(world, trail, monkeypatch):
     forged = trail.log_key(WINDOW[1] - timedelta(minutes=20), "A" * 16)
     longer = trail_of(0, HOURS + 24)
