@@ -24,6 +24,14 @@ def _delivered_at(stamp: str) -> str:
     return f"TRY_CAST({text} AS timestamp(6))"
 
 
+# As trail.log_file has it: around midnight the folder of the day before, or behind, will do.
+_OF_ITS_DAY = (
+    f"replace(\"day\", '/', '') IN (substr({_STAMP}, 1, 8),"
+    f" date_format({_delivered_at(_STAMP)} - INTERVAL '1' HOUR, '%Y%m%d'),"
+    f" date_format({_delivered_at(_STAMP)} + INTERVAL '1' HOUR, '%Y%m%d'))"
+)
+
+
 @dataclass(frozen=True)
 class Span:
     """
@@ -136,6 +144,7 @@ class Records:
             f"{_STAMP} >= '{start:%Y%m%dT%H%MZ}'",
             f"{_STAMP} < '{end:%Y%m%dT%H%MZ}'",
             _OF_ITS_FOLDER,
+            _OF_ITS_DAY,
         ]
         return " AND ".join(conditions)
 

@@ -167,14 +167,14 @@ class DeliveryWindow:
         return self.start <= delivered_at < self.end
 
 
-_DAY = r"\d{4}/\d{2}/\d{2}"
+_DAY = r"(?P<day>\d{4}/\d{2}/\d{2})"
 _KEY = re.compile(
     r"(?:(?P<prefix>.+)/)?AWSLogs/"
     r"(?:(?P<organization>o-[a-z0-9]+)/)?"
     r"(?P<account>[^/_]+)/"
     r"(?P<folder>CloudTrail(?:-Digest|-Insight|-NetworkActivity|-Aggregated)?)/"
     r"(?P<region>[A-Za-z0-9-]+)/"
-    rf"(?P<day>{_DAY})/"
+    rf"{_DAY}/"
     r"(?P<name>[^/]+)",
     re.ASCII,
 )
@@ -183,6 +183,7 @@ _LOG_STAMP = r"(?P<stamp>\d{8}T\d{4}Z)_?\w+\.json\.gz"
 _LOG_NAME = re.compile(
     rf"(?P<account>[^/_]+)_(?P<kind>CloudTrail|CloudTrail-Insight)_(?P<region>[A-Za-z0-9-]+)_{_LOG_STAMP}", re.ASCII
 )
+_NEAR_MIDNIGHT = timedelta(hours=1)
 _FOLDERS = {folder.value: folder for folder in Folder}
 _DIGEST_NAME = re.compile(
     r"(?P<account>[^/_]+)_CloudTrail-Digest_(?P<region>[A-Za-z0-9-]+)_(?P<trail>.+)_(?P<home>[A-Za-z0-9-]+)_"
@@ -217,6 +218,8 @@ def parse_key(key: str) -> ParsedKey | None:
         name = None
     if name is not None and (stamp is None or name["account"] != found["account"] or name["region"] != found["region"]):
         return None
+    if folder is not Folder.DIGEST and stamp is not None and not _lies_in(found["day"], stamp):
+        return None
     return ParsedKey(folder, found["account"], found["region"], stamp, found["prefix"] or "", found["organization"])
 
 
@@ -250,7 +253,8 @@ def stamps_of(region_folder: str, account_id: str, region: str) -> Callable[[str
     def stamp(key: str) -> datetime | None:
         found = matches(key) if grammatical else None
         if found is not None:
-            return moment(found["stamp"])
+            delivered_at = moment(found["stamp"])
+            return delivered_at if delivered_at is not None and _lies_in(found["day"], delivered_at) else None
         parsed = log_file("", key)
         return parsed.delivered_at if parsed is not None else None
 
@@ -329,6 +333,21 @@ def is_behind(key: str, region_folder: str, ceiling: datetime) -> bool:
     Only whole days end a listing: within one, a name of the old form sorts elsewhere.
     """
     return key[len(region_folder) : len(region_folder) + 10] > day_folder(ceiling)
+
+
+def _lies_in(day: str, stamp: datetime) -> bool:
+    """
+    Tell whether a log file with this stamp lies in the folder of its day.
+
+    Around midnight either may be ahead. In any other folder nobody who validates a window would come across it.
+    """
+    if day == day_folder(stamp):
+        return True
+    try:
+        return day in (day_folder(stamp - _NEAR_MIDNIGHT), day_folder(stamp + _NEAR_MIDNIGHT))
+    except OverflowError:
+        # The first or the last hour that there is.
+        return False
 
 
 def _stamp(text: str) -> datetime | None:

@@ -296,6 +296,17 @@ class TestWindow:
         both.push_down(DAY)
         assert list(ledger(both.athena)) == [file.uri]
 
+    def test_in_the_folder_of_another_day_only_around_midnight(self):
+        both = BothPaths()
+        for number, stamp in enumerate(("20260203T2259Z", "20260203T2300Z", "20260205T0059Z", "20260205T0100Z")):
+            name = key_of(stamp).replace("/2026/02/03/", "/2026/02/04/").replace("/2026/02/05/", "/2026/02/04/")
+            at = datetime.strptime(stamp, "%Y%m%dT%H%MZ").replace(tzinfo=UTC)
+            place = LogFile("example-trail", name, "111122223333", "eu-west-1", at)
+            both.athena.deliver(place, log_bytes(event(id_of(number))))
+        both.push_down(DeliveryWindow(DAY.start, DAY.end, timedelta(days=5), timedelta(days=5)), days=20)
+        stamps = [row["delivered_at"] for row in ledger(both.athena).values()]
+        assert sorted(f"{stamp:%dT%H%M}" for stamp in stamps) == ["03T2300", "05T0059"]
+
     def test_accounts_and_regions_are_chosen(self):
         both = BothPaths()
         file = deliver(both, "20260203T1000Z", event(id_of(1)))

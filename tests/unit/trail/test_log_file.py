@@ -18,6 +18,7 @@ from airflow_provider_cloudtrail.trail.log_file import (
     object_uri,
     parse_key,
     split_uri,
+    stamps_of,
 )
 from tests.support.log_files import ACCOUNT, OTHER_ACCOUNT, key_of
 
@@ -30,6 +31,7 @@ STAMP = utc(2026, 2, 3, 10, 0)
 NAME = f"{ACCOUNT}_CloudTrail_eu-west-1_20260203T1000Z_Q1w2E3r4T5y6U7i8.json.gz"
 FOREIGN_DIGIT = NAME.replace("_2026", "_\uff12026")
 DAY = f"{ACCOUNT}/CloudTrail/eu-west-1/2026/02/03"
+REGION_FOLDER = f"AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/"
 
 
 @pytest.mark.parametrize(
@@ -156,10 +158,25 @@ def test_other_folders_are_told_apart(key: str, folder: Folder, stamp: datetime 
         pytest.param(f"AWSLogs/{DAY}/{NAME.replace('T1000Z', 'T2460Z')}", id="no such time"),
         pytest.param(f"AWSLogs/{DAY}/{NAME.replace('20260203T', '20260231T')}", id="no such day"),
         pytest.param(f"AWSLogs/{DAY}/{FOREIGN_DIGIT}", id="digit of another script"),
+        pytest.param(f"AWSLogs/{DAY}/{NAME.replace('20260203T', '20200101T')}", id="in the folder of another day"),
+        pytest.param(f"AWSLogs/{DAY}/{NAME.replace('20260203T1000', '20260204T0100')}", id="an hour behind midnight"),
+        pytest.param(f"AWSLogs/{DAY}/{NAME.replace('20260203T1000', '20260202T2259')}", id="an hour before midnight"),
+        pytest.param(f"AWSLogs/{DAY}/{NAME.replace('20260203T1000', '00010101T0000')}", id="at the begin of time"),
+        pytest.param(f"AWSLogs/{DAY}/{NAME.replace('20260203T1000', '99991231T2359')}", id="at the end of time"),
     ],
 )
 def test_what_is_no_log_file(key: str) -> None:
     assert log_file("b", key) is None
+    assert stamps_of(REGION_FOLDER, ACCOUNT, "eu-west-1")(key) is None
+
+
+@pytest.mark.parametrize("stamp", ["20260203T0000", "20260203T2359", "20260204T0059", "20260202T2300"])
+def test_around_midnight_folder_or_stamp_may_be_ahead(stamp: str) -> None:
+    key = f"AWSLogs/{DAY}/{NAME.replace('20260203T1000', stamp)}"
+    found = log_file("b", key)
+    assert found is not None
+    assert f"{found.delivered_at:%Y%m%dT%H%M}" == stamp
+    assert stamps_of(REGION_FOLDER, ACCOUNT, "eu-west-1")(key) == found.delivered_at
 
 
 @pytest.mark.parametrize(
