@@ -37,6 +37,8 @@ _HANDED_ON = 1_000
 _AHEAD = 16
 # What the reader found in a file that it could not unpack: it is not what CloudTrail wrote.
 _DAMAGED = ("bytes_behind_gzip:", "truncated_gzip:", "not_gzip:")
+# What is there, but nobody here can say what it holds.
+_UNREADABLE = ("access_denied", "too_large")
 
 
 class _File(NamedTuple):
@@ -109,10 +111,11 @@ class Comparison:
                 found = hashed.get(file.uri)
                 status = _status(file, found) if checked.valid else DIGEST_INVALID
                 counts[status or "not_loaded"] += 1
-                self._report(file, status, checked, uri)
+                self._report(file, status, checked, uri, found)
                 if status is not None and file.known is not None:
                     verdicts.append(FileVerdicts([file.uri], uri, status, now))
-                if found is not None and status in (VERIFIED, ALTERED):
+                # Who can read it tomorrow compares it then.
+                if found is not None and found.fault not in _UNREADABLE and status in (VERIFIED, ALTERED):
                     hashes[file.uri] = HashEntry(*found, uri, status, now, self._run.verified_by)
             if checked.valid:
                 self._summary.files_listed += counts.total()
@@ -166,12 +169,18 @@ class Comparison:
         folder = object_uri(self._bucket, "")
         return (self._bucket, uri[len(folder) :]) if uri.startswith(folder) else split_uri(uri)
 
-    def _report(self, file: _File, status: str | None, checked: CheckedDigest, digest_uri: str) -> None:
+    def _report(
+        self, file: _File, status: str | None, checked: CheckedDigest, digest_uri: str, found: HashedFile | None
+    ) -> None:
         summary, chain = self._summary, checked.key.chain
         about = About(checked.start, checked.end, chain.account_id, chain.region, chain.trail_name, file.uri)
         if status == ALTERED:
             summary.files_altered += 1
-            self._findings.add(ALTERED, about, f"is not what {digest_uri} lists")
+            if found is not None and found.fault in _UNREADABLE:
+                message = f"listed by {digest_uri}, replaced since it was loaded, and cannot be compared: {found.fault}"
+            else:
+                message = f"is not what {digest_uri} lists"
+            self._findings.add(ALTERED, about, message)
         elif status == DELETED:
             summary.files_deleted += 1
             self._findings.add(DELETED, about, f"listed by {digest_uri}")
@@ -242,8 +251,9 @@ def _status(file: _File, found: HashedFile | None) -> str | None:
     if found is not None:
         if found.fault == "not_found":
             return DELETED
-        if found.fault in ("access_denied", "too_large"):
-            return None
+        if found.fault in _UNREADABLE:
+            # Of what was loaded it is known that another object lies in its place.
+            return ALTERED if hashes else None
         hashes.add(found.sha256 or "")
         damaged = False
     if damaged or hashes - {file.sha256}:

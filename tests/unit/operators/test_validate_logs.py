@@ -16,7 +16,7 @@ from airflow_provider_cloudtrail.exceptions import (
 )
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateLogsOperator
-from airflow_provider_cloudtrail.trail.store import StoreError
+from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from tests.support.signed_trail import (
     ACCOUNT,
@@ -108,6 +108,35 @@ def test_what_was_never_loaded_is_handed_on(world, trail):
 
     world.load(files=summary["not_loaded"])
     assert world.validate()["not_loaded"] == []
+
+
+@pytest.mark.parametrize("fault", ["access_denied", "too_large"])
+def test_what_was_loaded_and_replaced_by_what_nobody_can_read_is_no_never_loaded_file(world, trail, monkeypatch, fault):
+    world.load()
+    replaced = trail.logs(MIDDLE)[1]
+    original = trail.objects[replaced]
+    trail.replace(replaced, gzip.compress(b'{"Records":[]}' + b" " * 10_000_000))
+    world.use(trail)
+    if fault == "access_denied":
+        get = world.store.get
+
+        def denied(key):
+            if key == replaced:
+                raise ObjectError("access_denied", f"{key}: AccessDenied")
+            return get(key)
+
+        monkeypatch.setattr(world.store, "get", denied)
+    for run_id in ("first", "again"):
+        text, summary = world.fails(run_id=run_id, max_file_bytes=1_000_000)
+        assert f"cannot be compared: {fault}" in text
+        assert (summary["files_altered"], summary["files_not_loaded"], summary["files_downloaded"]) == (1, 0, 1)
+        assert world.statuses()[replaced] == "altered"
+    # Put back, or readable again: proven.
+    trail.objects[replaced] = original
+    world.use(trail)
+    assert world.validate(run_id="after")["files_altered"] == 0
+    assert world.statuses()[replaced] == "verified"
+    assert world.findings() == {}
 
 
 def stamp(key: str) -> datetime:
