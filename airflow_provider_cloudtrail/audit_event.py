@@ -253,6 +253,7 @@ class KnownFile(NamedTuple):
     reason: str | None
     selection: str
     loaded: int | None
+    quarantined: int | None
 
 
 @dataclass

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from operator import attrgetter
 
 from airflow_provider_cloudtrail.audit_event import QUARANTINED, FileRows, KnownFile
-from airflow_provider_cloudtrail.export_summary import ExportSummary
+from airflow_provider_cloudtrail.export_summary import ExportSummary, was_in_quarantine
 from airflow_provider_cloudtrail.read_ahead import ReadAhead, Task
 from airflow_provider_cloudtrail.trail.bucket_threads import MOST_AT_ONCE
 from airflow_provider_cloudtrail.trail.log_file import LogFile
@@ -222,8 +222,7 @@ class _Export:
         if known.status == QUARANTINED:
             if changed or self._may_be_readable_now(known.reason or ""):
                 return Task(log_file, wanted, known)
-            if self._in_window(log_file) and len(self._summary.known_quarantined) < _NAMED_FILES:
-                self._summary.known_quarantined.append(known.reason or log_file.uri)
+            self._name_known(log_file, known.reason or log_file.uri)
             return None
         if changed:
             # Log files are written once. Reading the new object would cover up what was loaded.
@@ -231,6 +230,8 @@ class _Export:
             self._log.warning("%s was loaded with ETag %s and now has %s", log_file.uri, known.etag, log_file.etag)
             return None
         if before is not None and before.covers(self._selection):
+            if known.quarantined:
+                self._name_known(log_file, f"{log_file.uri}: {known.quarantined} of its records")
             return None
         return Task(log_file, wanted, known)
 
@@ -285,6 +286,9 @@ class _Export:
         for uri, (log_file, rows) in batch.items():
             if uri in entries:
                 self._summary.add(rows, entries[uri])
+                if was_in_quarantine(rows.previous, entries[uri]):
+                    self._name_known(log_file, entries[uri].reason or uri)
+                    continue
                 for quarantined in rows.quarantine:
                     self._name(quarantined.reason)
             else:
@@ -307,6 +311,11 @@ class _Export:
             total.files,
             time.monotonic() - self._started,
         )
+
+    def _name_known(self, log_file: LogFile, reason: str) -> None:
+        """Name what an earlier run put into quarantine, if it concerns this one."""
+        if self._in_window(log_file) and len(self._summary.known_quarantined) < _NAMED_FILES:
+            self._summary.known_quarantined.append(reason)
 
     def _name(self, reason: str) -> None:
         if len(self._summary.quarantine) < _NAMED_FILES:

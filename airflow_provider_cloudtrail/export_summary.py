@@ -7,7 +7,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from airflow_provider_cloudtrail.audit_event import NO_MATCH, QUARANTINED, FileRows, LedgerEntry
+from airflow_provider_cloudtrail.audit_event import NO_MATCH, QUARANTINED, FileRows, KnownFile, LedgerEntry
 
 # Asked of every event: these take a third of the time of a loop.
 _REDACTED, _EVENT_TIME = map(attrgetter, ("redacted", "event_time"))
@@ -22,7 +22,7 @@ class ExportSummary:
     :param files_known: of these, not read because the ledger has them.
     :param files_read: read by this run; each cost one GET.
     :param files_without_match: of these, not parsed because no wanted event source occurs in their bytes.
-    :param files_quarantined: of these, put into quarantine as a whole.
+    :param files_quarantined: of these, put into quarantine as a whole; not those that were there for the same reason.
     :param files_not_read_again: wanted for a wider selection, but not readable any more; what was
         loaded from them stays.
     :param files_changed: loaded before, and another object now lies under their key.
@@ -46,7 +46,8 @@ class ExportSummary:
     :param seconds_writing: storing batches, waiting for other writers included.
     :param requests: LIST and GET requests to S3; filled in by who knows the stores, as the operator does.
     :param quarantine: reasons of the first files and records that this run put into quarantine.
-    :param known_quarantined: files given that an earlier run put into quarantine, the first of them.
+    :param known_quarantined: files given that an earlier run put into quarantine, as a whole or records of them, the
+        first of them.
     """
 
     files: int = 0
@@ -105,7 +106,7 @@ class ExportSummary:
         self.seconds_unpacking += rows.unpacking
         self.seconds_parsing += rows.parsing
         if entry.status == QUARANTINED:
-            self.files_quarantined += 1
+            self.files_quarantined += not was_in_quarantine(rows.previous, entry)
         elif entry.records is not None:
             # Rows that an earlier read of the file loaded are no news of this run.
             earlier = rows.previous.loaded or 0 if rows.previous is not None else 0
@@ -119,3 +120,10 @@ class ExportSummary:
             times = list(map(_EVENT_TIME, rows.events))
             self.first_event_time = min(filter(None, (self.first_event_time, min(times))))
             self.last_event_time = max(filter(None, (self.last_event_time, max(times))))
+
+
+def was_in_quarantine(previous: KnownFile | None, entry: LedgerEntry) -> bool:
+    """Tell whether a file was in quarantine as a whole before it was tried again, for the same kind of reason."""
+    if previous is None or previous.status != QUARANTINED or entry.status != QUARANTINED:
+        return False
+    return (previous.reason or "").partition(":")[0] == (entry.reason or "").partition(":")[0]

@@ -342,7 +342,8 @@ def _quarantine_message(summary: ExportSummary, warehouse: Warehouse) -> str | N
     if summary.files_not_read_again:
         lines.append(f"{summary.files_not_read_again} files, wanted for a wider selection, cannot be read any more")
     if summary.known_quarantined:
-        lines.append(f"at least {len(summary.known_quarantined)} files of this window are in quarantine since earlier")
+        number = len(summary.known_quarantined)
+        lines.append(f"at least {number} files of this window, or records of them, are in quarantine since earlier")
     if not lines:
         return None
     reasons = "".join(f"\n  {reason}" for reason in (*summary.quarantine, *summary.known_quarantined))

@@ -37,6 +37,8 @@ MAX_DAYS = 100
 """Partitions that one statement may write to."""
 _DAY = timedelta(days=1)
 _LOOKUPS = "event-history://"
+# The columns of KnownFile that are numbers.
+_COUNTS = ("loaded", "quarantined")
 
 
 class AthenaWarehouse(AthenaEngine):
@@ -149,7 +151,7 @@ class AthenaWarehouse(AthenaEngine):
         known = ", ".join(map(self.quoted, KnownFile._fields))
         uri = self.quoted("log_file_uri")
         nothing = ", ".join(
-            f"CAST(NULL AS {'bigint' if name == 'loaded' else 'varchar'})" for name in KnownFile._fields[1:]
+            f"CAST(NULL AS {'bigint' if name in _COUNTS else 'varchar'})" for name in KnownFile._fields[1:]
         )
         both = f"SELECT {known} FROM {self.files} UNION ALL SELECT DISTINCT {uri}, {nothing} FROM {self.quarantine}"
         rows = self._find(session, f"({both})", KnownFile._fields, uris)

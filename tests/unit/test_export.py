@@ -68,7 +68,11 @@ def test_summary(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse) 
     again = export(files, store, warehouse)
     assert counts(again) == (0, 0, 0, 0, 0)
     assert (again.files, again.files_read, again.files_known) == (4, 0, 4)
-    assert [reason.partition(":")[0] for reason in again.known_quarantined] == ["not_gzip"]
+    in_part, whole = again.known_quarantined
+    assert in_part.endswith(".json.gz: 1 of its records")
+    assert whole.startswith("not_gzip: ")
+    outside = export(files, store, warehouse, in_window=lambda _: False)
+    assert outside.known_quarantined == []
     assert again.as_dict()["first_event_time"] is None
 
 
@@ -203,9 +207,17 @@ def test_file_that_could_not_be_fetched_is_tried_again(
     assert (first.loaded, first.files_quarantined) == (4, 1)
     assert first.quarantine == [f"{code}: {files[1].uri}: made up"]
     store.taken()
-    assert export(files, store, warehouse).files_quarantined == 1
+    again = export(files, store, warehouse)
+    # No news, and for a run in whose look-back it lies none of its business.
+    assert (again.files_quarantined, again.quarantine, again.known_quarantined) == (0, [], first.quarantine)
     assert store.taken() == Counter([files[1].key])
+    outside = export(files, store, warehouse, in_window=lambda _: False)
+    assert (outside.files_quarantined, outside.quarantine, outside.known_quarantined) == (0, [], [])
     assert len(read_table(warehouse).quarantine) == 1
+    # Another reason is.
+    other = {"access_denied": "not_found", "not_found": "access_denied"}[code]
+    store.faults[files[1].key] = ObjectError(other, f"{files[1].uri}: made up")
+    assert export(files, store, warehouse, in_window=lambda _: False).files_quarantined == 1
     store.faults.clear()
     assert export(files, store, warehouse).loaded == 2
     tables = read_table(warehouse)

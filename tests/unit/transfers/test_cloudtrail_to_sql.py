@@ -126,6 +126,14 @@ def test_quarantine_fails_the_task_after_everything_good_is_stored(trail, wareho
     assert operator(trail, **next_day).execute({})["files_known"] == 2
 
 
+def test_a_record_in_quarantine_is_not_forgotten_by_the_next_try(trail, warehouse):
+    trail.deliver("20260203T1000Z", record("a"), 7)
+    for reason in ("1 records were put", "since earlier", "since earlier"):
+        with pytest.raises(CloudTrailQuarantineError, match=reason):
+            operator(trail).execute({})
+    assert operator(trail, fail_on_quarantine=False).execute({})["files_known"] == 1
+
+
 def test_quarantine_may_be_tolerated(trail, warehouse):
     trail.deliver("20260203T1001Z", body=b"x")
     assert operator(trail, fail_on_quarantine=False).execute({})["files_quarantined"] == 1

@@ -473,4 +473,4 @@ def test_all_engines_hold_the_same(new_warehouse: NewWarehouse) -> None:
 def test_previous_is_what_the_ledger_says(warehouse: Warehouse) -> None:
     (entry,) = warehouse.write([file_rows("20260203T1000Z", body=b"no gzip")])
     (found,) = warehouse.known_files([entry.log_file_uri]).values()
-    assert found == KnownFile(entry.log_file_uri, entry.etag, "quarantined", entry.reason, entry.selection, None)
+    assert found == KnownFile(entry.log_file_uri, entry.etag, "quarantined", entry.reason, entry.selection, None, None)
