@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # As many accounts and Regions are named in a log line.
 _NAMED = 10
+# A look at a queue receives so often, ten messages at most each time: a thread of the triggerer is not held for ever.
+_MOST_RECEPTIONS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +134,9 @@ def queue_told(hook: CloudTrailHook, trail: TrailParameters, *, queue_url: str, 
     """
     Tell whether an SQS queue has been told of new log files.
 
-    Messages that tell of no wanted log file are deleted; those that nobody can read are left for the queue's
-    dead-letter queue. The others stay until the caller deletes them by their ``receipts``.
+    Messages that tell of no wanted log file are deleted at once, before they can come again; those that nobody can
+    read are left for the queue's dead-letter queue. The others stay until the caller deletes them by their
+    ``receipts``. What one look does not receive of a backlog is left for the next.
 
     :param trail: its accounts and Regions are those that are wanted.
     :param queue_url: URL of the queue.
@@ -146,10 +149,13 @@ def queue_told(hook: CloudTrailHook, trail: TrailParameters, *, queue_url: str, 
     account_ids = parameters.names("account_ids", trail.account_ids)
     regions = parameters.names("regions", trail.regions)
     files: dict[str, None] = {}
-    receipts: list[str] = []
-    useless: list[str] = []
+    # Only the last receipt of a message that came again is sure to delete it.
+    receipts: dict[str, str] = {}
     said: list[str] = []
-    while len(files) < max_files and (messages := hook.receive_messages(queue_url)):
+    for _ in range(_MOST_RECEPTIONS):
+        if len(files) >= max_files or not (messages := hook.receive_messages(queue_url)):
+            break
+        useless: list[str] = []
         for message in messages:
             notification = read_notification(message.body)
             if notification.poison is not None:
@@ -158,10 +164,16 @@ def queue_told(hook: CloudTrailHook, trail: TrailParameters, *, queue_url: str, 
             said += [f"message {message.id}: {reason}" for reason in notification.dropped]
             wanted = [file.uri for file in notification.files if is_of(file, account_ids, regions)]
             files.update(dict.fromkeys(wanted))
-            (receipts if wanted else useless).append(message.receipt)
-    hook.delete_messages(queue_url, useless)
+            if wanted:
+                receipts[message.id] = message.receipt
+            else:
+                useless.append(message.receipt)
+        hook.delete_messages(queue_url, useless)
+    else:
+        said.insert(0, f"after {_MOST_RECEPTIONS} receptions the rest is left for the next look")
     notes = f" ({'; '.join(said[:_NAMED])})" if said else ""
-    return Answer(bool(files), list(files), f"The queue told of {len(files)} log files{notes}", None, tuple(receipts))
+    whole = f"The queue told of {len(files)} log files{notes}"
+    return Answer(bool(files), list(files), whole, receipts=tuple(receipts.values()))
 
 
 def _not_before(moment: datetime) -> Answer:

@@ -42,7 +42,8 @@ class CloudTrailLogFileSensor(TrailSensor):
     :param max_files: most URIs that are returned; the listing stops there. A queue's message may tell of more.
     :param queue_url: SQS queue that is told of new log files: by the trail's SNS topic, S3 event notifications
         or EventBridge. It is asked instead of the bucket, and bucket, trail, window and settle are ignored;
-        ``account_ids`` and ``regions`` say what is wanted. A message is deleted when the URIs are stored as
+        ``account_ids`` and ``regions`` say what is wanted. One look receives 2,000 messages at most; of a longer
+        backlog the next looks receive the rest. A message is deleted when the URIs are stored as
         XCom, so that it may tell of files twice, but not never. (templated)
     :param deferrable: wait in the triggerer instead of on a worker; by default ``[operators]
         default_deferrable`` of Airflow's configuration. Where the triggerer cannot import this package

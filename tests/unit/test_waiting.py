@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_cloudtrail import waiting
+from airflow_provider_cloudtrail.waiting import TrailParameters, queue_told
+from tests.support.told_queue import ToldQueue, told
+from tests.unit.face import REGION, key_of
+
+WANTED = [key_of(f"20260203T10{minute:02}Z") for minute in range(60)]
+OTHER = [key_of(f"20260203T10{minute:02}Z", region="us-east-1") for minute in range(60)]
+
+
+def look(queue, **arguments):
+    return queue_told(queue, TrailParameters(regions=[REGION]), **{"queue_url": "q", "max_files": 100, **arguments})
+
+
+def test_a_backlog_of_other_regions_is_deleted_before_it_comes_again():
+    queue = ToldQueue(told(*OTHER), hidden_for=3)
+    assert not look(queue).done
+    assert queue.left == {}
+    # The last one is told that the queue is empty.
+    assert (queue.receptions, queue.deletions) == (7, 6)
+
+
+@pytest.mark.parametrize(
+    ("bodies", "receipts"),
+    [
+        pytest.param(["poison"] * 20, (), id="poison"),
+        pytest.param(told(*WANTED[:5]), tuple(f"{number}/200" for number in range(5)), id="wanted"),
+    ],
+)
+def test_a_look_ends_though_messages_come_again(bodies, receipts):
+    queue = ToldQueue(bodies, hidden_for=0)
+    answer = look(queue)
+    assert "receptions the rest is left for the next look" in answer.said
+    assert queue.receptions == waiting._MOST_RECEPTIONS
+    assert answer.receipts == receipts
+    assert len(queue.left) == len(bodies)
+
+
+def test_what_one_look_leaves_the_next_looks_find(monkeypatch):
+    monkeypatch.setattr(waiting, "_MOST_RECEPTIONS", 2)
+    queue = ToldQueue(told(*OTHER[:25], *WANTED[:25]))
+    found = []
+    for done, left in ((False, 30), (True, 25), (True, 25)):
+        answer = look(queue)
+        assert (answer.done, len(queue.left)) == (done, left)
+        found += answer.files
+    assert found == [f"s3://trail/{key}" for key in WANTED[:25]]
+
+
+def test_messages_are_left_once_enough_files_are_known():
+    queue = ToldQueue(told(*WANTED))
+    answer = look(queue, max_files=15)
+    assert len(answer.files) == len(answer.receipts) == 20
+    assert (queue.receptions, queue.deletions) == (2, 0)
