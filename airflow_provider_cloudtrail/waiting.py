@@ -11,7 +11,11 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cloudtrail import parameters
-from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError, CloudTrailTrailNotFoundError
+from airflow_provider_cloudtrail.exceptions import (
+    CloudTrailBucketError,
+    CloudTrailQueueError,
+    CloudTrailTrailNotFoundError,
+)
 from airflow_provider_cloudtrail.trail.listing import new_log_files
 from airflow_provider_cloudtrail.trail.log_file import is_of
 from airflow_provider_cloudtrail.trail.store import StoreError
@@ -142,7 +146,7 @@ def queue_told(hook: CloudTrailHook, trail: TrailParameters, *, queue_url: str, 
     :param queue_url: URL of the queue.
     :param max_files: no further messages are received once so many files are known; a message is never divided.
     :raises ValueError: for wrong parameters.
-    :raises CloudTrailError: if the queue refuses.
+    :raises CloudTrailError: if the queue refuses; not if it only refuses to delete after files were found.
     """
     from airflow_provider_cloudtrail.trail.notification import read_notification
 
@@ -168,7 +172,14 @@ def queue_told(hook: CloudTrailHook, trail: TrailParameters, *, queue_url: str, 
                 receipts[message.id] = message.receipt
             else:
                 useless.append(message.receipt)
-        hook.delete_messages(queue_url, useless)
+        try:
+            hook.delete_messages(queue_url, useless)
+        except CloudTrailQueueError as error:
+            if not files:
+                raise
+            # What was found is told; the queue can be asked again later.
+            said.insert(0, f"{len(useless)} messages about other files could not be deleted and come again: {error}")
+            break
     else:
         said.insert(0, f"after {_MOST_RECEPTIONS} receptions the rest is left for the next look")
     notes = f" ({'; '.join(said[:_NAMED])})" if said else ""

@@ -43,8 +43,10 @@ class CloudTrailLogFileSensor(TrailSensor):
     :param queue_url: SQS queue that is told of new log files: by the trail's SNS topic, S3 event notifications
         or EventBridge. It is asked instead of the bucket, and bucket, trail, window and settle are ignored;
         ``account_ids`` and ``regions`` say what is wanted. One look receives 2,000 messages at most; of a longer
-        backlog the next looks receive the rest. A message is deleted when the URIs are stored as
-        XCom, so that it may tell of files twice, but not never. (templated)
+        backlog the next looks receive the rest. A message is deleted when the URIs are stored as XCom; if it
+        cannot be deleted, a warning says so, and it tells of its files again. Only the files of a task that is
+        killed between deletion and success are not told again, because Airflow drops the XCom of a task that it
+        retries: the daily export, driven by the ledger, loads them. (templated)
     :param deferrable: wait in the triggerer instead of on a worker; by default ``[operators]
         default_deferrable`` of Airflow's configuration. Where the triggerer cannot import this package
         (Airflow 3 with the package only in the DAG folder) the sensor reschedules instead, with a warning.
@@ -122,7 +124,11 @@ class CloudTrailLogFileSensor(TrailSensor):
         if receipts:
             # The value that is returned is stored only after this method, when nothing can be done any more.
             context["ti"].xcom_push(key="return_value", value=files)
-            self.hook.delete_messages(str(self.queue_url), receipts)
+            try:
+                self.hook.delete_messages(str(self.queue_url), receipts)
+            except Exception:
+                # Not raised: the messages that are deleted already would be lost with the XCom of this attempt.
+                self.log.warning("Of %s messages some were not deleted and come again", len(receipts), exc_info=True)
         return files
 
 

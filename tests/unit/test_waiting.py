@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_cloudtrail import waiting
+from airflow_provider_cloudtrail.exceptions import CloudTrailQueueError
 from airflow_provider_cloudtrail.waiting import TrailParameters, queue_told
 from tests.support.told_queue import ToldQueue, told
 from tests.unit.face import REGION, key_of
@@ -55,3 +56,17 @@ def test_messages_are_left_once_enough_files_are_known():
     answer = look(queue, max_files=15)
     assert len(answer.files) == len(answer.receipts) == 20
     assert (queue.receptions, queue.deletions) == (2, 0)
+
+
+def test_what_is_found_is_told_though_other_messages_cannot_be_deleted():
+    queue = ToldQueue(told(*OTHER[:10], *WANTED[:5], *OTHER[10:30]), refuses={2})
+    answer = look(queue)
+    assert answer.files == [f"s3://trail/{key}" for key in WANTED[:5]]
+    assert len(answer.receipts) == 5
+    assert "5 messages about other files could not be deleted and come again: queue q: Could not connect" in answer.said
+    assert (queue.receptions, len(queue.left)) == (2, 25)
+
+
+def test_a_queue_that_deletes_nothing_is_an_error_where_nothing_is_found():
+    with pytest.raises(CloudTrailQueueError, match="queue q: Could not connect"):
+        look(ToldQueue(told(*OTHER[:20]), refuses={1}))

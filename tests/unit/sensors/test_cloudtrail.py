@@ -6,7 +6,8 @@ import pytest
 
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.trail.store import LocalStore
-from tests.unit.face import DAY, FolderTrail, record
+from tests.support.told_queue import ToldQueue, told
+from tests.unit.face import DAY, FolderTrail, key_of, record
 
 
 @pytest.fixture
@@ -90,3 +91,40 @@ def test_regions_and_accounts_narrow_the_listing(trail):
 def test_template_fields_are_attributes():
     task = CloudTrailLogFileSensor(task_id="wait")
     assert all(hasattr(task, name) for name in task.template_fields)
+
+
+class Instance:
+    """A task instance, as far as the sensor asks it."""
+
+    def __init__(self) -> None:
+        self.stored = {}
+
+    def xcom_push(self, key, value):
+        self.stored[key] = value
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        pytest.param(lambda task, context: task.poke(context).xcom_value, id="poke"),
+        pytest.param(
+            lambda task, context: task.execute_complete(context, {**task.look()._asdict(), "status": "done"}),
+            id="deferred",
+        ),
+    ],
+)
+def test_messages_that_cannot_be_deleted_do_not_fail_what_is_found(attempt, monkeypatch, caplog, capsys):
+    keys = [key_of(f"20260203T10{minute:02}Z") for minute in range(25)]
+    queue = ToldQueue(told(*keys), refuses={2})
+    monkeypatch.setattr(CloudTrailLogFileSensor, "hook", queue)
+    uris = [f"s3://trail/{key}" for key in keys]
+    instance = Instance()
+
+    assert attempt(CloudTrailLogFileSensor(task_id="wait", queue_url="q"), {"ti": instance}) == uris
+    assert instance.stored == {"return_value": uris}
+    assert "Of 25 messages some were not deleted and come again" in caplog.text + capsys.readouterr().out
+    assert len(queue.left) == 15
+
+    queue.all_come_again()
+    assert attempt(CloudTrailLogFileSensor(task_id="wait", queue_url="q"), {"ti": Instance()}) == uris[10:]
+    assert queue.left == {}
