@@ -128,18 +128,21 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         :param event: what the trigger says.
         :param deadline: end of the sensor's timeout, ISO 8601. `airflow dags test` of Airflow 2 and 3.0 passes on
             nothing but the event: then the timeout begins again.
-        :param hand_overs: how often in a row the trigger could not look.
+        :param hand_overs: how often in a row the trigger could not look, without a look that succeeded in between.
         """
         if event["status"] == "done":
             self.log.info("%s", event["said"])
             return self.found(context, event["files"], event["receipts"])
         if event["status"] == "failed":
-            hand_overs += 1
+            hand_overs = 1 if event.get("looked") else hand_overs + 1
             self.log.warning("The trigger could not look, so this task does: %s", event["said"])
             if hand_overs > _MOST_HAND_OVERS:
-                raise CloudTrailTriggerError(
-                    f"the triggerer could not look {hand_overs} times, while this worker could; what it said last: "
-                    f"{event['said']}. Check connection, role and network of the triggerer, or set deferrable=False"
+                self._overlook_or_raise(
+                    CloudTrailTriggerError(
+                        f"the triggerer could not look {hand_overs} times in a row, while this worker could; what it "
+                        f"said last: {event['said']}. Check connection, role and network of the triggerer, or set "
+                        "deferrable=False"
+                    )
                 )
         if deadline is None:
             return self._look_or_defer(
@@ -154,7 +157,8 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         Passes by the base class's method, which with ``soft_fail`` skips the task for errors that fail it in
         the other modes.
 
-        :raises CloudTrailTriggerError: if the trigger ended without an answer.
+        :raises CloudTrailTriggerError: if the trigger ended without an answer; with ``silent_fail`` too, because
+            Airflow does not pass on what is needed to wait on.
         """
         try:
             return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
@@ -163,10 +167,13 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
                 raise
             if "timeout" in str(error).lower():
                 return self._time_is_over()
-            raise CloudTrailTriggerError(
+            message = (
                 f"the trigger ended without an answer ({error}); its own error stands above. If it could not be "
                 "imported, install airflow-provider-cloudtrail where the triggerer runs"
-            ) from None
+            )
+            if self._never_fails:
+                raise AirflowSkipException(message) from None
+            raise CloudTrailTriggerError(message) from None
 
     def _look_or_defer(self, context: Context, deadline: datetime, hand_overs: int) -> Any:
         found = self._poke_once(context)
@@ -175,8 +182,12 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         left = deadline - datetime.now(timezone.utc)
         if left <= timedelta(0):
             return self._time_is_over()
+        trigger = self.trigger(deadline)
+        if hand_overs:
+            # This worker has just looked; a disturbance of the triggerer is given the time to pass.
+            trigger.first_look = (datetime.now(timezone.utc) + timedelta(seconds=self.poke_interval)).isoformat()
         self.defer(
-            trigger=self.trigger(deadline),
+            trigger=trigger,
             method_name="execute_complete",
             kwargs={"deadline": deadline.isoformat(), "hand_overs": hand_overs},
             timeout=left + _GRACE,
@@ -190,20 +201,29 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         except AirflowSkipException:
             raise
         except AirflowFailException as error:
-            if self.soft_fail or getattr(self, "never_fail", False):
+            if self.soft_fail or self._never_fails:
                 raise AirflowSkipException(str(error)) from error
             raise
         except Exception as error:
-            if getattr(self, "never_fail", False):
-                raise AirflowSkipException(str(error)) from error
-            if not getattr(self, "silent_fail", False):
-                raise
-            self.log.exception("Looking failed; the sensor goes on, because silent_fail is set")
+            self._overlook_or_raise(error)
             return PokeReturnValue(is_done=False)
+
+    def _overlook_or_raise(self, error: Exception) -> None:
+        """Do with the error of a look what Airflow's sensors do: go on, skip or fail."""
+        if getattr(self, "silent_fail", False):
+            self.log.error("Looking failed; the sensor goes on, because silent_fail is set", exc_info=error)
+        elif self._never_fails:
+            raise AirflowSkipException(str(error)) from error
+        else:
+            raise error
+
+    @property
+    def _never_fails(self) -> bool:
+        return bool(getattr(self, "never_fail", False))
 
     def _time_is_over(self) -> None:
         message = f"not there after {self.timeout:.0f} seconds, the sensor's timeout"
-        if self.soft_fail or getattr(self, "never_fail", False):
+        if self.soft_fail or self._never_fails:
             raise AirflowSkipException(message)
         raise AirflowSensorTimeout(message)
 

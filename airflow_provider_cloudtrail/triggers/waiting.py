@@ -7,7 +7,7 @@ import random
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -31,12 +31,14 @@ class Seen(TypedDict):
 
     ``done``: it is there. ``late``: the deadline was reached. ``failed``: the trigger could not look, for
     the reason in ``said``; the worker looks itself and so meets the error, if there is one, in its own type.
+    ``looked`` says whether an earlier look of this trigger succeeded; older triggers do not say it.
     """
 
     status: Literal["done", "late", "failed"]
     files: list[str]
     said: str
     receipts: list[str]
+    looked: NotRequired[bool]
 
 
 class WaitingTrigger(BaseTrigger):
@@ -51,6 +53,7 @@ class WaitingTrigger(BaseTrigger):
         do not ask together.
     :param exponential_backoff: whether to double the pause after each look.
     :param max_wait: longest pause, seconds.
+    :param first_look: not to look before, ISO 8601; None: to look at once.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class WaitingTrigger(BaseTrigger):
         poke_interval: float = 60.0,
         exponential_backoff: bool = False,
         max_wait: float | None = None,
+        first_look: str | None = None,
         aws_conn_id: str | None = "aws_default",
         region_name: str | None = None,
         verify: bool | str | None = None,
@@ -84,6 +88,7 @@ class WaitingTrigger(BaseTrigger):
         self.poke_interval = poke_interval
         self.exponential_backoff = exponential_backoff
         self.max_wait = max_wait
+        self.first_look = first_look
         self.aws = AwsParameters(aws_conn_id, region_name, verify, botocore_config)
 
     @abstractmethod
@@ -104,6 +109,7 @@ class WaitingTrigger(BaseTrigger):
                 "poke_interval": self.poke_interval,
                 "exponential_backoff": self.exponential_backoff,
                 "max_wait": self.max_wait,
+                "first_look": self.first_look,
                 **self.aws._asdict(),
                 **self.arguments(),
             },
@@ -113,6 +119,8 @@ class WaitingTrigger(BaseTrigger):
         """Yield the one event: see :class:`Seen`."""
         deadline = datetime.fromisoformat(self.deadline)
         looks = 0
+        if self.first_look is not None:
+            await _sleep_until(min(datetime.fromisoformat(self.first_look), deadline))
         while True:
             hook = self.aws.hook()
             try:
@@ -121,17 +129,17 @@ class WaitingTrigger(BaseTrigger):
                 # Not swallowed: the worker repeats the look, and raises what it meets.
                 self.log.warning("Could not look; the worker shall", exc_info=True)
                 self.aws.forget(hook)
-                yield _event("failed", Answer(False, [], f"{type(error).__name__}: {error}"))
+                yield _event("failed", Answer(False, [], f"{type(error).__name__}: {error}"), looked=looks > 0)
                 return
             if answer.done:
-                yield _event("done", answer)
+                yield _event("done", answer, looked=True)
                 return
             self.log.info("%s", answer.said)
             now = datetime.now(timezone.utc)
             next_look = max(now + timedelta(seconds=self._pause(looks)), answer.not_before or now)
-            await asyncio.sleep((min(next_look, deadline) - now).total_seconds())
+            await _sleep_until(min(next_look, deadline))
             if next_look >= deadline:
-                yield _event("late", answer)
+                yield _event("late", answer, looked=True)
                 return
             looks += 1
 
@@ -232,6 +240,10 @@ class CloudTrailQueueToldTrigger(WaitingTrigger):
         return {"queue_url": self.queue_url, "max_files": self.max_files}
 
 
-def _event(status: Literal["done", "late", "failed"], answer: Answer) -> TriggerEvent:
-    seen = Seen(status=status, files=answer.files, said=answer.said, receipts=list(answer.receipts))
+async def _sleep_until(moment: datetime) -> None:
+    await asyncio.sleep(max((moment - datetime.now(timezone.utc)).total_seconds(), 0))
+
+
+def _event(status: Literal["done", "late", "failed"], answer: Answer, *, looked: bool) -> TriggerEvent:
+    seen = Seen(status=status, files=answer.files, said=answer.said, receipts=list(answer.receipts), looked=looked)
     return TriggerEvent(dict(seen))  # type: ignore[no-untyped-call]

@@ -126,8 +126,66 @@ def test_a_trigger_that_never_can_look_while_the_worker_can(trail):
         before = deferral
         deferral = deferred(lambda: resume(task, before, said))  # noqa: B023
         assert deferral.kwargs["deadline"] == before.kwargs["deadline"]
-    with pytest.raises(CloudTrailTriggerError, match=r"4 times.*NoCredentialsError: none.*role and network"):
+    with pytest.raises(CloudTrailTriggerError, match=r"4 times in a row.*NoCredentialsError: none.*role and network"):
         resume(task, deferral, said)
+
+
+def hand_overs(task, *, looked):
+    """Defer, and resume with failures of the trigger; yield each deferral."""
+    deferral = deferred(lambda: task.execute({}))
+    for known in looked:
+        said = {"status": "failed", "files": [], "said": "ConnectTimeoutError: S3", "receipts": [], "looked": known}
+        before = deferral
+        deferral = deferred(lambda: resume(task, before, said))  # noqa: B023
+        yield deferral
+
+
+@pytest.mark.parametrize(
+    ("looked", "counted"),
+    [
+        pytest.param([True] * 6, [1] * 6, id="always-in-between"),
+        pytest.param([False, False, True, False, False], [1, 2, 1, 2, 3], id="once-in-between"),
+    ],
+)
+def test_looks_that_succeed_in_between_are_no_row(trail, looked, counted):
+    assert [deferral.kwargs["hand_overs"] for deferral in hand_overs(sensor(trail), looked=looked)] == counted
+
+
+def test_a_trigger_that_could_not_look_is_given_time(trail):
+    task = sensor(trail, poke_interval=600)
+    assert deferred(lambda: task.execute({})).trigger.first_look is None
+    (deferral,) = hand_overs(task, looked=[False])
+    left = datetime.fromisoformat(deferral.trigger.first_look) - datetime.now(timezone.utc)
+    assert timedelta(minutes=9) < left <= timedelta(minutes=10)
+
+
+def test_with_silent_fail_the_sensor_waits_on_for_its_trigger(trail):
+    deferrals = list(hand_overs(sensor(trail, silent_fail=True), looked=[False] * 6))
+    assert deferrals[-1].kwargs["hand_overs"] == 6
+
+
+def test_with_never_fail_a_trigger_that_cannot_look_skips_the_task(trail):
+    task = sensor(trail, never_fail=True)
+    *_, deferral = hand_overs(task, looked=[False] * 3)
+    with pytest.raises(AirflowSkipException, match="4 times in a row"):
+        resume(task, deferral, {"status": "failed", "files": [], "said": "ConnectTimeoutError: S3"})
+    with pytest.raises(AirflowSkipException, match="ended without an answer"):
+        task.resume_execution("__fail__", {"error": "Trigger failure"}, {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        pytest.param({"silent_fail": True}, TaskDeferred, id="silent"),
+        pytest.param({"never_fail": True}, AirflowSkipException, id="never"),
+        pytest.param({"silent_fail": True, "never_fail": True}, TaskDeferred, id="silent-before-never"),
+    ],
+)
+def test_an_error_of_a_look_that_is_overlooked(trail, flags, expected, monkeypatch):
+    """In the order in which Airflow asks for these settings."""
+    failing(monkeypatch, CloudTrailBucketError("bucket b: SlowDown"))
+    with pytest.raises(expected):
+        sensor(trail, **flags).execute({})
 
 
 @pytest.mark.parametrize("soft_fail", [False, True])

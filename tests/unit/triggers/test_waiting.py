@@ -154,6 +154,50 @@ def test_what_it_cannot_find_out_it_leaves_to_the_worker(trail):
     (event,) = events(delivered(trail, bucket="file:///there/is/none", regions=[]))
     assert event["status"] == "failed"
     assert event["said"].startswith("ValueError: regions is empty")
+    assert event["looked"] is False
+
+
+def test_says_that_it_has_looked_before_it_failed(trail, monkeypatch):
+    looks = []
+    ask = waiting.log_files_delivered
+
+    def look(*arguments, **more):
+        looks.append(1)
+        if len(looks) == 3:
+            raise ConnectionError("one hiccup")
+        return ask(*arguments, **more)
+
+    monkeypatch.setattr(waiting, "log_files_delivered", look)
+    (event,) = events(delivered(trail))
+    assert (event["status"], event["said"], event["looked"]) == ("failed", "ConnectionError: one hiccup", True)
+
+
+@pytest.mark.parametrize(
+    ("first_look", "minutes"),
+    [
+        pytest.param({"minutes": 1}, 1, id="before-the-deadline"),
+        pytest.param({"hours": 3}, 60, id="not-after-it"),
+    ],
+)
+def test_does_not_look_before_the_first_look(trail, first_look, minutes, monkeypatch):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(round(seconds / 60))
+        trail.deliver("20260203T1200Z", record("c"))
+
+    monkeypatch.setattr(waiting.asyncio, "sleep", sleep)
+    deadline, first_look = soon(hours=1).isoformat(), soon(**first_look).isoformat()
+    (event,) = events(delivered(trail, deadline=deadline, first_look=first_look))
+    assert (event["status"], slept) == ("done", [minutes])
+
+
+def test_a_trigger_that_was_stored_before_an_upgrade(trail):
+    _, arguments = delivered(trail).serialize()
+    del arguments["first_look"]
+    trail.deliver("20260203T1200Z", record("c"))
+    (event,) = events(cloudtrail.CloudTrailLogFilesDeliveredTrigger(**arguments))
+    assert event["status"] == "done"
 
 
 @pytest.mark.parametrize(
