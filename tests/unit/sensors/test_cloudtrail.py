@@ -81,6 +81,12 @@ def test_wrong_parameters(trail, arguments, message):
         sensor(trail, **arguments).poke({})
 
 
+@pytest.mark.parametrize("max_files", [pytest.param(0, id="none"), pytest.param(-1, id="negative")])
+def test_max_files_below_one_is_refused_before_anything_is_waited_for(trail, max_files):
+    with pytest.raises(ValueError, match=f"max_files={max_files} finds nothing; write 1 or more"):
+        sensor(trail, max_files=max_files)
+
+
 def test_regions_and_accounts_narrow_the_listing(trail):
     trail.deliver("20260203T1200Z", record("c"))
     assert not sensor(trail, regions=["us-east-1"]).poke({})
