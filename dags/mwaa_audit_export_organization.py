@@ -1,9 +1,10 @@
 """
-The daily export for a large organization trail: one task for each account and Region.
+The daily export for a large organization trail: one task for each account, with all its Regions.
 
-The tasks are mapped when the run knows which accounts and Regions have log files, so that a large
-organization spreads over the workers of the executor. They write the same table at once, which PostgreSQL
-and its like take; a DuckDB file has one writer, there the tasks wait for each other.
+The tasks are mapped when the run knows which accounts have log files, so that a large organization spreads
+over the workers of the executor. The number of these accounts decides how many tasks there are, up to
+``MOST_TASKS``; where there are more accounts, a task takes several. They write the same table at once, which
+PostgreSQL and its like take; a DuckDB file has one writer, there the tasks wait for each other.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ except ImportError:  # Airflow 2
     from airflow import DAG
     from airflow.decorators import task
 
+# Airflow refuses to map more than [core] max_map_length (1024 by default), and then nothing is exported.
+MOST_TASKS = 200
+
 trail = {
     "bucket": option("bucket"),
     "prefix": option("prefix"),
@@ -32,20 +36,19 @@ trail = {
 
 
 @task
-def accounts_and_regions() -> list[dict[str, list[str]]]:
-    """Return what each mapped task reads."""
+def accounts() -> list[list[str]]:
+    """Return the accounts that each mapped task reads."""
     from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 
     hook = CloudTrailHook(aws_conn_id=trail["aws_conn_id"])
-    location, accounts = hook.locate(
+    location, account_ids = hook.locate(
         trail["bucket"], trail["prefix"], trail["organization_id"], trail["trail_name"], listed("account_ids")
     )
     wanted = listed("regions")
-    return [
-        {"account_ids": [account], "regions": [region]}
-        for account, region in hook.list_accounts_and_regions(location, accounts)
-        if wanted is None or region in wanted
-    ]
+    pairs = hook.list_accounts_and_regions(location, account_ids)
+    found = sorted({account for account, region in pairs if wanted is None or region in wanted})
+    tasks = min(len(found), MOST_TASKS)
+    return [found[first::tasks] for first in range(tasks)]
 
 
 with DAG(
@@ -69,11 +72,12 @@ with DAG(
         poke_interval=600,
         timeout=timedelta(hours=12).total_seconds(),
     )
-    found = accounts_and_regions()
+    found = accounts()
     wait_for_log_files >> found
     CloudTrailToSqlOperator.partial(
         task_id="export_audit_events",
         **trail,
+        regions=listed("regions"),
         lookback=timedelta(days=int(option("lookback_days") or 7)),
         include_environment_activity=switched_on("include_environment_activity"),
         conn_id=option("conn_id"),
@@ -82,4 +86,4 @@ with DAG(
         staging_uri=option("staging_uri"),
         staging_role=option("staging_role"),
         fail_on_quarantine=switched_on("fail_on_quarantine"),
-    ).expand_kwargs(found)
+    ).expand(account_ids=found)
