@@ -231,9 +231,11 @@ def _add_choices(command: argparse.ArgumentParser) -> None:
 
 def _assignment(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
-    if not sign or not name:
-        raise argparse.ArgumentTypeError(f"{text!r} is not OPTION=VALUE")
-    return name.removeprefix("cloudtrail."), value
+    name = name.removeprefix("cloudtrail.")
+    # MWAA takes no empty value, and says so only at the update, when everything else is uploaded.
+    if not sign or not name.strip() or not value.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not OPTION=VALUE, of which neither may be empty")
+    return name, value
 
 
 if __name__ == "__main__":

@@ -166,6 +166,25 @@ def test_options_are_added_to_those_that_are_set(deployer):
     assert deployer("deploy", "--set", "bukket=example-trail") == 2
 
 
+@pytest.mark.parametrize("command", ["plan", "deploy"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("bucket=", id="no value"),
+        pytest.param("bucket= ", id="blank value"),
+        pytest.param("=example-trail", id="no name"),
+        pytest.param("cloudtrail.=example-trail", id="section alone"),
+        pytest.param("bucket", id="no sign"),
+    ],
+)
+def test_option_without_name_or_value_is_refused_before_anything_is_asked(deployer, capsys, command, text):
+    with pytest.raises(SystemExit) as ended:
+        deployer(command, "--set", text)
+    assert ended.value.code == 2
+    assert f"argument --set: {text!r} is not OPTION=VALUE" in capsys.readouterr().err
+    assert deployer.server.calls == []
+
+
 @pytest.mark.parametrize("mode", ["plugins", "wheel"])
 def test_status_sees_files_that_were_replaced(deployer, capsys, mode):
     deployer.use_customers_files()
