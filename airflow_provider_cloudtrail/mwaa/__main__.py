@@ -129,7 +129,7 @@ def _verify(options: argparse.Namespace) -> int:
     mode = manifest.environments.get(environment.name)
     if mode is None:
         raise MwaaUsageError(f"nothing was deployed to environment {environment.name} yet")
-    files = [key.rpartition("/")[2] for key in manifest.objects]
+    files = [key.removeprefix(environment.under_dags("")) for key in manifest.objects]
     found = verify(aws, environment.name, mode=mode, dag_ids=manifest.dags, files=files)
     if options.json:
         report.print_json(vars(found))

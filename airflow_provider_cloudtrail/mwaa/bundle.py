@@ -21,6 +21,8 @@ COPY, PLUGINS, WHEEL = "copy", "plugins", "wheel"
 MODES = (COPY, PLUGINS, WHEEL)
 PLUGINS_FOLDER = "/usr/local/airflow/plugins"
 """Where MWAA unpacks plugins.zip, before it installs requirements.txt (MWAA user guide)."""
+DAG_FOLDER = "/usr/local/airflow/dags"
+"""Where MWAA has what is below DagS3Path (MWAA user guide)."""
 
 _SOURCES = Path(__file__).parents[1]
 # Of no use in an environment: what serves this machine.

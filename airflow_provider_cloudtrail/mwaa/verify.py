@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_cloudtrail.mwaa.aws import Aws, asked, code_of
-from airflow_provider_cloudtrail.mwaa.bundle import DISTRIBUTION, PACKAGE, WHEEL
+from airflow_provider_cloudtrail.mwaa.bundle import DAG_FOLDER, DISTRIBUTION, PACKAGE, WHEEL
 from airflow_provider_cloudtrail.mwaa.errors import MwaaError
 
 _PAGE = 100
+_NAMES_PACKAGE = re.compile(rf"(?<!\w){PACKAGE}(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,14 @@ class Verified:
     problems: tuple[str, ...]
 
 
-def verify(aws: Aws, name: str, *, mode: str, dag_ids: Sequence[str], files: Sequence[str]) -> Verified:
+def verify(aws: Aws, name: str, *, mode: str, dag_ids: Sequence[str], files: Collection[str]) -> Verified:
     """
     Ask the REST API of an environment's Airflow (``airflow:InvokeRestApi``).
 
     :param name: of the environment.
     :param mode: that was deployed.
     :param dag_ids: DAGs that must be there.
-    :param files: names of the DAG files.
+    :param files: that were deployed, named from the DAG folder on.
     :raises MwaaError: if the API does not answer.
     """
     api = _RestApi(aws, name)
@@ -48,9 +50,7 @@ def verify(aws: Aws, name: str, *, mode: str, dag_ids: Sequence[str], files: Seq
     ours = {
         error["filename"]: _last_line(error.get("stack_trace") or "")
         for error in errors
-        if PACKAGE in error["filename"]
-        or PACKAGE in (error.get("stack_trace") or "")
-        or error["filename"].rpartition("/")[2] in files
+        if _is_ours(error["filename"], files) or _NAMES_PACKAGE.search(error.get("stack_trace") or "")
     }
     providers = {entry["package_name"]: entry["version"] for entry in api.pages("/providers", "providers")}
     listed = providers.get(DISTRIBUTION)
@@ -106,6 +106,12 @@ class _RestApi:
                 ) from None
         response: dict[str, Any] = answer["RestApiResponse"]
         return response
+
+
+def _is_ours(filename: str, files: Collection[str]) -> bool:
+    # Airflow 2 gives the whole path, Airflow 3 what is below the DAG folder.
+    name = filename.removeprefix(f"{DAG_FOLDER}/")
+    return name in files or name.startswith(f"{PACKAGE}/")
 
 
 def _last_line(trace: str) -> str:

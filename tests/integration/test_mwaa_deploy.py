@@ -477,6 +477,44 @@ def test_verify(deployer, capsys):
     assert "airflow:InvokeRestApi on the Airflow role" in capsys.readouterr().err
 
 
+OURS = [
+    pytest.param("audit_one.py", "boom", id="DAG file"),
+    pytest.param("airflow_provider_cloudtrail/export.py", "boom", id="file of the package"),
+    pytest.param("airflow_provider_cloudtrail/removed.py", "boom", id="file left in the package's folder"),
+    pytest.param("their_dag.py", "No module named 'airflow_provider_cloudtrail.export'", id="package not found"),
+]
+THEIRS = [
+    pytest.param("their_project/export.py", "boom", id="same name as in the package"),
+    pytest.param("their_project/__init__.py", "boom", id="their package"),
+    pytest.param("their_project/audit_one.py", "boom", id="same name as a DAG file"),
+    pytest.param("their_project/airflow_provider_cloudtrail/export.py", "boom", id="same path deeper"),
+    pytest.param("airflow_provider_cloudtrail_old/export.py", "boom", id="name goes on"),
+    pytest.param("their_dag.py", "No module named 'airflow_provider_cloudtrail_old'", id="other module not found"),
+]
+
+
+@pytest.mark.parametrize("folder", ["", "/usr/local/airflow/dags/"], ids=["Airflow 3", "Airflow 2"])
+@pytest.mark.parametrize("dags_path", ["dags", "team/dags/"])
+@pytest.mark.parametrize(
+    ("code", "name", "trace"),
+    [
+        *(pytest.param(6, *case.values, id=f"ours, {case.id}") for case in OURS),
+        *(pytest.param(0, *case.values, id=f"theirs, {case.id}") for case in THEIRS),
+    ],
+)
+def test_verify_tells_our_import_errors_from_theirs(deployer, capsys, code, name, trace, dags_path, folder):
+    deployer.environment.members["DagS3Path"] = dags_path
+    deployer("deploy")
+    airflow = deployer.environment.airflow
+    airflow.dags = {"audit_one": False, "audit_two": False}
+    airflow.import_errors = [{"filename": folder + name, "stack_trace": trace}]
+    capsys.readouterr()
+    assert deployer("verify", "--json") == code
+    found = document(capsys)
+    assert found["import_errors"] == ({folder + name: trace} if code else {})
+    assert found["other_import_errors"] == (0 if code else 1)
+
+
 @pytest.mark.parametrize("command", ["plan", "deploy", "status", "verify"])
 def test_no_such_environment_and_no_permission(deployer, capsys, command):
     from airflow_provider_cloudtrail.mwaa.__main__ import main
