@@ -79,7 +79,7 @@ def log_files_delivered(
     :raises CloudTrailBucketError: if the bucket cannot be listed.
     """
     window = parameters.window(delivered_from, delivered_to, timedelta(0), timedelta(0))
-    regions = parameters.names("regions", trail.regions)
+    regions = parameters.regions("regions", trail.regions)
     location, account_ids = hook.locate(
         trail.bucket, trail.prefix, trail.organization_id, trail.trail_name, trail.account_ids
     )
@@ -109,7 +109,7 @@ def delivery_is_proven(hook: CloudTrailHook, trail: TrailParameters, *, until: A
     from airflow_provider_cloudtrail.trail.proven_delivery import waiting_for
 
     moment = parameters.moment("until", until)
-    regions = parameters.names("regions", trail.regions)
+    regions = parameters.regions("regions", trail.regions)
     location, account_ids = hook.locate(
         trail.bucket, trail.prefix, trail.organization_id, trail.trail_name, trail.account_ids
     )
@@ -151,7 +151,7 @@ def queue_told(hook: CloudTrailHook, trail: TrailParameters, *, queue_url: str, 
     from airflow_provider_cloudtrail.trail.notification import read_notification
 
     account_ids = parameters.names("account_ids", trail.account_ids)
-    regions = parameters.names("regions", trail.regions)
+    regions = parameters.regions("regions", trail.regions)
     files: dict[str, None] = {}
     # Only the last receipt of a message that came again is sure to delete it.
     receipts: dict[str, str] = {}

@@ -153,6 +153,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
         """Validate the window."""
         fail_on = self._fail_on()
         window = parameters.window(self.delivered_from, self.delivered_to, self.lookback, self.settle)
+        regions = parameters.regions("regions", self.regions)
         location, account_ids = self.hook.locate(
             self.bucket, self.prefix, self.organization_id, self.trail_name, self.account_ids
         )
@@ -169,7 +170,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
                     evidence=evidence,
                     ring=KeyRing(self.hook.list_public_keys, window.start, window.end),
                     account_ids=account_ids,
-                    regions=parameters.names("regions", self.regions),
+                    regions=regions,
                     download_missing=self.download_missing,
                     max_file_bytes=self.max_file_bytes,
                     fail_on=fail_on,

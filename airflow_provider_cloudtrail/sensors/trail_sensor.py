@@ -236,7 +236,7 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
             "organization_id": parameters.text(self.organization_id),
             "trail_name": parameters.text(self.trail_name),
             "account_ids": parameters.names("account_ids", self.account_ids),
-            "regions": parameters.names("regions", self.regions),
+            "regions": parameters.regions("regions", self.regions),
             "deadline": deadline.isoformat(),
             "poke_interval": self.poke_interval,
             "exponential_backoff": bool(self.exponential_backoff),

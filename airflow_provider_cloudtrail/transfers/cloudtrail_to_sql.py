@@ -252,8 +252,8 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
     # -- the run -----------------------------------------------------------------------------------
 
     def _listed(self, context: Context, window: DeliveryWindow) -> Iterable[LogFile]:
+        regions = parameters.regions("regions", self.regions)
         location, account_ids = self._trail()
-        regions = parameters.names("regions", self.regions)
         self.log.info(
             "Log files of %s/%s delivered from %s to %s (look-back %s, settle %s)",
             location.bucket,

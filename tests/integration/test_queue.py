@@ -265,6 +265,15 @@ def test_a_queue_that_is_not_there(delivery):
         task.poke({"ti": SimpleNamespace()})
 
 
+def test_what_is_no_region_is_refused_before_a_message_is_received(delivery):
+    delivery.deliver(KEYS[0])
+    with pytest.raises(ValueError, match="'eu-west1' is no Region"):
+        sensor(delivery, regions="eu-west1").poke({"ti": Instance(delivery)})
+    with pytest.raises(ValueError, match="'eu-west1' is no Region"):
+        CloudTrailNotificationTrigger(queue_url=delivery.queue, regions="eu-west1")
+    assert delivery.left() == 1
+
+
 @pytest.mark.parametrize("seconds", [0, 21])
 def test_wait_seconds(seconds):
     with pytest.raises(ValueError, match=f"wait_seconds={seconds}"):

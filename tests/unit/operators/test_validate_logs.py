@@ -381,6 +381,12 @@ def test_only_what_fail_on_names_fails(world, trail):
         world.validate(fail_on="wrong")
 
 
+def test_what_is_no_region_fails_before_any_work(world):
+    with pytest.raises(ValueError, match="'eu-west1' is no Region"):
+        world.validate(regions="eu-west1")
+    assert world.hook.rows("SELECT name FROM sqlite_master") == []
+
+
 def test_backfill_is_a_chain_of_its_own(world):
     trail = SignedTrail()
     for number in (MIDDLE, MIDDLE + 2):

@@ -154,6 +154,7 @@ def test_quarantine_may_be_tolerated(trail, warehouse):
         pytest.param({"delivered_to": "tomorrow"}, "ISO 8601", id="no-time"),
         pytest.param({"lookback": timedelta(days=-1)}, "zero or more", id="negative-lookback"),
         pytest.param({"event_sources": []}, "selects nothing", id="empty-selection"),
+        pytest.param({"regions": "eu-west1"}, "'eu-west1' is no Region", id="no-region"),
         pytest.param({"max_file_bytes": 0}, "above 0", id="no-size"),
         pytest.param({"files": ["s3://b/key"]}, "is not a CloudTrail log file", id="foreign-file"),
     ],

@@ -260,6 +260,7 @@ def test_what_is_stored_makes_the_same_trigger_again(trail):
         pytest.param({"poke_interval": 0}, "poke_interval=0", id="hot"),
         pytest.param({"max_files": 0}, "max_files=0", id="no-files"),
         pytest.param({"regions": []}, "regions is empty", id="regions"),
+        pytest.param({"regions": ["eu-west1"]}, "'eu-west1' is no Region", id="no-region"),
     ],
 )
 def test_parameters_that_cannot_work(trail, arguments, message):
