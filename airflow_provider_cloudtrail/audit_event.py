@@ -142,7 +142,11 @@ class QuarantineEntry(NamedTuple):
     log_file_uri: Annotated[str, "S3 URI of the log file"]
     record_index: Annotated[int | None, "position of the record from 0; null: the whole file"]
     reason: Annotated[str, "what is wrong with it, without any value of the record"]
-    raw: Annotated[str | None, "the record as text, secrets scrubbed; null for whole files, which stay in the bucket"]
+    raw: Annotated[
+        str | None,
+        "the record as text, secrets scrubbed; null for whole files, which stay in the bucket, and for a record that "
+        "may hold secrets and is no JSON or nested too deeply",
+    ]
     quarantined_at: Annotated[datetime, "when it was put here"]
 
 

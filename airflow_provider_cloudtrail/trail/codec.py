@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
@@ -142,15 +143,22 @@ class StandardCodec:
         :raises MalformedError: ``invalid_utf8``, ``not_json``, ``number_out_of_range`` or ``nested_too_deeply``.
         """
         try:
-            return _DECODER.decode(data.decode("utf-8"))
+            text = data.decode("utf-8")
         except UnicodeDecodeError as error:
             raise MalformedError("invalid_utf8", f"not UTF-8 (byte {error.start} of the record)") from None
-        except RecursionError:
-            raise MalformedError("nested_too_deeply", "the JSON is nested too deeply") from None
-        except MalformedError:
-            raise
-        except ValueError:
-            raise MalformedError("not_json", "not valid JSON") from None
+        return _decoded(_DECODER, text)
+
+    def decode_leniently(self, data: bytes) -> Any:
+        """
+        Decode one JSON value that :meth:`decode` may refuse, to be shown and not to be loaded.
+
+        A byte that is not UTF-8 becomes the text of its escape: backslash, x and two digits. A number that no JSON
+        column can store becomes text, too.
+
+        :raises MalformedError: ``not_json`` or ``nested_too_deeply``.
+        """
+        text = data.decode("utf-8", "surrogateescape")
+        return _decoded(_LENIENT, _BAD_BYTE.sub(lambda bad: rf"\\x{ord(bad[0]) - 0xDC00:02x}", text))
 
     def documented(self, data: bytes) -> DocumentedRecord | None:  # noqa: ARG002 - for codecs that can
         """Decode a record straight into its members, or return None for one that has to be read leniently."""
@@ -253,7 +261,33 @@ def _integer(digits: str) -> int:
         raise MalformedError("number_out_of_range", "a number has too many digits for any JSON column") from None
 
 
+def _or_text(number: Callable[[str], float]) -> Callable[[str], Any]:
+    """Return what reads a number, or gives its digits as text where it is refused."""
+
+    def number_or_text(digits: str) -> Any:
+        try:
+            return number(digits)
+        except MalformedError:
+            return digits
+
+    return number_or_text
+
+
+def _decoded(decoder: json.JSONDecoder, text: str) -> Any:
+    try:
+        return decoder.decode(text)
+    except RecursionError:
+        raise MalformedError("nested_too_deeply", "the JSON is nested too deeply") from None
+    except MalformedError:
+        raise
+    except ValueError:
+        raise MalformedError("not_json", "not valid JSON") from None
+
+
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer)
+_LENIENT = json.JSONDecoder(parse_constant=str, parse_float=_or_text(_finite), parse_int=_or_text(_integer))
+# What "surrogateescape" makes of a byte that is not UTF-8.
+_BAD_BYTE = re.compile("[\udc80-\udcff]")
 _SKIPPER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_ignore_number, parse_float=_ignore_number)
 _SPACE = " \t\n\r"
 

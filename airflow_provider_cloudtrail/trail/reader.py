@@ -31,7 +31,7 @@ from airflow_provider_cloudtrail.audit_event import (
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, RawRecord, StandardCodec
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.record import Provenance, audit_event, documented_event
-from airflow_provider_cloudtrail.trail.scrub import may_need_scrubbing, scrub, scrub_text, suspicious_places
+from airflow_provider_cloudtrail.trail.scrub import may_need_scrubbing, scrub, suspicious_places
 from airflow_provider_cloudtrail.trail.search import places
 from airflow_provider_cloudtrail.trail.selection import Selection
 
@@ -313,10 +313,13 @@ def _offsets(document: bytes, raws: Sequence[RawRecord]) -> list[int] | None:
     return list(map(add, accumulate(lengths[:-1], initial=len(_HEAD)), count())) if lengths else []
 
 
-def _raw_text(raw: bytes, codec: StandardCodec) -> str:
-    """Return a record for the quarantine: scrubbed, as well as that can be done to what cannot be read."""
+def _raw_text(raw: bytes, codec: StandardCodec) -> str | None:
+    """Return a record for the quarantine, scrubbed; None if it may hold secrets and cannot be taken apart."""
     try:
-        cleaned, _ = scrub(codec.decode(raw))
+        cleaned, _ = scrub(codec.decode_leniently(raw))
         return codec.encode(cleaned)
     except (ValueError, RecursionError):
-        return scrub_text(raw.decode("utf-8", "backslashreplace"))
+        if may_need_scrubbing(raw):
+            return None
+    text: str = scrub(raw.decode("utf-8", "backslashreplace"))[0]
+    return text

@@ -26,9 +26,6 @@ SHORTEST_SECRET = 16
 _UNWANTED = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-_SECRET_TEXT = re.compile(
-    r'("(?:clitoken|webtoken|restapiresponse)"\s*:\s*)("(?:[^"\\]|\\.)*"?|[^",}\]]+)', re.IGNORECASE
-)
 
 
 def may_need_scrubbing(raw: bytes) -> bool:
@@ -68,11 +65,6 @@ def scrub(record: Any) -> tuple[Any, int]:
     secrets: list[str] = []
     masked, count = _mask(record, names, secrets)
     return _clean(masked, [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]), count
-
-
-def scrub_text(text: str) -> str:
-    """Return text that is no valid JSON without what looks like a secret member, without NUL and surrogates."""
-    return _clean_text(_SECRET_TEXT.sub(rf'\1"{MASK}"', text), [])
 
 
 def _mask(value: Any, names: frozenset[str], secrets: list[str]) -> tuple[Any, int]:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail.audit_event import FileRows
+from airflow_provider_cloudtrail.audit_event import FileRows, QuarantineEntry
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, StandardCodec
-from airflow_provider_cloudtrail.trail.reader import read_log_file, read_records, unreadable_file
+from airflow_provider_cloudtrail.trail.reader import read_log_file, read_record, read_records, unreadable_file
+from airflow_provider_cloudtrail.trail.record import Provenance
 from airflow_provider_cloudtrail.trail.selection import Selection
 from tests.support.log_files import document, event, foreign, listed, log_bytes
 
@@ -20,6 +21,13 @@ MWAA, ALL = Selection.of(), Selection.of(event_sources=None)
 SECRET = "a-value-that-must-not-show-up"
 PACKED = log_bytes(event(userAgent=SECRET))
 NESTED = b"[" * 100_000 + b"]" * 100_000
+BAD_BYTE, HUGE = "a byte that is not UTF-8", "a number that is out of range"
+
+
+def undecodable(**members: Any) -> bytes:
+    """Return an event in which a byte that is not UTF-8 and a number that is too large stand for these two texts."""
+    text = json.dumps({"eventSource": "airflow.amazonaws.com", **members}).encode()
+    return text.replace(BAD_BYTE.encode(), b"caf\xe9").replace(json.dumps(HUGE).encode(), b"1e400")
 
 
 def read(content: bytes, selection: Selection = MWAA, **arguments: Any) -> FileRows:
@@ -115,7 +123,7 @@ BAD_RECORDS = [
     pytest.param(
         b'{"eventSource":"airflow.amazonaws.com","eventTime":"2026-02-03T09:58:00Z","a":"\xff"}',
         "invalid_utf8",
-        '{"eventSource":"airflow.amazonaws.com","eventTime":"2026-02-03T09:58:00Z","a":"\\xff"}',
+        '{"eventSource":"airflow.amazonaws.com","eventTime":"2026-02-03T09:58:00Z","a":"\\\\xff"}',
         id="not UTF-8",
     ),
     pytest.param(
@@ -153,17 +161,49 @@ def test_bad_record_that_is_not_wanted_is_filtered() -> None:
     "record",
     [
         pytest.param(event(eventTime=None, responseElements={"CliToken": SECRET, "m": SECRET}), id="readable"),
-        pytest.param(
-            b'{"eventSource":"airflow.amazonaws.com","CliToken":"' + SECRET.encode() + b'","a":"\xff"}', id="not UTF-8"
-        ),
+        pytest.param(undecodable(CliToken=SECRET, a=BAD_BYTE), id="not UTF-8"),
+        pytest.param(undecodable(CliToken=SECRET, a=HUGE), id="number that no engine stores"),
+        pytest.param(undecodable(CliToken=SECRET, a=HUGE, url=f"x?{SECRET}"), id="the same text elsewhere"),
+        pytest.param(undecodable(CliToken={"a": [SECRET, {}], "b": BAD_BYTE}, url=SECRET[:3]), id="an object"),
+        pytest.param(undecodable(CliToken=[[SECRET], HUGE]), id="a list"),
+        pytest.param(undecodable(eventName="InvokeRestApi", Body={"a": SECRET}, CliToken=BAD_BYTE), id="body"),
+        pytest.param(undecodable(eventName="InvokeRestApi", Body=SECRET, CliToken="x", a=HUGE), id="body of text"),
     ],
 )
-def test_raw_in_quarantine_is_scrubbed(record: Any) -> None:
-    (entry,) = read(log_bytes(record)).quarantine
+@pytest.mark.parametrize("codec", [pytest.param(CODEC, id="installed"), pytest.param(StandardCodec(), id="standard")])
+def test_raw_in_quarantine_is_scrubbed(record: Any, codec: StandardCodec) -> None:
+    (entry,) = read(log_bytes(record), codec=codec).quarantine
     assert entry.raw is not None
     assert '"CliToken":"***"' in entry.raw
     assert SECRET not in entry.raw
     assert SECRET not in entry.reason
+
+
+def test_raw_in_quarantine_shows_what_cannot_be_stored() -> None:
+    digits = "9" * 5000
+    record = undecodable(a=BAD_BYTE, b=HUGE).replace(b"1e400", b"[1e400,-1e400,1.5,7,%b]" % digits.encode())
+    (entry,) = read(log_bytes(record)).quarantine
+    shown = json.loads(entry.raw or "")
+    assert (shown["a"], shown["b"]) == ("caf\\xe9", ["1e400", "-1e400", 1.5, 7, digits])
+
+
+@pytest.mark.parametrize(
+    ("record", "code", "kept"),
+    [
+        pytest.param(b'{"a":"\xff\0",', "invalid_utf8", '{"a":"\\xff",', id="no JSON"),
+        pytest.param(b'{"CliToken":"x', "not_json", None, id="no JSON, a token"),
+        pytest.param(b'{"eventName":"InvokeRestApi","Body":{"a":"x"', "not_json", None, id="no JSON, a body"),
+        pytest.param(b'{"a":%b}' % NESTED, "nested_too_deeply", f'{{"a":{NESTED.decode()}}}', id="deep"),
+        pytest.param(b'{"WebToken":"x","a":%b}' % NESTED, "nested_too_deeply", None, id="deep, a token"),
+    ],
+)
+def test_raw_of_what_cannot_be_taken_apart_is_kept_if_nothing_secret_can_be_in_it(
+    record: bytes, code: str, kept: str | None
+) -> None:
+    entry = read_record(record, 3, ALL, Provenance(FILE, FILE.delivered_at, None))
+    assert isinstance(entry, QuarantineEntry)
+    assert entry.reason.startswith(f"{code}: {FILE.uri} record 3: ")
+    assert entry.raw == kept
 
 
 def test_raw_in_quarantine_can_be_stored_by_every_engine() -> None:
