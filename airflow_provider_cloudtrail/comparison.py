@@ -38,7 +38,7 @@ _AHEAD = 16
 # What the reader found in a file that it could not unpack: it is not what CloudTrail wrote.
 _DAMAGED = ("bytes_behind_gzip:", "truncated_gzip:", "not_gzip:")
 # What is there, but nobody here can say what it holds.
-_UNREADABLE = ("access_denied", "too_large")
+_UNREADABLE = ("access_denied", "archived", "too_large")
 
 
 class _File(NamedTuple):

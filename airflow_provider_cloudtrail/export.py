@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 _MIB = 1024 * 1024
 # Whether these can be read may have changed since; what is inside of an object does not.
-_WORTH_ANOTHER_TRY = ("not_found:", "access_denied:")
+_WORTH_ANOTHER_TRY = ("not_found:", "access_denied:", "archived:")
 _LIMIT_IN_REASON = re.compile(r"max_file_bytes=(\d+)")
 _ROUNDS = 5
 _RAW_EVENT = attrgetter("raw_event")

@@ -46,6 +46,8 @@ _SYSTEM_METADATA = frozenset({
 })
 # What boto3 promises of refreshable credentials is that 10 minutes are left when they are handed out.
 _CREDENTIALS_LIFETIME = timedelta(minutes=8)
+# What S3 says of an object that must be restored before it can be read; its status is that of a denied one.
+_ARCHIVED = "InvalidObjectState"
 # What S3 gives with one request.
 _PAGE = 1_000
 
@@ -58,7 +60,7 @@ class ObjectError(Exception):
     """
     Raised when one object cannot be read; the others can.
 
-    :param code: ``not_found`` or ``access_denied``.
+    :param code: ``not_found``, ``access_denied`` or ``archived``.
     :param message: names bucket, key and cause.
     """
 
@@ -308,6 +310,9 @@ class S3Store:
         except FileNotFoundError:
             raise self._missing(key) from None
         except PermissionDeniedError as error:
+            # The text holds the key, too, which has no such brackets.
+            if f"<Code>{_ARCHIVED}</Code>" in str(error):
+                raise self._archived(key) from None
             if not _is_about_credentials(str(error)):
                 raise self._denied(key) from None
             raise StoreError(f"s3://{self._bucket}/{key}: the credentials are not accepted") from None
@@ -327,6 +332,8 @@ class S3Store:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             if code in ("NoSuchKey", "404"):
                 raise self._missing(key) from None
+            if code == _ARCHIVED:
+                raise self._archived(key) from None
             if status == 403 and not _is_about_credentials(code):
                 raise self._denied(key) from None
             raise StoreError(f"s3://{self._bucket}/{key}: {_describe(error)}") from None
@@ -335,6 +342,13 @@ class S3Store:
 
     def _missing(self, key: str) -> ObjectError:
         return ObjectError("not_found", f"s3://{self._bucket}/{key}: the object is not there any more")
+
+    def _archived(self, key: str) -> ObjectError:
+        return ObjectError(
+            "archived",
+            f"s3://{self._bucket}/{key}: the object lies in an archive storage class (such as Glacier) and has to be "
+            "restored before it can be read",
+        )
 
     def _denied(self, key: str) -> ObjectError:
         return ObjectError(

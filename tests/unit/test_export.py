@@ -197,7 +197,7 @@ def test_large_file_is_read_again_when_the_limit_is_raised(
     assert_balanced(read_table(warehouse))
 
 
-@pytest.mark.parametrize("code", ["access_denied", "not_found"])
+@pytest.mark.parametrize("code", ["access_denied", "archived", "not_found"])
 def test_file_that_could_not_be_fetched_is_tried_again(
     trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, code: str
 ) -> None:

@@ -157,6 +157,23 @@ def test_what_was_never_loaded_is_downloaded_on_request(world, trail):
     assert behind in text
 
 
+@pytest.mark.parametrize("code", ["access_denied", "archived"])
+def test_what_cannot_be_downloaded_is_not_compared(world, trail, monkeypatch, code):
+    closed = trail.logs(MIDDLE)[0]
+    get = world.store.get
+
+    def refuse(key):
+        if key == closed:
+            raise ObjectError(code, f"s3://{BUCKET}/{key}: made up")
+        return get(key)
+
+    monkeypatch.setattr(world.store, "get", refuse)
+    summary = world.validate(download_missing=True)
+    assert (summary["files_altered"], summary["files_not_loaded"]) == (0, 1)
+    assert summary["not_loaded"] == [f"s3://{BUCKET}/{closed}"]
+    assert summary["files_verified"] == len(trail.in_window()) - 1
+
+
 def test_what_was_downloaded_is_not_downloaded_again_and_can_still_be_loaded(world, trail):
     altered, behind = trail.logs(MIDDLE)[0], trail.logs(MIDDLE + 2)[0]
     trail.flip(altered)

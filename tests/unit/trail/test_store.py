@@ -179,6 +179,21 @@ def test_missing_object(bucket: Bucket, transport: str) -> None:
 
 @needs_moto
 @pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
+def test_archived_object(bucket: Bucket, transport: str, storage_class: str) -> None:
+    bucket.put("a/b", StorageClass=storage_class)
+    store = bucket.store(transport)
+    bucket.server.requests()
+    with pytest.raises(ObjectError, match=f"s3://{bucket.name}/a/b: .* archive .* has to be restored") as caught:
+        store.get("a/b")
+    assert caught.value.code == "archived"
+    assert bucket.server.gets(bucket.name) == ["a/b"]
+    bucket.client.restore_object(Bucket=bucket.name, Key="a/b", RestoreRequest={"Days": 1})
+    assert store.get("a/b").body == b"body"
+
+
+@needs_moto
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize(
     "key",
     [
@@ -311,13 +326,14 @@ def test_store_that_never_answers_through_obstore() -> None:
 
 @needs_boto3
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_object_that_must_not_be_read(transport: str) -> None:
+@pytest.mark.parametrize("key", ["a/b", "a/InvalidObjectState"])
+def test_object_that_must_not_be_read(transport: str, key: str) -> None:
     waits: list[float] = []
     with (
         ScriptedS3([(403, error_body("AccessDenied"))]).running() as script,
-        pytest.raises(ObjectError, match=r"s3://example-trail/a/b: AccessDenied; the role needs") as caught,
+        pytest.raises(ObjectError, match=f"s3://example-trail/{key}: AccessDenied; the role needs") as caught,
     ):
-        scripted(script, transport, waits).get("a/b")
+        scripted(script, transport, waits).get(key)
     assert caught.value.code == "access_denied"
     assert (waits, len(script.paths)) == ([], 1)
 
