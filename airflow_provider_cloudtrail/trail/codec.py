@@ -39,7 +39,9 @@ _REFUSALS: tuple[type[Exception], ...] = (
 
 GZIP_WINDOW = 31
 """``wbits`` of a gzip stream with header and checksum."""
-
+_DEFLATE = b"\x08"
+# RFC 1952: whoever reads a file with one of these set must give an error.
+_RESERVED_FLAGS = 0xE0
 
 # No log file unpacks to more than this many times its size.
 _HIGHEST_RATIO = 100
@@ -91,6 +93,10 @@ class StandardCodec:
         """
         if data[:2] != b"\x1f\x8b":
             raise MalformedError("not_gzip", f"not a gzip file (it has {len(data)} bytes)")
+        # A file may end before these two bytes; then it is a truncated one. zlib refuses them, isal reads on.
+        method, flags = data[2:3], data[3:4]
+        if method not in (b"", _DEFLATE) or (flags and flags[0] & _RESERVED_FLAGS):
+            raise MalformedError("not_gzip", "the gzip header has a method or flags that RFC 1952 does not know")
         stream = self._decompressobj(wbits=GZIP_WINDOW)
         try:
             # As much as the end of the file promises, and one byte more so that its checksum is reached: the
