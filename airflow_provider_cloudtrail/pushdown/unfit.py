@@ -30,6 +30,9 @@ _READ_AS_TEXT = (
     ("responseelements", "message"),
 )
 
+# What becomes a part of a row as it is in the record.
+_NOT_SCRUBBED = ("identity_text", COLUMNS["resources"], COLUMNS["event_id"])
+
 NO_OBJECT = " OR ".join(f"COALESCE(NOT starts_with({name}, '{{'), false)" for name in DOCUMENTS)
 """Condition: a column that should be an object is something else. To be asked before :data:`OBJECTS`."""
 
@@ -46,8 +49,8 @@ REASONS: Mapping[str, str] = {
     ),
     "number": " OR ".join(f"COALESCE(regexp_like({name}, '{_NUMBERS}'), false)" for name in DOCUMENTS),
     "secret": (
-        "secrets > 1 OR (secrets = 1 AND secret IS NULL) OR COALESCE(strpos(identity_text, secret) > 0, false)"
-        " OR COALESCE(regexp_like(secret, '^[0-9]+$'), false)"
+        "secrets > 1 OR (secrets = 1 AND secret IS NULL) OR COALESCE(regexp_like(secret, '^[0-9]+$'), false)"
+        + "".join(f" OR COALESCE(strpos({text}, secret) > 0, false)" for text in _NOT_SCRUBBED)
     ),
     "nested_text": " OR ".join(f"COALESCE({is_nested(*member)}, false)" for member in _READ_AS_TEXT),
 }
@@ -59,7 +62,10 @@ MEANINGS: Mapping[str, str] = {
     "no_object": "requestParameters, responseElements or the like is text, a number or a list",
     "characters": "control characters, halves of surrogate pairs, or letters that are written as escapes",
     "number": "a number that may be beyond what JSON columns store",
-    "secret": "secrets that cannot be taken out by their text: objects, short ones, several, or also in userIdentity",
+    "secret": (
+        "secrets that cannot be taken out by their text: objects, short ones, several, or also in userIdentity, "
+        "resources or eventID"
+    ),
     "nested_text": "an object or a list where text is expected",
     "quarantined_records": "read for another selection, and a part of it is in quarantine",
     "selection": "read for a selection that a later version of this package has written",

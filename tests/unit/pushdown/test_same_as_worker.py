@@ -189,6 +189,7 @@ SERVERLESS = {"eventSource": "airflow-serverless.amazonaws.com", "requestParamet
 DENIED = "User: x is not authorized to perform: airflow:CreateCliToken on resource: "
 REST = {"eventName": "InvokeRestApi"}
 TOKEN = "an-invented-token-of-some-length"
+GUID = "b6a5d0f4-1111-4111-8111-0123456789ab"
 
 READ = {
     "plain": {},
@@ -309,6 +310,7 @@ READ = {
         "userAgent": f"agent {TOKEN}",
         "errorMessage": f"{TOKEN} is wrong",
     },
+    "token-not-in-resources": {"responseElements": {"CliToken": TOKEN}, "resources": [{"ARN": f"x{TOKEN[:-1]}"}]},
     "token-deep": {"requestParameters": {"Name": "orders", "a": [{"b": {"clitoken": TOKEN}}]}},
     "token-null": {"responseElements": {"CliToken": None, "WebToken": "", "RestApiResponse": "***"}},
     "body": REST | {"requestParameters": {"Name": "orders", "Body": f"password={TOKEN}"}},
@@ -343,6 +345,12 @@ LEFT = {
     "token-escaped": ("secret", {"responseElements": {"WebToken": TOKEN + '"quoted"'}}),
     "tokens": ("secret", {"responseElements": {"WebToken": TOKEN, "CliToken": TOKEN + "2"}}),
     "token-in-identity": ("secret", {"responseElements": {"WebToken": TOKEN}, **identity(userName=TOKEN)}),
+    "token-in-resources": ("secret", {"responseElements": {"WebToken": TOKEN}, "resources": [{"ARN": f"arn:{TOKEN}"}]}),
+    "body-in-resources": (
+        "secret",
+        REST | {"requestParameters": {"Name": "orders", "Body": TOKEN}, "resources": [None, {}, {"accountId": TOKEN}]},
+    ),
+    "token-in-id": ("secret", {"responseElements": {"WebToken": GUID}, "eventID": GUID}),
     "body-object": ("secret", REST | {"requestParameters": {"Name": "orders", "Body": {"password": TOKEN}}}),
     "name-object": ("nested_text", {"requestParameters": {"Name": {"a": 1}}}),
     "message-list": ("nested_text", {"errorCode": "x", "responseElements": {"message": ["a"]}}),
