@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_cloudtrail.audit_event import NO_MATCH
 from airflow_provider_cloudtrail.export import export_log_files
 from airflow_provider_cloudtrail.trail.digest import KeyRing
 from airflow_provider_cloudtrail.trail.listing import list_log_files
@@ -17,7 +18,8 @@ from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 from airflow_provider_cloudtrail.warehouse.lookups import Lookups
 from tests.support.engines import ONE_OF_EACH, REPOSITORY
-from tests.support.rows import MWAA
+from tests.support.log_files import foreign
+from tests.support.rows import MWAA, file_rows
 from tests.support.signed_trail import BUCKET, FIRST, HOUR, NOW, WINDOW, MemoryStore, SignedTrail
 from tests.support.tables import query
 
@@ -91,3 +93,21 @@ def test_the_evidence_is_what_was_damaged(warehouse: Warehouse) -> None:
     ((_, _, reason, _, verdict),) = answers(warehouse, "What was quarantined")
     assert reason.startswith("bytes_behind_gzip")
     assert verdict == "altered"
+
+
+def test_a_day_with_an_unreadable_file_does_not_look_complete(warehouse: Warehouse) -> None:
+    columns = list(zip(*answers(warehouse, "Is the period complete"), strict=True))
+    files, unreadable, records, loaded, *others = (sum(map(int, column)) for column in columns[3:])
+    assert (unreadable, others) == (1, [0, 0, 0, 0])
+    assert records == loaded == files - unreadable
+
+
+@pytest.mark.parametrize("engine", ONE_OF_EACH)
+def test_a_day_without_a_parsed_file_has_numbers(new_warehouse: Callable[[str], Warehouse], engine: str) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    no_match = file_rows("20260203T1000Z", foreign(), selection=MWAA)
+    assert no_match.entry.status == NO_MATCH
+    warehouse.write([no_match, file_rows("20260203T1005Z", body=b"no gzip")])
+    ((_, _, _, *numbers),) = answers(warehouse, "Is the period complete")
+    assert [int(number) for number in numbers] == [2, 1, 0, 0, 0, 0, 0, 0]
