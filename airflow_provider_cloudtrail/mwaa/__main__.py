@@ -209,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_environment(command: argparse.ArgumentParser) -> None:
     command.add_argument("environment", metavar="ENVIRONMENT", help="name of the MWAA environment")
-    command.add_argument("--region", help="its Region (default: that of the AWS configuration)")
+    command.add_argument("--region", help="its Region (default: AWS_REGION, or that of the AWS configuration)")
     command.add_argument("--profile", help="profile of the AWS configuration")
     command.add_argument("--json", action="store_true", help="print one JSON document; progress goes to stderr")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ class Aws:
     The clients, made when they are needed.
 
     :param profile: named profile of the AWS configuration; None: what the environment says.
-    :param region: Region of the MWAA environment; None: that of the profile.
+    :param region: Region of the MWAA environment; None: that of ``AWS_REGION``, of ``AWS_DEFAULT_REGION``, else of
+        the profile.
     :raises MwaaUsageError: if there is no such profile, or no Region is known.
     """
 
@@ -28,6 +30,8 @@ class Aws:
         import boto3
         from botocore.exceptions import ProfileNotFound
 
+        # The AWS CLI's order. boto3 itself asks AWS_DEFAULT_REGION and the profile, but not AWS_REGION.
+        region = region or os.environ.get("AWS_REGION") or None
         try:
             self._session = boto3.Session(profile_name=profile, region_name=region)
         except ProfileNotFound as error:

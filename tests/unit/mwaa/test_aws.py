@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_cloudtrail.mwaa.aws import Aws
+from airflow_provider_cloudtrail.mwaa.errors import MwaaUsageError
+
+
+@pytest.fixture(autouse=True)
+def configuration(monkeypatch, tmp_path):
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "config").write_text("[profile audit]\nregion = eu-north-1\n", encoding="utf-8")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+
+
+@pytest.mark.parametrize(
+    ("given", "variables", "region"),
+    [
+        pytest.param(
+            {"region": "eu-west-1", "profile": "audit"},
+            {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-2"},
+            "eu-west-1",
+            id="given",
+        ),
+        pytest.param(
+            {"profile": "audit"},
+            {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-2"},
+            "us-east-1",
+            id="AWS_REGION",
+        ),
+        pytest.param({"profile": "audit"}, {"AWS_DEFAULT_REGION": "us-east-2"}, "us-east-2", id="AWS_DEFAULT_REGION"),
+        pytest.param({"profile": "audit"}, {"AWS_REGION": ""}, "eu-north-1", id="profile"),
+        pytest.param({}, {"AWS_REGION": "us-east-1"}, "us-east-1", id="AWS_REGION and no profile"),
+    ],
+)
+def test_the_region_is_the_one_that_the_aws_cli_would_take(monkeypatch, given, variables, region):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    aws = Aws(**given)
+    assert aws.region == region
+    assert aws.client("s3").meta.region_name == region
+
+
+def test_no_region_is_known():
+    with pytest.raises(MwaaUsageError, match="name it with --region, or set AWS_REGION"):
+        Aws()
