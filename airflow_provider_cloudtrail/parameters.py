@@ -110,11 +110,25 @@ def moment(parameter: str, value: Any) -> datetime:
     return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
 
 
-def window(delivered_from: Any, delivered_to: Any, lookback: timedelta, settle: timedelta) -> DeliveryWindow:
+def duration(parameter: str, value: Any) -> timedelta:
+    """
+    Return a duration, given as a ``timedelta``: a number would not say of what.
+
+    :raises ValueError: for anything else, and if it is negative.
+    """
+    if not isinstance(value, timedelta):
+        raise ValueError(f"{parameter}={value!r} is no duration; write a timedelta, such as timedelta(hours=1)")
+    if value < timedelta(0):
+        raise ValueError(f"{parameter}={value!r} is negative; write a duration of zero or more")
+    return value
+
+
+def window(delivered_from: Any, delivered_to: Any, lookback: Any, settle: Any) -> DeliveryWindow:
     """
     Return the window of delivery.
 
-    :raises ValueError: if it is empty or reversed; says so if the reason is a timetable without intervals.
+    :raises ValueError: if it is empty or reversed; says so if the reason is a timetable without intervals. If
+        ``lookback`` or ``settle`` is no duration.
     """
     start, end = moment("delivered_from", delivered_from), moment("delivered_to", delivered_to)
     if start == end:
@@ -127,7 +141,7 @@ def window(delivered_from: Any, delivered_to: Any, lookback: timedelta, settle: 
         raise ValueError(
             f"delivered_from={start.isoformat()} is later than delivered_to={end.isoformat()}; exchange them"
         )
-    return DeliveryWindow(start, end, lookback, settle)
+    return DeliveryWindow(start, end, duration("lookback", lookback), duration("settle", settle))
 
 
 def history_window(events_from: Any, events_to: Any, earliest: datetime, now: datetime) -> tuple[Span, Span | None]:

@@ -121,6 +121,18 @@ def switched_on(name: str) -> bool:
     return value in ("true", "1", "yes", "on")
 
 
+def whole_number(name: str) -> int:
+    """
+    Return an option that is a whole number of zero or more.
+
+    :raises ValueError: if it is none.
+    """
+    value = str(option(name)).strip()
+    if not value.isdecimal():
+        raise ValueError(f"[cloudtrail] {name} is {value!r}; write a whole number, such as {OPTIONS[name].default}")
+    return int(value)
+
+
 def one_of(name: str, *choices: str) -> str:
     """
     Return an option that is one of some words.

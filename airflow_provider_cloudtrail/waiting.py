@@ -79,12 +79,13 @@ def log_files_delivered(
     :raises CloudTrailBucketError: if the bucket cannot be listed.
     """
     window = parameters.window(delivered_from, delivered_to, timedelta(0), timedelta(0))
+    settled_at = None if settle is None else window.end + parameters.duration("settle", settle)
     regions = parameters.regions("regions", trail.regions)
     location, account_ids = hook.locate(
         trail.bucket, trail.prefix, trail.organization_id, trail.trail_name, trail.account_ids
     )
-    if settle is not None and datetime.now(timezone.utc) < window.end + settle:
-        return _not_before(window.end + settle)
+    if settled_at is not None and datetime.now(timezone.utc) < settled_at:
+        return _not_before(settled_at)
     try:
         found = new_log_files(hook.list_log_files(location, window, account_ids, regions), (), max_files)
     except CloudTrailTrailNotFoundError as error:
@@ -109,6 +110,7 @@ def delivery_is_proven(hook: CloudTrailHook, trail: TrailParameters, *, until: A
     from airflow_provider_cloudtrail.trail.proven_delivery import waiting_for
 
     moment = parameters.moment("until", until)
+    parameters.duration("seen_within", seen_within)
     regions = parameters.regions("regions", trail.regions)
     location, account_ids = hook.locate(
         trail.bucket, trail.prefix, trail.organization_id, trail.trail_name, trail.account_ids

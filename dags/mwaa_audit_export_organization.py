@@ -14,7 +14,7 @@ from datetime import datetime, timedelta, timezone
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
-from airflow_provider_cloudtrail.settings import listed, option, switched_on
+from airflow_provider_cloudtrail.settings import listed, option, switched_on, whole_number
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 
 try:
@@ -78,7 +78,7 @@ with DAG(
         task_id="export_audit_events",
         **trail,
         regions=listed("regions"),
-        lookback=timedelta(days=int(option("lookback_days") or 7)),
+        lookback=timedelta(days=whole_number("lookback_days")),
         include_environment_activity=switched_on("include_environment_activity"),
         conn_id=option("conn_id"),
         table=option("table"),

@@ -117,7 +117,7 @@ class CloudTrailLogFileSensor(TrailSensor):
             **self.trigger_arguments(deadline),
             delivered_from=parameters.moment("delivered_from", self.delivered_from).isoformat(),
             delivered_to=parameters.moment("delivered_to", self.delivered_to).isoformat(),
-            settle=None if self.settle is None else self.settle.total_seconds(),
+            settle=None if self.settle is None else parameters.duration("settle", self.settle).total_seconds(),
             max_files=self.max_files,
         )
 
@@ -194,7 +194,7 @@ class CloudTrailDigestSensor(TrailSensor):
         return CloudTrailDeliveryProvenTrigger(
             **self.trigger_arguments(deadline),
             until=parameters.moment("until", self.until).isoformat(),
-            seen_within=self.seen_within.total_seconds(),
+            seen_within=parameters.duration("seen_within", self.seen_within).total_seconds(),
         )
 
     def found(self, context: Context, files: list[str], receipts: Sequence[str]) -> None:

@@ -206,8 +206,7 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         return selection
 
     def _window(self, history: EventHistory) -> Span:
-        if self.settle < timedelta(0):
-            raise ValueError(f"settle={self.settle!r} is negative; write a duration of zero or more")
+        parameters.duration("settle", self.settle)
         window, too_old = parameters.history_window(
             self.events_from, self.events_to, history.earliest(), self.clock.now()
         )

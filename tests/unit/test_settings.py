@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import runpy
+
 import pytest
 
 from airflow_provider_cloudtrail import __version__
 from airflow_provider_cloudtrail.get_provider_info import get_provider_info
-from airflow_provider_cloudtrail.settings import OPTIONS, listed, one_of, option, switched_on
+from airflow_provider_cloudtrail.settings import OPTIONS, listed, one_of, option, switched_on, whole_number
+from tests.support.engines import REPOSITORY
+
+# As far as they are there: they are not part of an installation.
+DAGS = [
+    pytest.param(path, id=path.stem)
+    for path in sorted((REPOSITORY / "dags").glob("*.py"))
+    if "lookback_days" in path.read_text(encoding="utf-8")
+]
 
 
 def test_defaults_stand_without_configuration():
@@ -25,6 +35,34 @@ def test_a_switch_is_true_or_false(monkeypatch):
     monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__FAIL_ON_QUARANTINE", "maybe")
     with pytest.raises(ValueError, match="write True or False"):
         switched_on("fail_on_quarantine")
+
+
+def test_a_number_is_a_whole_one(monkeypatch):
+    assert whole_number("lookback_days") == 7
+    monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__LOOKBACK_DAYS", " 14 ")
+    assert whole_number("lookback_days") == 14
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("7 days", id="with its unit"),
+        pytest.param("1.5", id="fraction"),
+        pytest.param("-1", id="negative"),
+    ],
+)
+def test_what_is_no_whole_number_is_named(monkeypatch, value):
+    monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__LOOKBACK_DAYS", value)
+    with pytest.raises(ValueError, match=rf"\[cloudtrail\] lookback_days is '{value}'; write a whole number"):
+        whole_number("lookback_days")
+
+
+@pytest.mark.parametrize("path", DAGS)
+def test_dags_say_so(monkeypatch, path):
+    monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__BUCKET", "example-trail")
+    monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__LOOKBACK_DAYS", "7 days")
+    with pytest.raises(ValueError, match="lookback_days is '7 days'; write a whole number, such as 7"):
+        runpy.run_path(str(path))
 
 
 def test_a_choice_is_one_of_its_words(monkeypatch):

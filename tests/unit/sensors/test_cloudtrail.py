@@ -75,6 +75,8 @@ def test_settle_is_over(trail):
         pytest.param({"delivered_to": "2026-02-03T00:00:00Z"}, "both 2026-02-03", id="no-length"),
         pytest.param({"regions": "[1"}, "regions=", id="no-list"),
         pytest.param({"regions": "eu-west1"}, "'eu-west1' is no Region", id="no-region"),
+        pytest.param({"settle": 3600}, "settle=3600 is no duration; write a timedelta", id="settle-is-number"),
+        pytest.param({"settle": timedelta(hours=-1)}, "zero or more", id="negative-settle"),
     ],
 )
 def test_wrong_parameters(trail, arguments, message):
@@ -86,6 +88,11 @@ def test_wrong_parameters(trail, arguments, message):
 def test_max_files_below_one_is_refused_before_anything_is_waited_for(trail, max_files):
     with pytest.raises(ValueError, match=f"max_files={max_files} finds nothing; write 1 or more"):
         sensor(trail, max_files=max_files)
+
+
+def test_the_trigger_says_what_is_no_duration_too(trail):
+    with pytest.raises(ValueError, match="settle=3600 is no duration"):
+        sensor(trail, settle=3600).trigger(datetime.now(timezone.utc))
 
 
 def test_regions_and_accounts_narrow_the_listing(trail):

@@ -130,6 +130,20 @@ def test_wrong_parameters(sensor):
         sensor(until="2026-02-03T00:00:00Z", regions="eu-west1").poke({})
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        pytest.param(7, "seen_within=7 is no duration; write a timedelta", id="number"),
+        pytest.param(-HOUR, "seen_within=.* zero or more", id="negative"),
+    ],
+)
+def test_what_is_no_duration_is_named(sensor, value, message):
+    with pytest.raises(ValueError, match=message):
+        sensor(until=UNTIL, seen_within=value).poke({})
+    with pytest.raises(ValueError, match=message):
+        sensor(until=UNTIL, seen_within=value).trigger(UNTIL)
+
+
 def test_template_fields_are_attributes(sensor):
     task = sensor()
     assert all(hasattr(task, name) for name in task.template_fields)

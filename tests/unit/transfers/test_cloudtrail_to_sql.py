@@ -153,6 +153,8 @@ def test_quarantine_may_be_tolerated(trail, warehouse):
         pytest.param({"delivered_from": "None"}, "no data interval", id="no-interval"),
         pytest.param({"delivered_to": "tomorrow"}, "ISO 8601", id="no-time"),
         pytest.param({"lookback": timedelta(days=-1)}, "zero or more", id="negative-lookback"),
+        pytest.param({"lookback": 7}, "lookback=7 is no duration; write a timedelta", id="lookback-is-number"),
+        pytest.param({"settle": "1 hour"}, "settle='1 hour' is no duration", id="settle-is-text"),
         pytest.param({"event_sources": []}, "selects nothing", id="empty-selection"),
         pytest.param({"regions": "eu-west1"}, "'eu-west1' is no Region", id="no-region"),
         pytest.param({"max_file_bytes": 0}, "above 0", id="no-size"),

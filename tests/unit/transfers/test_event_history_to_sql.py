@@ -253,6 +253,7 @@ def test_quarantine_fails_the_task_after_everything_good_is_stored(stand_in, war
         pytest.param({"event_names": ["CreateCliToken", "InvokeRestApi"]}, "are data events", id="data-events"),
         pytest.param({"event_sources": []}, "selects nothing", id="empty-selection"),
         pytest.param({"settle": timedelta(seconds=-1)}, "zero or more", id="negative-settle"),
+        pytest.param({"settle": 3600}, "settle=3600 is no duration; write a timedelta", id="settle-is-number"),
         pytest.param({"table": "a; drop table b"}, "table='a; drop table b'", id="unsafe-table"),
         pytest.param({"regions": []}, "regions is empty", id="no-regions"),
         pytest.param({"regions": "eu-west-1,Ireland"}, "'Ireland' is no Region", id="no-such-region"),
