@@ -30,7 +30,7 @@ class _File:
     placeholder = "?"
 
     def __init__(self, database: Path) -> None:
-        self._database = str(database)
+        self._database = str(database.resolve())
 
     def get_database(self) -> str:
         return self._database

@@ -16,6 +16,9 @@ from airflow_provider_cloudtrail.warehouse.relational import Dialect, Relational
 # These say something about files and memory, never about values.
 _SAFE_TO_QUOTE = ("IOException", "OutOfMemoryException", "ConnectionException", "CatalogException", "BinderException")
 _HOLDER = re.compile(r"PID \d+")
+# An absolute path, the home directory, or what an extension of DuckDB opens, such as md: (MotherDuck).
+_SAME_FOR_EVERY_TASK = re.compile(r"/|~/|[A-Za-z][A-Za-z0-9+.-]+:")
+_EXAMPLE = 'set its host to the path of a file, as in {"conn_type": "duckdb", "host": "/data/audit.duckdb"}'
 _STAGE = "cloudtrail_stage"
 _ROWS_IN_ONE_BATCH = 2_048
 # Beyond it, reading all ids takes longer than ON CONFLICT.
@@ -48,12 +51,19 @@ class DuckDBWarehouse(RelationalWarehouse):
         """
         Create or extend the tables.
 
-        :raises WarehouseError: also for an in-memory database, which would be gone with the task.
+        :raises WarehouseError: also for an in-memory database, which would be gone with the task, and for a relative
+            path, which another task may not find again.
         """
-        if str(self.hook.get_database()).startswith(":memory:"):
+        database = str(self.hook.get_database())
+        if database.startswith(":memory:"):
             raise WarehouseError(
                 "the DuckDB connection names no database file, so the audit table would be lost when the task ends: "
-                'set its host to the path of a file, as in {"conn_type": "duckdb", "host": "/data/audit.duckdb"}'
+                f"{_EXAMPLE}"
+            )
+        if not _SAME_FOR_EVERY_TASK.match(database):
+            raise WarehouseError(
+                f"the DuckDB connection names {database!r}, which is another file in each directory that a task runs "
+                f"in, at first an empty one; write an absolute path: {_EXAMPLE}"
             )
         super().prepare()
 

@@ -215,4 +215,4 @@ def _warehouse(path: str) -> Any:
     from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
     from tests.support.engines import DuckDBHook
 
-    return open_warehouse(DuckDBHook(path), "audit")
+    return open_warehouse(DuckDBHook(str(Path(path).resolve())), "audit")

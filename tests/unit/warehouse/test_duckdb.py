@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from tests.support.engines import DUCKDB
 from tests.support.log_files import event
 from tests.support.rows import file_rows, reread
@@ -72,6 +73,43 @@ def test_every_way_to_insert_gives_the_same(
     if memory == 1 << 20:
         # A bound that does not suffice is widened; the task does not fail.
         assert warehouse._file._memory is None or warehouse._file._memory > memory  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("database", "message"),
+    [
+        pytest.param("audit.duckdb", "names 'audit.duckdb', which is another file", id="relative"),
+        pytest.param("./data/audit.duckdb", "write an absolute path: set its host", id="relative with a folder"),
+        pytest.param(":memory:", "names no database file", id="in memory"),
+    ],
+)
+def test_a_database_that_the_next_task_would_not_find_is_refused(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    warehouse = new_warehouse("duckdb")
+    warehouse.hook.path = database
+    with pytest.raises(WarehouseError, match=message):
+        warehouse.prepare()
+    assert not list(tmp_path.rglob("audit.duckdb"))
+
+
+@pytest.mark.parametrize(
+    "database",
+    [
+        pytest.param("~/audit.duckdb", id="home directory"),
+        pytest.param("md:audit?motherduck_token=secret", id="MotherDuck"),
+        pytest.param("ducklake:/data/audit.ducklake", id="DuckLake"),
+    ],
+)
+def test_other_databases_are_the_same_for_every_task(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, database: str
+) -> None:
+    warehouse = new_warehouse("duckdb")
+    monkeypatch.setattr(warehouse.hook, "get_database", lambda: database)
+    warehouse.prepare()
+    assert read_table(warehouse).events == []
 
 
 def test_memory_that_the_user_has_bound_tighter_stays_so(new_warehouse: NewWarehouse, file_module: Any) -> None:
