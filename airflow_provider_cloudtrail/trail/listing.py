@@ -76,6 +76,8 @@ def list_log_files(
     window: DeliveryWindow,
     account_ids: Collection[str] | None = None,
     regions: Collection[str] | None = None,
+    *,
+    look_for_folders: bool = False,
 ) -> Iterator[LogFile]:
     """
     Yield the log files whose stamp lies in a window, its margins included.
@@ -88,13 +90,19 @@ def list_log_files(
     :param window: which deliveries.
     :param account_ids: accounts; None: all.
     :param regions: Regions; None: all.
+    :param look_for_folders: whether to make sure, if nothing at all was listed, that an account has a folder. With
+        ``regions`` nobody has asked for it, so that a wrong location looks like a quiet one. Costs a listing
+        for each account, until there is one.
     :raises EmptyTrailError: if there is no folder of log files.
     """
-    folders = 0
+    folders: dict[str, None] = {}
+    nothing = True
     for folder in region_folders(store, location, account_ids, regions):
-        folders += 1
+        # The account's: that a Region has none yet is no fault.
+        folders[folder.path.removesuffix(f"{folder.region}/")] = None
         start = first_key(folder.path, folder.account_id, folder.region, window.floor)
         for found in store.objects(folder.path, start):
+            nothing = False
             if is_behind(found.key, folder.path, window.ceiling):
                 break
             file = log_file(location.bucket, found.key, found.size_bytes, found.etag)
@@ -102,7 +110,8 @@ def list_log_files(
                 log.info("Left alone, because it is not named like a log file: %s", found.key)
             elif window.reads(file.delivered_at):
                 yield file
-    if folders == 0:
+    unproven = look_for_folders and nothing and regions is not None
+    if not folders or (unproven and not any(map(store.folders, folders))):
         raise EmptyTrailError(
             f"no log files below {location.root} in {location.bucket}"
             f"{f' for organization {location.organization_id}' if location.organization_id else ''}"

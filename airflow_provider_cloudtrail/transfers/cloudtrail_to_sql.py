@@ -266,7 +266,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         store = self.hook.get_store(location.bucket)
         self._persist_links(context, location)
         # Not through the hook: should the listing break off, the export stores what it gave before.
-        return list_log_files(store, location, window, account_ids, regions)
+        return list_log_files(store, location, window, account_ids, regions, look_for_folders=True)
 
     def _persist_links(self, context: Context, location: TrailLocation) -> None:
         if location.bucket.startswith("file://") or "ti" not in context:

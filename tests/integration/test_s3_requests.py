@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_cloudtrail.export import Limits, export_log_files
 from airflow_provider_cloudtrail.export_summary import ExportSummary
-from airflow_provider_cloudtrail.trail.listing import list_log_files
+from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import S3Store
@@ -105,6 +105,23 @@ def test_listing_of_a_window_asks_for_little(s3_server: CountedS3) -> None:
     assert store.requests == {"LIST": 1 + 2 + 4}
     store.get(keys[0])
     assert store.requests == {"LIST": 7, "GET": 1} == {"LIST": 7, "GET": len(s3_server.gets(bucket))}
+
+
+def test_folders_are_looked_for_only_where_nothing_was_listed(s3_server: CountedS3) -> None:
+    bucket, keys = fill(s3_server)
+    store: S3Store = s3_store(s3_server.endpoint, bucket, "boto3")
+    location, given = TrailLocation(bucket, "audit/logs", "o-abc123"), (["111122223333", OTHER_ACCOUNT], ["us-east-1"])
+    s3_server.requests()
+    found = list(list_log_files(store, location, DAY, *given, look_for_folders=True))
+    assert sorted(file.key for file in found) == [key for key in keys if "/us-east-1/" in key]
+    assert len(s3_server.requests()) == 2
+    later = DeliveryWindow(DAY.end, datetime(2026, 2, 5, tzinfo=timezone.utc))
+    assert list(list_log_files(store, location, later, *given, look_for_folders=True)) == []
+    # The first account's folder is there.
+    assert len(s3_server.requests()) == 2 + 1
+    with pytest.raises(EmptyTrailError, match="check bucket and prefix"):
+        list(list_log_files(store, TrailLocation(bucket, "", "o-abc123"), DAY, *given, look_for_folders=True))
+    assert len(s3_server.requests()) == 2 + 2
 
 
 def test_log_says_nothing_of_values(

@@ -18,6 +18,8 @@ from airflow_provider_cloudtrail.trail.store import LocalStore, StoreError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from tests.unit.face import ACCOUNT, DAY, FolderTrail, SqliteHook, connection_of, record
 
+ONE_REGION = {"account_ids": [ACCOUNT], "regions": ["eu-west-1"]}
+
 
 @pytest.fixture
 def trail(tmp_path):
@@ -177,9 +179,31 @@ def test_unknown_connection(trail, monkeypatch):
         operator(trail).execute({})
 
 
-def test_empty_trail_names_what_to_check(trail, warehouse):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param({"prefix": "wrong"}, id="prefix"),
+        pytest.param({"prefix": "wrong", **ONE_REGION}, id="prefix, with account and Region"),
+        pytest.param({"organization_id": "o-wrong", **ONE_REGION}, id="organization, with account and Region"),
+        pytest.param({**ONE_REGION, "account_ids": ["444455556666"]}, id="account, with Region"),
+    ],
+)
+def test_empty_trail_names_what_to_check(trail, warehouse, arguments):
+    trail.deliver("20260203T1000Z", record("a"))
     with pytest.raises(CloudTrailTrailNotFoundError, match="check bucket and prefix"):
-        operator(trail, prefix="wrong").execute({})
+        operator(trail, **arguments).execute({})
+
+
+@pytest.mark.parametrize(
+    "regions",
+    [
+        pytest.param(["eu-west-1"], id="before the window"),
+        pytest.param(["us-east-1"], id="Region without a delivery yet"),
+    ],
+)
+def test_nothing_in_the_window_of_a_trail_that_is_there(trail, warehouse, regions):
+    trail.deliver("20260103T1000Z", record("a"))
+    assert operator(trail, account_ids=[ACCOUNT], regions=regions).execute({})["files"] == 0
 
 
 def test_what_was_listed_before_the_bucket_fell_silent_is_stored(trail, warehouse, monkeypatch):
