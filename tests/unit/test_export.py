@@ -215,7 +215,7 @@ def test_file_that_could_not_be_fetched_is_tried_again(
     assert (outside.files_quarantined, outside.quarantine, outside.known_quarantined) == (0, [], [])
     assert len(read_table(warehouse).quarantine) == 1
     # Another reason is.
-    other = {"access_denied": "not_found", "not_found": "access_denied"}[code]
+    other = "access_denied" if code == "not_found" else "not_found"
     store.faults[files[1].key] = ObjectError(other, f"{files[1].uri}: made up")
     assert export(files, store, warehouse, in_window=lambda _: False).files_quarantined == 1
     store.faults.clear()
