@@ -48,6 +48,7 @@ _SYSTEM_METADATA = frozenset({
 _CREDENTIALS_LIFETIME = timedelta(minutes=8)
 # What S3 says of an object that must be restored before it can be read; its status is that of a denied one.
 _ARCHIVED = "InvalidObjectState"
+_NO_BUCKET = "NoSuchBucket"
 # What S3 gives with one request.
 _PAGE = 1_000
 
@@ -307,8 +308,8 @@ class S3Store:
                 for name, value in result.attributes.items()
                 if str(name).lower() not in _SYSTEM_METADATA
             }
-        except FileNotFoundError:
-            raise self._missing(key) from None
+        except FileNotFoundError as error:
+            raise self._missing(key, in_no_bucket=f"<Code>{_NO_BUCKET}</Code>" in str(error)) from None
         except PermissionDeniedError as error:
             # The text holds the key, too, which has no such brackets.
             if f"<Code>{_ARCHIVED}</Code>" in str(error):
@@ -330,8 +331,8 @@ class S3Store:
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            if code in ("NoSuchKey", "404"):
-                raise self._missing(key) from None
+            if code in ("NoSuchKey", _NO_BUCKET, "404"):
+                raise self._missing(key, in_no_bucket=code == _NO_BUCKET) from None
             if code == _ARCHIVED:
                 raise self._archived(key) from None
             if status == 403 and not _is_about_credentials(code):
@@ -340,8 +341,9 @@ class S3Store:
         except (BotoCoreError, HTTPClientError, HTTPError, OSError) as error:
             raise StoreError(f"s3://{self._bucket}/{key}: {_first_line(error)}") from None
 
-    def _missing(self, key: str) -> ObjectError:
-        return ObjectError("not_found", f"s3://{self._bucket}/{key}: the object is not there any more")
+    def _missing(self, key: str, *, in_no_bucket: bool) -> ObjectError:
+        what = f"there is no bucket {self._bucket}" if in_no_bucket else "the object is not there any more"
+        return ObjectError("not_found", f"s3://{self._bucket}/{key}: {what}")
 
     def _archived(self, key: str) -> ObjectError:
         return ObjectError(

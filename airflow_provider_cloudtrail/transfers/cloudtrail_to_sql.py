@@ -25,7 +25,7 @@ from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_
 from airflow_provider_cloudtrail.trail.log_file import KeyGrammarError, log_file_of_uri
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.selection import MWAA_EVENT_SOURCES, Selection
-from airflow_provider_cloudtrail.trail.store import StoreError
+from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from airflow_provider_cloudtrail._compat import Context
     from airflow_provider_cloudtrail.export_summary import ExportSummary
     from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation
+    from airflow_provider_cloudtrail.trail.store import Store
 
 
 class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
@@ -197,7 +198,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             warehouse.prepare()
             summary = export_log_files(
                 log_files,
-                store_of=self.hook.get_store,
+                store_of=self._store_of,
                 warehouse=warehouse,
                 selection=selection,
                 loaded_by=run_of(context),
@@ -250,6 +251,17 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         return self.hook.locate(self.bucket, self.prefix, self.organization_id, self.trail_name, self.account_ids)
 
     # -- the run -----------------------------------------------------------------------------------
+
+    def _store_of(self, bucket: str) -> Store:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return self.hook.get_store(bucket)
+        except CloudTrailBucketError as error:
+            # That of one file among those that were given; the others are read.
+            raise ObjectError("not_found", str(error)) from None
+        except (BotoCoreError, ClientError) as error:
+            raise StoreError(f"bucket {bucket} cannot be opened: {error}") from None
 
     def _listed(self, context: Context, window: DeliveryWindow) -> Iterable[LogFile]:
         regions = parameters.regions("regions", self.regions)

@@ -179,6 +179,16 @@ def test_missing_object(bucket: Bucket, transport: str) -> None:
 
 @needs_moto
 @pytest.mark.parametrize("transport", TRANSPORTS)
+def test_object_of_a_bucket_that_is_not_there(bucket: Bucket, transport: str) -> None:
+    store = bucket.store(transport)
+    bucket.client.delete_bucket(Bucket=bucket.name)
+    with pytest.raises(ObjectError, match=f"s3://{bucket.name}/a/b: there is no bucket {bucket.name}") as caught:
+        store.get("a/b")
+    assert caught.value.code == "not_found"
+
+
+@needs_moto
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
 def test_archived_object(bucket: Bucket, transport: str, storage_class: str) -> None:
     bucket.put("a/b", StorageClass=storage_class)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
+from botocore.exceptions import NoCredentialsError
 
 from airflow_provider_cloudtrail._compat import AirflowFailException, AirflowNotFoundException, BaseHook
 from airflow_provider_cloudtrail.exceptions import (
@@ -14,6 +15,7 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailTrailNotFoundError,
     CloudTrailWarehouseError,
 )
+from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.trail.store import LocalStore, StoreError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from tests.unit.face import ACCOUNT, DAY, FolderTrail, SqliteHook, connection_of, record
@@ -134,6 +136,24 @@ def test_a_record_in_quarantine_is_not_forgotten_by_the_next_try(trail, warehous
         with pytest.raises(CloudTrailQuarantineError, match=reason):
             operator(trail).execute({})
     assert operator(trail, fail_on_quarantine=False).execute({})["files_known"] == 1
+
+
+def test_a_bucket_that_cannot_be_opened_does_not_keep_out_the_other_files(trail, warehouse):
+    good, behind = trail.deliver("20260203T1000Z", record("a")), trail.deliver("20260203T1001Z", record("b"))
+    gone = good.replace("file://", "file://no-computer")
+    with pytest.raises(CloudTrailQuarantineError, match="not_found: file:"):
+        CloudTrailToSqlOperator(task_id="export", files=[good, gone, behind]).execute({})
+    assert warehouse.rows("SELECT event_id FROM mwaa_audit_events ORDER BY 1") == [("a",), ("b",)]
+
+
+def test_credentials_that_are_missing_are_said_to_be(trail, warehouse, monkeypatch):
+    def get_store(self, bucket):
+        raise NoCredentialsError
+
+    monkeypatch.setattr(CloudTrailHook, "get_store", get_store)
+    uri = "s3://bucket/AWSLogs/" + trail.deliver("20260203T1000Z", record("a")).partition("/AWSLogs/")[2]
+    with pytest.raises(CloudTrailBucketError, match="bucket bucket cannot be opened: Unable to locate credentials"):
+        CloudTrailToSqlOperator(task_id="export", files=[uri]).execute({})
 
 
 def test_quarantine_may_be_tolerated(trail, warehouse):
