@@ -228,12 +228,11 @@ class _Export:
             # Log files are written once. Reading the new object would cover up what was loaded.
             self._summary.files_changed += 1
             self._log.warning("%s was loaded with ETag %s and now has %s", log_file.uri, known.etag, log_file.etag)
-            return None
-        if before is not None and before.covers(self._selection):
-            if known.quarantined:
-                self._name_known(log_file, f"{log_file.uri}: {known.quarantined} of its records")
-            return None
-        return Task(log_file, wanted, known)
+        elif before is None or not before.covers(self._selection):
+            return Task(log_file, wanted, known)
+        if known.quarantined:
+            self._name_known(log_file, f"{log_file.uri}: {known.quarantined} of its records")
+        return None
 
     def _may_be_readable_now(self, reason: str) -> bool:
         limit = _LIMIT_IN_REASON.search(reason) if reason.startswith("too_large:") else None

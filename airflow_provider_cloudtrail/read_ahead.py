@@ -101,7 +101,7 @@ class ReadAhead:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stopped = True
-        self._pool.__exit__(kind, error, traceback)
+        self._pool.stop()
 
     def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, FileRows]]:
         """

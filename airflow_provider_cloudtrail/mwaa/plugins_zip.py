@@ -79,6 +79,7 @@ def _opened(content: bytes) -> zipfile.ZipFile:
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     try:
         return archive.read(info)
+    # zipfile's own for a damaged member, for an encrypted one, and for a compression that it does not know.
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise MwaaStateError(
             f"{info.filename} in the environment's plugins.zip cannot be read ({error}); nothing was changed"

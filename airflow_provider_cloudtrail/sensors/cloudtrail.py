@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail.exceptions import CloudTrailQueueError
 from airflow_provider_cloudtrail.sensors.trail_sensor import TrailSensor
 from airflow_provider_cloudtrail.waiting import Answer, delivery_is_proven, log_files_delivered, queue_told
 
@@ -128,7 +129,7 @@ class CloudTrailLogFileSensor(TrailSensor):
             context["ti"].xcom_push(key="return_value", value=files)
             try:
                 self.hook.delete_messages(str(self.queue_url), receipts)
-            except Exception:
+            except CloudTrailQueueError:
                 # Not raised: the messages that are deleted already would be lost with the XCom of this attempt.
                 self.log.warning("Of %s messages some were not deleted and come again", len(receipts), exc_info=True)
         return files

@@ -23,6 +23,7 @@ MOST_AT_ONCE = 32
 AT_FIRST = 4
 """Requests that are made at the same time while a bucket answers at once; more take more time together, not less."""
 SLOW_SECONDS = 0.01
+"""What even the quickest of some answers takes of a bucket that takes its time."""
 _ANSWERS_LOOKED_AT = 16
 
 
@@ -50,6 +51,10 @@ class BucketThreads:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Drop what no thread has begun, and wait for what one has."""
         self._pool.shutdown(cancel_futures=True)
 
     def submit(self, work: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
@@ -82,7 +87,7 @@ class BucketThreads:
 
     def took(self, seconds: float) -> None:
         """
-        Note how long the bucket took to answer; called by the work.
+        Note how long the bucket took to answer; called by the work, in any thread.
 
         From the next item on there are many threads if even the quickest of some answers was slow: the others may
         have waited for Python's lock as well, and the quickest has waited least.

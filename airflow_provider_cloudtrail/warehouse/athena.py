@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 from airflow_provider_cloudtrail.audit_event import (
     LOADED,
     AuditEvent,
+    ColumnKind,
     FileRows,
     KnownFile,
     LedgerEntry,
@@ -37,8 +38,7 @@ MAX_DAYS = 100
 """Partitions that one statement may write to."""
 _DAY = timedelta(days=1)
 _LOOKUPS = "event-history://"
-# The columns of KnownFile that are numbers.
-_COUNTS = ("loaded", "quarantined")
+_COUNTS = {column.name for column in columns_of(LedgerEntry) if column.kind is ColumnKind.INTEGER}
 
 
 class AthenaWarehouse(AthenaEngine):

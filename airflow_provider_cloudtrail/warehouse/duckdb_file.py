@@ -32,7 +32,7 @@ _ROWS_WORTH_KEEPING = 5_000
 # from it for so long that each of them has looked.
 _LONGEST_SECONDS = 30.0
 _SECONDS_FOR_OTHERS = LONGEST_PAUSE.total_seconds() + 0.1
-# Whoever opens the file after a crash reads so much again.
+# Bytes of DuckDB's log: whoever opens the file after a crash reads so much again.
 _MOST_WITHOUT_CHECKPOINT = 512_000_000
 
 

@@ -240,6 +240,15 @@ def test_loaded_file_that_changes_is_left_alone_and_named(
     assert f"{file.uri} was loaded with ETag" in caplog.text
 
 
+def test_records_in_quarantine_of_a_loaded_file_that_changes_are_not_forgotten(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
+) -> None:
+    file = trail.deliver("20260203T1000Z", event("a"), 7)
+    export([file], store, warehouse)
+    summary = export([trail.put(file.key, log_bytes(event("b")))], store, warehouse)
+    assert (summary.files_changed, summary.known_quarantined) == (1, [f"{file.uri}: 1 of its records"])
+
+
 def test_wider_selection_of_a_file_that_is_gone_keeps_what_there_was(
     trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
 ) -> None:

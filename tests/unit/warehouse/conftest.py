@@ -38,12 +38,13 @@ def athena_place(athena_address: str) -> dict[str, Any]:
 
 @pytest.fixture
 def staged_keys(athena_place: dict[str, Any], athena_warehouse: Warehouse) -> Callable[[], list[str]]:
-    """Return what lists the staging bucket, but for locks of writers of other tables that were killed."""
+    """Return what lists the staging bucket, but for trails of other tests, and locks of other tables."""
     client = client_of(athena_place["s3"])
 
     def listed() -> list[str]:
         found = [entry["Key"] for entry in client.list_objects_v2(Bucket=athena_place["bucket"]).get("Contents", [])]
-        return [key for key in found if "cloudtrail-locks" not in key or f".{athena_warehouse.table}.json" in key]
+        own = [key for key in found if "cloudtrail-locks" not in key or f".{athena_warehouse.table}.json" in key]
+        return [key for key in own if "/AWSLogs/" not in key]
 
     return listed
 
