@@ -94,7 +94,9 @@ class DuckDBWarehouse(RelationalWarehouse):
         name = type(error).__name__
         if name == "IOException":
             return "lock" in str(error).lower()
-        if name in ("OutOfMemoryException", "FatalException") and self._file.widen():
+        # A commit that finds too little memory is a TransactionException; they all advise to raise this setting.
+        short_of_memory = name in ("OutOfMemoryException", "FatalException") or "memory_limit" in str(error)
+        if short_of_memory and self._file.widen():
             # Our bound was too tight for these rows.
             return True
         return name in ("TransactionException", "ConstraintException") or super()._is_conflict(error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -277,7 +277,9 @@ class RelationalWarehouse(Warehouse):
                 connection.commit()
                 failed = False
             except BaseException:
-                connection.rollback()
+                # A transaction that failed to commit may be gone, as the connection may: what is told is why.
+                with suppress(Exception):
+                    connection.rollback()
                 raise
         finally:
             self._release(connection, failed=failed)

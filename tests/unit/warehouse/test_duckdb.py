@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
+from tests.support.duckdb_faults import fail_commits
 from tests.support.engines import DUCKDB
 from tests.support.log_files import event
 from tests.support.rows import file_rows, reread
@@ -73,6 +74,40 @@ def test_every_way_to_insert_gives_the_same(
     if memory == 1 << 20:
         # A bound that does not suffice is widened; the task does not fail.
         assert warehouse._file._memory is None or warehouse._file._memory > memory  # type: ignore[attr-defined]
+
+
+def test_commit_that_finds_too_little_memory_is_tried_with_more(
+    new_warehouse: NewWarehouse, file_module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import duckdb
+
+    warehouse = new_warehouse("duckdb")
+    warehouse.prepare()
+    error = duckdb.TransactionException(
+        "TransactionContext Error: Failed to commit: failed to pin block of size 256.0 KiB (25.5 MiB/25.7 MiB used)\n\n"
+        "Possible solutions:\n* Increasing the memory limit (SET memory_limit='...GB')"
+    )
+    opened = fail_commits(monkeypatch, warehouse, error)
+    (entry,) = warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    assert (entry.loaded, len(opened())) == (1, 2)
+    if file_module._version().startswith(file_module._VERSIONS_WITHOUT_BOUND):
+        return
+    assert warehouse._file._memory > file_module._MEMORY  # type: ignore[attr-defined]
+
+
+def test_commit_that_fails_is_not_hidden_by_the_rollback(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import duckdb
+
+    warehouse = new_warehouse("duckdb")
+    warehouse.prepare()
+    opened = fail_commits(monkeypatch, warehouse, duckdb.IOException("IO Error: No space left on device"))
+    with pytest.raises(WarehouseError, match="No space left on device") as caught:
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    assert "another writer" not in str(caught.value)
+    assert len(opened()) == 1
+    assert read_table(warehouse).files == []
 
 
 @pytest.mark.parametrize(
