@@ -13,18 +13,19 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from operator import attrgetter
 
 from airflow_provider_cloudtrail.audit_event import QUARANTINED, FileRows, KnownFile
-from airflow_provider_cloudtrail.export_summary import ExportSummary, was_in_quarantine
+from airflow_provider_cloudtrail.export_batches import BatchWriter
+from airflow_provider_cloudtrail.export_summary import NAMED_FILES, ExportSummary
 from airflow_provider_cloudtrail.read_ahead import ReadAhead, Task
 from airflow_provider_cloudtrail.trail.bucket_threads import MOST_AT_ONCE
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_log_file, unreadable_file
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoreError
-from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
+from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, Warehouse, WarehouseError
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,6 @@ _WORTH_ANOTHER_TRY = ("not_found:", "access_denied:", "archived:")
 _LIMIT_IN_REASON = re.compile(r"max_file_bytes=(\d+)")
 _ROUNDS = 5
 _RAW_EVENT = attrgetter("raw_event")
-_NAMED_FILES = 10
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,12 @@ class _Export:
         self._log = log
         self._summary = ExportSummary()
         self._started = time.monotonic()
-        self._batches = 0
-        self._overtaken: list[LogFile] = []
+        self._writer = BatchWriter(warehouse, self._summary, in_window, log)
         self._unwritten: set[str] = set()
         self._parsing = threading.Lock()
 
     def run(self, log_files: Iterable[LogFile]) -> ExportSummary:
-        with self._warehouse.session():
+        with self._warehouse.session(together=True):
             self._load_all(log_files)
         self._summary.seconds = time.monotonic() - self._started
         return self._summary
@@ -128,16 +127,14 @@ class _Export:
     def _load_all(self, log_files: Iterable[LogFile]) -> None:
         self._load(iter(log_files))
         for _ in range(_ROUNDS):
-            if not self._overtaken:
-                break
-            # Another run has read these files in the meantime: the ledger is asked anew.
-            files, self._overtaken = self._overtaken, []
+            files = self._writer.not_stored()
+            if not files:
+                return
             self._load(iter(files))
-        if self._overtaken:
+        if files := self._writer.not_stored():
             raise WarehouseError(
-                f"{len(self._overtaken)} log files were not stored, because the ledger said something else each time "
-                f"it was asked, for instance of {self._overtaken[0].uri}; run this again when no other task writes "
-                "the same table"
+                f"{len(files)} log files were not stored, because the ledger said something else each time it was "
+                f"asked, for instance of {files[0].uri}; run this again when no other task writes the same table"
             )
 
     def _load(self, log_files: Iterator[LogFile]) -> None:
@@ -166,8 +163,10 @@ class _Export:
                     size += sum(map(len, map(_RAW_EVENT, rows.events)))
         except StoreError:
             self._write(batch)
+            self._writer.store()
             raise
         self._write(batch)
+        self._writer.store()
 
     # -- what to read ------------------------------------------------------------------------------
 
@@ -178,7 +177,7 @@ class _Export:
             new = {uri: log_file for uri, log_file in portion.items() if uri not in self._unwritten}
             self._summary.files += len(new)
             started = time.monotonic()
-            known = self._warehouse.known_files(list(new))
+            known = self._known(list(new))
             self._summary.seconds_asking += time.monotonic() - started
             for uri, log_file in new.items():
                 task = self._task(log_file, known.get(uri))
@@ -187,6 +186,13 @@ class _Export:
                 else:
                     self._unwritten.add(uri)
                     yield task
+
+    def _known(self, uris: list[str]) -> dict[str, KnownFile]:
+        try:
+            return self._warehouse.known_files(uris)
+        except BatchesLostError as error:
+            self._writer.lose(error)
+            return self._warehouse.known_files(uris)
 
     def _portions(self, log_files: Iterator[LogFile]) -> Iterator[dict[str, LogFile]]:
         """Yield as many files as the ledger is asked about at once; also those before a listing that breaks off."""
@@ -275,48 +281,15 @@ class _Export:
     # -- writing -----------------------------------------------------------------------------------
 
     def _write(self, batch: dict[str, tuple[LogFile, FileRows]]) -> None:
-        if not batch:
-            return
-        started = time.monotonic()
-        written = self._warehouse.write([rows for _, rows in batch.values()])
-        self._summary.seconds_writing += time.monotonic() - started
-        entries = {entry.log_file_uri: entry for entry in written}
-        before = asdict(self._summary)
-        for uri, (log_file, rows) in batch.items():
-            if uri in entries:
-                self._summary.add(rows, entries[uri])
-                if was_in_quarantine(rows.previous, entries[uri]):
-                    self._name_known(log_file, entries[uri].reason or uri)
-                    continue
-                for quarantined in rows.quarantine:
-                    self._name(quarantined.reason)
-            else:
-                self._overtaken.append(log_file)
-                self._summary.files -= 1
+        self._writer.write(batch)
         self._unwritten.difference_update(batch)
-        self._batches += 1
-        total = self._summary
-        self._log.info(
-            "Batch %s: %s files (%s without match, %s quarantined), %s records = %s loaded + %s duplicate "
-            "+ %s filtered + %s quarantined; %.1f MiB; written in %.1f s. So far %s of %s listed files in %.0f s.",
-            self._batches,
-            total.files_read - before["files_read"],
-            total.files_without_match - before["files_without_match"],
-            total.files_quarantined - before["files_quarantined"],
-            *(total_of - before[name] for name, total_of in total.balance().items()),
-            (total.bytes - before["bytes"]) / _MIB,
-            time.monotonic() - started,
-            total.files_read + total.files_known,
-            total.files,
-            time.monotonic() - self._started,
-        )
 
     def _name_known(self, log_file: LogFile, reason: str) -> None:
         """Name what an earlier run put into quarantine, if it concerns this one."""
-        if self._in_window(log_file) and len(self._summary.known_quarantined) < _NAMED_FILES:
+        if self._in_window(log_file) and len(self._summary.known_quarantined) < NAMED_FILES:
             self._summary.known_quarantined.append(reason)
 
     def _name(self, reason: str) -> None:
-        if len(self._summary.quarantine) < _NAMED_FILES:
+        if len(self._summary.quarantine) < NAMED_FILES:
             self._log.warning("Quarantine: %s", reason)
             self._summary.quarantine.append(reason)

@@ -12,6 +12,9 @@ from airflow_provider_cloudtrail.audit_event import NO_MATCH, QUARANTINED, FileR
 # Asked of every event: these take a third of the time of a loop.
 _REDACTED, _EVENT_TIME = map(attrgetter, ("redacted", "event_time"))
 
+NAMED_FILES = 10
+"""How much of what lies in quarantine is named."""
+
 
 @dataclass
 class ExportSummary:
@@ -91,6 +94,18 @@ class ExportSummary:
         names = ("records", "loaded", "duplicate", "filtered", "quarantined")
         return {name: getattr(self, name) for name in names}
 
+    def add_all(self, other: ExportSummary) -> None:
+        """Count what another summary has counted: of other files, at other times."""
+        for name, value in vars(other).items():
+            if isinstance(value, (int, float)):
+                setattr(self, name, getattr(self, name) + value)
+        for method, number in other.requests.items():
+            self.requests[method] = self.requests.get(method, 0) + number
+        self.quarantine = [*self.quarantine, *other.quarantine][:NAMED_FILES]
+        self.known_quarantined = [*self.known_quarantined, *other.known_quarantined][:NAMED_FILES]
+        if other.first_event_time is not None and other.last_event_time is not None:
+            self._widen(other.first_event_time, other.last_event_time)
+
     def add(self, rows: FileRows, entry: LedgerEntry) -> None:
         """
         Count a file that was stored.
@@ -118,8 +133,11 @@ class ExportSummary:
         if rows.events:
             self.redacted += sum(map(_REDACTED, rows.events))
             times = list(map(_EVENT_TIME, rows.events))
-            self.first_event_time = min(filter(None, (self.first_event_time, min(times))))
-            self.last_event_time = max(filter(None, (self.last_event_time, max(times))))
+            self._widen(min(times), max(times))
+
+    def _widen(self, first: datetime, last: datetime) -> None:
+        self.first_event_time = min(filter(None, (self.first_event_time, first)))
+        self.last_event_time = max(filter(None, (self.last_event_time, last)))
 
 
 def was_in_quarantine(previous: KnownFile | None, entry: LedgerEntry) -> bool:

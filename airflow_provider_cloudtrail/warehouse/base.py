@@ -47,6 +47,10 @@ class WarehouseUnavailableError(WarehouseError):
     """Raised when the warehouse cannot be connected to, or other writers keep it for too long."""
 
 
+class BatchesLostError(WarehouseError):
+    """Raised when batches that were written are not stored, after all, though nothing is wrong with all of them."""
+
+
 class Warehouse(ABC):
     """
     The audit table with its ledger and quarantine, in one engine.
@@ -96,13 +100,29 @@ class Warehouse(ABC):
         }
         self.ensure_tables(expected, without_key=[self.quarantine])
 
-    def session(self) -> AbstractContextManager[None]:
+    def session(self, *, together: bool = False) -> AbstractContextManager[None]:  # noqa: ARG002 - few engines gain
         """
         Return what to do several batches within, one after the other.
 
-        Each is stored for good when it is written. An engine may keep open what takes long to open or to close.
+        An engine may keep open what takes long to open or to close.
+
+        :param together: whether it may also commit several batches at once, if that takes it less: ask
+            :meth:`pending` which of them are stored for good, and call :meth:`store` behind the last one. What is
+            pending when the process ends is not stored. Otherwise each batch is when it is written.
         """
         return nullcontext()
+
+    def pending(self) -> bool:
+        """Tell whether batches were written that are not stored for good yet."""
+        return False
+
+    def store(self) -> None:  # noqa: B027 - most engines have nothing pending
+        """
+        Store for good what is pending.
+
+        :raises BatchesLostError: if that is not possible. So may all that is done within a session. Nothing that was
+            pending is in the tables then, and it can be written again.
+        """
 
     @abstractmethod
     def known_files(self, uris: Sequence[str]) -> dict[str, KnownFile]:

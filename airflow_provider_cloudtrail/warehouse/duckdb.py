@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
-from airflow_provider_cloudtrail.warehouse.base import WarehouseError
-from airflow_provider_cloudtrail.warehouse.duckdb_file import ONE_AT_A_TIME, DuckDBFile
+from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, WarehouseError
+from airflow_provider_cloudtrail.warehouse.duckdb_file import DuckDBFile
 from airflow_provider_cloudtrail.warehouse.relational import Dialect, RelationalWarehouse
+
+log = logging.getLogger(__name__)
 
 # These say something about files and memory, never about values.
 _SAFE_TO_QUOTE = ("IOException", "OutOfMemoryException", "ConnectionException", "CatalogException", "BinderException")
@@ -67,18 +70,63 @@ class DuckDBWarehouse(RelationalWarehouse):
             )
         super().prepare()
 
-    def session(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def session(self, *, together: bool = False) -> Iterator[None]:
         """Within it, the file stays open while much is stored: other tasks wait for it up to half a minute longer."""
-        return self._file.session()
+        with self._file.session(together=together):
+            try:
+                yield
+            except BaseException:
+                # It has to do with what came next, not with what was written.
+                self._store_if_possible()
+                raise
+            self.store()
+
+    def pending(self) -> bool:
+        """Tell whether a transaction holds batches that it has not committed."""
+        return self._file.pending
+
+    def store(self) -> None:
+        """
+        Commit the batches that are pending.
+
+        :raises BatchesLostError: if that is not possible.
+        """
+        try:
+            self._file.store()
+        except Exception as error:
+            raise self._lost(error) from None
+
+    def _store_if_possible(self) -> None:
+        try:
+            self.store()
+        except BatchesLostError as error:
+            log.warning("%s", error)
+
+    def _lost(self, error: Exception) -> BatchesLostError:
+        # Each on its own: those that can be stored will be.
+        self._file.one_by_one()
+        reason = str(error) if isinstance(error, WarehouseError) else self._describe(error)
+        return BatchesLostError(
+            f"{self.engine}, writing {self.events}: what was written since the last commit is not stored: {reason}"
+        )
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
-        self._file.give_way()
-        with ONE_AT_A_TIME, super()._transaction() as cursor:
-            yield cursor
+        shared = self._file.pending
+        try:
+            with super()._transaction() as cursor:
+                yield cursor
+        except Exception as error:
+            if not shared:
+                raise
+            raise self._lost(error) from None
 
     def _connect(self) -> Any:
         return self._file.begin()
+
+    def _commit(self, connection: Any) -> None:
+        self._file.commit(connection)
 
     def _release(self, connection: Any, *, failed: bool) -> None:
         self._file.end(connection, failed=failed)

@@ -4,6 +4,8 @@ The database file of DuckDB: when it is open, how much memory it may take, when 
 A file can be open for writing in one process only. It is therefore opened for each transaction and closed
 behind it. Closing it makes DuckDB write a checkpoint, which compresses the last group of 122,880 rows anew:
 while much is stored at once, that would be done for each batch, and the file is kept for a while instead.
+What a transaction has stored is written twice, to DuckDB's log and by the checkpoint, except whole groups of
+rows: where the caller can do with it, batches share a transaction.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,6 @@ _MEMORY = 40 * 1024 * 1024
 _VERSIONS_WITHOUT_BOUND = ("0.", "1.0.", "1.1.", "1.2.", "1.3.")
 _INDEX_BYTES = 150
 _MOST_MEMORY = 1024 * 1024 * 1024
-_ROWS_WORTH_KEEPING = 5_000
 # Others wait for the file for minutes before they give up, see LOCK_TIMEOUT. Whoever kept it for long stays away
 # from it for so long that each of them has looked.
 _LONGEST_SECONDS = 30.0
@@ -44,6 +45,12 @@ class DuckDBFile:
     :param table: the audit table, whose size says how much memory the index of its key needs.
     """
 
+    rows_worth_keeping = 5_000
+    """Rows that a session stores before it keeps the file: whoever stores few lets others in between."""
+
+    most_rows_together = 500_000
+    """Rows that are enough for a transaction: until it commits, its index is in memory beside the table's."""
+
     def __init__(self, hook: Any, table: str) -> None:
         self._hook = hook
         self._table = table
@@ -52,45 +59,71 @@ class DuckDBFile:
         self._threads = "1"
         self._log = Path()
         self._in_session = False
+        self._together = False
         self._kept: Any = None
         self._opened_at = 0.0
         self._not_before = 0.0
-        self._stored = 0
-        self.rows = 0
-        """Rows of the audit table, by estimate, when the last transaction began."""
+        self._stored = self._uncommitted = self._rows_committed = 0
+        self.pending = False
+        """Whether a transaction is open that holds what earlier ones were to store."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the audit table, by estimate, those of the open transaction included."""
+        return self._rows_committed + self._uncommitted
 
     @contextmanager
-    def session(self) -> Iterator[None]:
-        """Within it, the file may stay open between transactions."""
-        self._in_session = True
+    def session(self, *, together: bool = False) -> Iterator[None]:
+        """
+        Within it, the file may stay open between transactions.
+
+        :param together: one may also go on where another has ended, until :meth:`store` is called or it was
+            enough. To be stored before the session ends: what is pending then is lost.
+        """
+        self._in_session, self._together = True, together
         try:
             yield
         finally:
-            self._in_session = False
+            self._in_session = self._together = False
+            if self.pending:
+                self.end(self._kept, failed=True)
             with ONE_AT_A_TIME:
                 self._close()
 
-    def give_way(self) -> None:
+    def one_by_one(self) -> None:
+        """Have each transaction stand alone for the rest of the session."""
+        self._together = False
+
+    def begin(self) -> Any:
+        """Return a connection, within a transaction; nobody else in this process has one until it ends."""
+        if not self.pending:
+            self._give_way()
+            ONE_AT_A_TIME.acquire()
+        connection = self._kept
+        try:
+            if connection is None:
+                connection = self._hook.get_conn()
+                self._set_up(connection)
+            if not self.pending:
+                self._rows_committed, self._uncommitted = _rows(connection, self._table), 0
+                connection.execute("BEGIN TRANSACTION")
+            self._bind_memory(connection)
+        except BaseException:
+            # What is broken would be kept, and the file with it.
+            self._kept, self.pending = None, False
+            try:
+                if connection is not None:
+                    connection.close()
+            finally:
+                ONE_AT_A_TIME.release()
+            raise
+        return connection
+
+    def _give_way(self) -> None:
         """Leave the file to others for a moment if it was kept for long."""
         pause = self._not_before - time.monotonic()
         if pause > 0:
             time.sleep(pause)
-
-    def begin(self) -> Any:
-        """Return a connection, within a transaction."""
-        connection = self._kept if self._kept is not None else self._hook.get_conn()
-        try:
-            if self._kept is None:
-                self._set_up(connection)
-            self.rows = _rows(connection, self._table)
-            self._bind_memory(connection)
-            connection.execute("BEGIN TRANSACTION")
-        except BaseException:
-            # What is broken would be kept, and the file with it.
-            self._kept = None
-            connection.close()
-            raise
-        return connection
 
     def _set_up(self, connection: Any) -> None:
         self._opened_at, self._stored = time.monotonic(), 0
@@ -109,20 +142,58 @@ class DuckDBFile:
     def stored(self, rows: int) -> None:
         """Note how many rows a transaction has written."""
         self._stored += rows
+        self._uncommitted += rows
+
+    def commit(self, connection: Any) -> None:
+        """Commit a transaction, or leave it open for what comes next."""
+        self.pending = (
+            self._together
+            and 0 < self._uncommitted < self.most_rows_together
+            and self._is_worth_it()
+            and not self._is_open_for_long()
+        )
+        if not self.pending:
+            connection.commit()
 
     def end(self, connection: Any, *, failed: bool) -> None:
         """Close the file behind a transaction, or keep it for the next one."""
-        worth_it = self._in_session and self._stored >= _ROWS_WORTH_KEEPING
-        too_long = time.monotonic() - self._opened_at >= _LONGEST_SECONDS
-        if worth_it and not failed and not too_long and self._log_bytes() < _MOST_WITHOUT_CHECKPOINT:
+        if self.pending and not failed:
             self._kept = connection
             return
-        self._kept = None
-        if worth_it and not failed:
-            self._with_all_threads(connection)
-        connection.close()
-        if self._in_session and too_long:
-            self._not_before = time.monotonic() + _SECONDS_FOR_OTHERS
+        try:
+            if self._is_worth_it() and not failed and self._may_stay_open():
+                self._kept = connection
+                return
+            self._kept = None
+            if self._is_worth_it() and not failed:
+                self._with_all_threads(connection)
+            connection.close()
+            if self._in_session and self._is_open_for_long():
+                self._not_before = time.monotonic() + _SECONDS_FOR_OTHERS
+        finally:
+            self.pending = False
+            ONE_AT_A_TIME.release()
+
+    def store(self) -> None:
+        """Commit what is pending; if that fails, it is lost."""
+        if not self.pending:
+            return
+        connection, failed = self._kept, True
+        try:
+            connection.commit()
+            failed = False
+        finally:
+            self.pending = False
+            self.end(connection, failed=failed)
+
+    def _is_worth_it(self) -> bool:
+        return self._in_session and self._stored >= self.rows_worth_keeping
+
+    def _is_open_for_long(self) -> bool:
+        return time.monotonic() - self._opened_at >= _LONGEST_SECONDS
+
+    def _may_stay_open(self) -> bool:
+        return not self._is_open_for_long() and self._log_bytes() < _MOST_WITHOUT_CHECKPOINT
 
     def widen(self) -> bool:
         """Allow more memory from the next transaction on, in the end without a bound; tell whether there was one."""
@@ -138,8 +209,9 @@ class DuckDBFile:
             connection.close()
 
     def _with_all_threads(self, connection: Any) -> None:
-        # Nothing else is going on when the checkpoint is written.
-        connection.execute(f"SET threads = {int(self._threads)}")
+        # Nothing else is going on when the checkpoint is written; with one thread it only takes longer.
+        with suppress(Exception):
+            connection.execute(f"SET threads = {int(self._threads)}")
 
     def _log_bytes(self) -> int:
         """Return the size of what was stored since the last checkpoint; 0 if there is no file to be seen."""

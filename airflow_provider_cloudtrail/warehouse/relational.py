@@ -226,6 +226,10 @@ class RelationalWarehouse(Warehouse):
         """
         connection.close()
 
+    def _commit(self, connection: Any) -> None:
+        """End a transaction that has done its work."""
+        connection.commit()
+
     def _cursor(self, connection: Any) -> Any:
         """Return what statements of the connection's transaction are executed on."""
         return connection.cursor()
@@ -274,7 +278,7 @@ class RelationalWarehouse(Warehouse):
             cursor = self._cursor(connection)
             try:
                 yield cursor
-                connection.commit()
+                self._commit(connection)
                 failed = False
             except BaseException:
                 # A transaction that failed to commit may be gone, as the connection may: what is told is why.

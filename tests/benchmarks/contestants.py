@@ -110,8 +110,14 @@ class NoWarehouse:
 
     limits: ClassVar[dict[str, int]] = {}
 
-    def session(self) -> AbstractContextManager[None]:
+    def session(self, *, together: bool) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def pending(self) -> bool:
+        return False
+
+    def store(self) -> None:
+        pass
 
     def known_files(self, uris: Any) -> dict[str, Any]:
         return {}

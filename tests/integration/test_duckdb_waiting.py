@@ -26,7 +26,7 @@ def store_without_end(path: str, stop: Path) -> int:
     """Store batch after batch in one session, and return their number once somebody else was let in."""
     from airflow_provider_cloudtrail.warehouse import duckdb_file
 
-    duckdb_file._ROWS_WORTH_KEEPING = 1
+    duckdb_file.DuckDBFile.rows_worth_keeping = 1
     duckdb_file._LONGEST_SECONDS = 2
     warehouse = open_warehouse(DuckDBHook(path), "audit")
     deadline = time.monotonic() + LONGEST_SECONDS

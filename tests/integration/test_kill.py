@@ -15,7 +15,7 @@ import pytest
 
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.driver_errors import sqlstate
-from tests.support.engines import DUCKDB, ICEBERG, POSTGRES, REDSHIFT, REPOSITORY
+from tests.support.engines import DUCKDB, DUCKDB_TOGETHER, ICEBERG, POSTGRES, REDSHIFT, REPOSITORY
 from tests.support.log_files import FolderTrail, event, foreign
 from tests.support.tables import Tables, assert_balanced, read_table
 
@@ -93,7 +93,7 @@ class Load:
 @pytest.mark.parametrize(
     ("engine", "kills", "runs"),
     [
-        *(pytest.param(engine, KILLS, RUNS, id=engine) for engine in [*DUCKDB, *POSTGRES[:1]]),
+        *(pytest.param(engine, KILLS, RUNS, id=engine) for engine in [*DUCKDB, *DUCKDB_TOGETHER, *POSTGRES[:1]]),
         *(pytest.param(engine, 5, 1, id=engine) for engine in REDSHIFT[:1]),
         *(pytest.param(engine, 6, 1, id=engine) for engine in ICEBERG),
     ],

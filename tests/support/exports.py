@@ -64,8 +64,14 @@ class WatchedWarehouse:
         self.asked: list[int] = []
         self.before_write: Callable[[list[FileRows]], None] = lambda _: None
 
-    def session(self) -> AbstractContextManager[None]:
-        return self._warehouse.session()
+    def session(self, *, together: bool) -> AbstractContextManager[None]:
+        return self._warehouse.session(together=together)
+
+    def pending(self) -> bool:
+        return self._warehouse.pending()
+
+    def store(self) -> None:
+        self._warehouse.store()
 
     def known_files(self, uris: list[str]) -> dict[str, KnownFile]:
         self.asked.append(len(uris))

@@ -35,7 +35,7 @@ def main() -> None:
         warehouse.lease = timedelta(seconds=task["lease"])  # type: ignore[attr-defined]
     trail = FolderTrail(Path(task["folder"]))
     files = [trail.listed(key) for key in task["keys"]] if "keys" in task else trail.files()
-    if task["engine"] == "duckdb":
+    if task["engine"].startswith("duckdb"):
         import pyarrow  # noqa: F401
     if task.get("batches"):
         logger = logging.getLogger("airflow_provider_cloudtrail.export")

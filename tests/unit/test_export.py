@@ -13,7 +13,7 @@ from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
-from tests.support.engines import ONE_OF_EACH
+from tests.support.engines import DUCKDB_TOGETHER, ONE_OF_EACH
 from tests.support.exports import WatchedStore, WatchedWarehouse, export
 from tests.support.log_files import FolderTrail, event, foreign, log_bytes
 from tests.support.rows import ALL, MWAA, file_rows, reread
@@ -398,7 +398,7 @@ def test_one_line_for_each_batch(
 # -- bounds ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", ONE_OF_EACH)
+@pytest.mark.parametrize("engine", [*ONE_OF_EACH, *DUCKDB_TOGETHER])
 def test_tables_do_not_depend_on_the_limits(
     engine: str, trail: FolderTrail, store: WatchedStore, new_warehouse: NewWarehouse
 ) -> None:

@@ -87,9 +87,9 @@ def test_commit_that_finds_too_little_memory_is_tried_with_more(
         "TransactionContext Error: Failed to commit: failed to pin block of size 256.0 KiB (25.5 MiB/25.7 MiB used)\n\n"
         "Possible solutions:\n* Increasing the memory limit (SET memory_limit='...GB')"
     )
-    opened = fail_commits(monkeypatch, warehouse, error)
+    faults = fail_commits(monkeypatch, warehouse, error)
     (entry,) = warehouse.write([file_rows("20260203T1000Z", event("a"))])
-    assert (entry.loaded, len(opened())) == (1, 2)
+    assert (entry.loaded, len(faults.opened)) == (1, 2)
     if file_module._version().startswith(file_module._VERSIONS_WITHOUT_BOUND):
         return
     assert warehouse._file._memory > file_module._MEMORY  # type: ignore[attr-defined]
@@ -102,11 +102,11 @@ def test_commit_that_fails_is_not_hidden_by_the_rollback(
 
     warehouse = new_warehouse("duckdb")
     warehouse.prepare()
-    opened = fail_commits(monkeypatch, warehouse, duckdb.IOException("IO Error: No space left on device"))
+    faults = fail_commits(monkeypatch, warehouse, duckdb.IOException("IO Error: No space left on device"))
     with pytest.raises(WarehouseError, match="No space left on device") as caught:
         warehouse.write([file_rows("20260203T1000Z", event("a"))])
     assert "another writer" not in str(caught.value)
-    assert len(opened()) == 1
+    assert len(faults.opened) == 1
     assert read_table(warehouse).files == []
 
 
@@ -158,9 +158,9 @@ def test_memory_that_the_user_has_bound_tighter_stays_so(new_warehouse: NewWareh
         return connection
 
     warehouse.hook.get_conn = bound
-    connection = warehouse._connect()
-    ((limit,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
-    connection.close()
+    ((limit,),) = warehouse.transact(
+        "asking", lambda cursor: cursor.execute("SELECT current_setting('memory_limit')").fetchall()
+    )
     assert file_module._bytes(limit) <= 50_000_000
 
 

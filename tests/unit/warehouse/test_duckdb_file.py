@@ -65,7 +65,7 @@ def batch(hour: int, events: int = 3) -> list[Any]:
 def test_outside_of_a_session_the_file_is_closed_behind_each_transaction(
     warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 1)
+    monkeypatch.setattr(module.DuckDBFile, "rows_worth_keeping", 1)
     warehouse.write(batch(1))
     warehouse.write(batch(2))
     assert [is_open(one) for one in connections] == [False, False]
@@ -82,7 +82,7 @@ def test_a_session_that_stores_little_lets_others_in_between(warehouse: Warehous
 def test_a_session_that_stores_much_opens_the_file_once(
     warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 5)
+    monkeypatch.setattr(module.DuckDBFile, "rows_worth_keeping", 5)
     with warehouse.session():
         for hour in range(4):
             warehouse.known_files(["s3://b/k"])
@@ -96,7 +96,7 @@ def test_a_session_that_stores_much_opens_the_file_once(
 def test_the_file_is_let_go_after_a_while(
     warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 1)
+    monkeypatch.setattr(module.DuckDBFile, "rows_worth_keeping", 1)
     monkeypatch.setattr(module, "_LONGEST_SECONDS", 0)
     slept: list[float] = []
     monkeypatch.setattr(module.time, "sleep", slept.append)
@@ -112,7 +112,7 @@ def test_the_file_is_let_go_after_a_while(
 def test_an_error_closes_the_file(
     warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 1)
+    monkeypatch.setattr(module.DuckDBFile, "rows_worth_keeping", 1)
     with warehouse.session():
         warehouse.write(batch(1))
         with pytest.raises(KeyboardInterrupt):
@@ -128,7 +128,7 @@ def test_an_error_closes_the_file(
 def test_a_kept_connection_that_is_broken_is_not_used_again(
     warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 1)
+    monkeypatch.setattr(module.DuckDBFile, "rows_worth_keeping", 1)
     with warehouse.session():
         warehouse.write(batch(1))
         connections[0].close()
@@ -156,7 +156,7 @@ def test_each_batch_of_a_session_is_stored_for_good(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 1)
+    monkeypatch.setattr(module.DuckDBFile, "rows_worth_keeping", 1)
     found = []
     path = Path(warehouse.hook.path)
     with warehouse.session():
@@ -175,7 +175,7 @@ def test_each_batch_of_a_session_is_stored_for_good(
 def test_a_session_closes_the_file_when_much_has_to_be_read_again_after_a_crash(
     warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 1)
+    monkeypatch.setattr(module.DuckDBFile, "rows_worth_keeping", 1)
     log = Path(f"{warehouse.hook.get_database()}.wal")
     with warehouse.session():
         warehouse.write(batch(1))
@@ -193,7 +193,7 @@ def test_a_session_closes_the_file_when_much_has_to_be_read_again_after_a_crash(
 def test_in_a_session_memory_grows_with_the_table_and_threads_are_left_to_readers(
     warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_ROWS_WORTH_KEEPING", 1)
+    monkeypatch.setattr(module.DuckDBFile, "rows_worth_keeping", 1)
     monkeypatch.setattr(module, "_INDEX_BYTES", 1_000_000)
 
     def setting(name: str) -> str:
@@ -231,3 +231,74 @@ def test_versions_that_hang_for_lack_of_memory_get_what_they_want(
     )
     # A bound is far below what DuckDB takes of any machine.
     assert (module._bytes(limits[0][0]) < 128 * 2**20) is bound
+
+
+def batches_seen_by_others(warehouse: Warehouse, tmp_path: Path, hours: range) -> list[int]:
+    """Write batches in a session of batches that may share a transaction; return what others would see behind each."""
+    path = Path(warehouse.hook.path)
+    found = []
+    with warehouse.session(together=True):
+        for hour in hours:
+            warehouse.write(batch(hour))
+            left = tmp_path / f"{hour}.duckdb"
+            for one in path.parent.glob(f"{path.name}*"):
+                if one.is_file():
+                    shutil.copy(one, left.parent / one.name.replace(path.name, left.name))
+            with DuckDBHook(str(left)).get_conn() as connection:
+                ((events,),) = connection.execute(f"SELECT COUNT(*) FROM {warehouse.events}").fetchall()
+            found.append(events)
+            # Neither more nor less than what is said to be stored.
+            assert warehouse.pending() == (events < 3 * (hour + 1))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("worth_keeping", "most_together", "longest_seconds", "seen"),
+    [
+        pytest.param(1, 500, 30, [0, 0, 0, 0], id="until the end"),
+        # Three rows and one of the ledger each.
+        pytest.param(1, 8, 30, [0, 6, 6, 12], id="until there are many rows"),
+        pytest.param(1, 500, 0, [3, 6, 9, 12], id="not for long"),
+        pytest.param(12, 500, 30, [3, 6, 9, 12], id="not while there are few"),
+    ],
+)
+def test_batches_share_a_transaction_if_they_may(
+    warehouse: Warehouse,
+    module: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    worth_keeping: int,
+    most_together: int,
+    longest_seconds: int,
+    seen: list[int],
+) -> None:
+    monkeypatch.setattr(module.DuckDBFile, "rows_worth_keeping", worth_keeping)
+    monkeypatch.setattr(module.DuckDBFile, "most_rows_together", most_together)
+    monkeypatch.setattr(module, "_LONGEST_SECONDS", longest_seconds)
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+    assert batches_seen_by_others(warehouse, tmp_path, range(4)) == seen
+    assert not warehouse.pending()
+    assert len(read_table(warehouse).events) == 12
+
+
+def test_batches_that_share_a_transaction_see_each_other(
+    warehouse: Warehouse, module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.DuckDBFile, "rows_worth_keeping", 1)
+    with warehouse.session(together=True):
+        (first,) = warehouse.write(batch(1))
+        assert warehouse.pending()
+        again = file_rows("20260203T0200Z", event("1-1"), event("new"))
+        (second,) = warehouse.write([again])
+        assert (second.loaded, second.duplicate) == (1, 1)
+        # As somebody else would find it: it was read in the meantime.
+        assert warehouse.write(batch(1)) == []
+        assert set(warehouse.known_files([first.log_file_uri, second.log_file_uri, "s3://b/k"])) == {
+            first.log_file_uri,
+            second.log_file_uri,
+        }
+        assert warehouse.pending()
+        warehouse.store()
+        assert not warehouse.pending()
+    tables = read_table(warehouse)
+    assert (len(tables.events), len(tables.files)) == (4, 2)
