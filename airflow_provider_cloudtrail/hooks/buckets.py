@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError
 from airflow_provider_cloudtrail.trail.bucket_threads import MOST_AT_ONCE
-from airflow_provider_cloudtrail.trail.store import LocalStore, S3Store, Store, read_times_quickly
+from airflow_provider_cloudtrail.trail.local_store import LocalStore
+from airflow_provider_cloudtrail.trail.s3_store import S3Store, read_times_quickly
+from airflow_provider_cloudtrail.trail.store import Store
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook

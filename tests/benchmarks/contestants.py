@@ -162,9 +162,9 @@ def _project(task: Task, warehouse: Any) -> Iterator[Any]:
 
     from airflow_provider_cloudtrail.export import export_log_files
     from airflow_provider_cloudtrail.trail.listing import list_log_files
+    from airflow_provider_cloudtrail.trail.local_store import LocalStore
     from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
     from airflow_provider_cloudtrail.trail.selection import Selection
-    from airflow_provider_cloudtrail.trail.store import LocalStore
     from tests.benchmarks.corpora import START
 
     if "endpoint" in task:
@@ -201,7 +201,7 @@ def s3_store(task: Task, bucket: str) -> Any:
     import boto3
     from botocore.config import Config
 
-    from airflow_provider_cloudtrail.trail.store import S3Store, read_times_quickly
+    from airflow_provider_cloudtrail.trail.s3_store import S3Store, read_times_quickly
 
     session = boto3.Session(aws_access_key_id="bench", aws_secret_access_key="bench", region_name="us-east-1")
     read_times_quickly(session)  # as CloudTrailHook does

@@ -96,7 +96,7 @@ def validation(task: Task) -> Iterator[Any]:
     from airflow_provider_cloudtrail.trail import digest_signature
     from airflow_provider_cloudtrail.trail.digest import KeyRing, PublicKey
     from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
-    from airflow_provider_cloudtrail.trail.store import S3Store
+    from airflow_provider_cloudtrail.trail.s3_store import S3Store
     from airflow_provider_cloudtrail.validation import Validation, validate_trail
     from airflow_provider_cloudtrail.warehouse.evidence import Evidence
     from tests.benchmarks.corpora import START

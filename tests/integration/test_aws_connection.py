@@ -15,12 +15,12 @@ import pytest
 
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
-from airflow_provider_cloudtrail.trail import store as store_module
+from airflow_provider_cloudtrail.trail import obstore_bucket, s3_store
 from airflow_provider_cloudtrail.trail.lookup import Span
-from airflow_provider_cloudtrail.trail.store import S3Store
+from airflow_provider_cloudtrail.trail.s3_store import S3Store
 from tests.support.event_history import NOW, EventHistoryStandIn, served
 
-READERS = ["boto3", "obstore"] if store_module.OBSTORE_INSTALLED else ["boto3"]
+READERS = ["boto3", "obstore"] if s3_store.OBSTORE_INSTALLED else ["boto3"]
 KEY = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/02/03/x.json.gz"
 
 
@@ -82,7 +82,7 @@ def server():
 
 @pytest.fixture(params=READERS)
 def reader(request, monkeypatch):
-    monkeypatch.setattr(store_module, "OBSTORE_INSTALLED", request.param == "obstore")
+    monkeypatch.setattr(s3_store, "OBSTORE_INSTALLED", request.param == "obstore")
     return request.param
 
 
@@ -117,7 +117,7 @@ def test_assumed_role(server, reader, monkeypatch):
 
 
 def test_botocore_configuration_of_the_task(server, monkeypatch):
-    monkeypatch.setattr(store_module, "OBSTORE_INSTALLED", False)
+    monkeypatch.setattr(s3_store, "OBSTORE_INSTALLED", False)
     connect(monkeypatch, endpoint_url=server.url, region_name="eu-central-1")
     hook = CloudTrailHook(aws_conn_id="audit_reader", config={"user_agent_extra": "from-the-task"})
     hook.get_store("example-trail").get(KEY)
@@ -172,11 +172,11 @@ def test_settings_that_only_boto3_honours_stay_with_boto3(config, verify, fits):
     client = boto3.client(
         "s3", region_name="eu-west-1", aws_access_key_id="k", aws_secret_access_key="s", config=Config(**config)
     )
-    assert store_module._fits_obstore(client, verify) is fits
+    assert obstore_bucket.fits_obstore(client, verify) is fits
 
 
 def test_credentials_that_change_while_a_run_reads(server, reader, monkeypatch):
-    monkeypatch.setattr(store_module, "_CREDENTIALS_LIFETIME", timedelta(seconds=0))
+    monkeypatch.setattr(obstore_bucket, "_CREDENTIALS_LIFETIME", timedelta(seconds=0))
     from botocore.credentials import RefreshableCredentials
     from botocore.session import get_session
 

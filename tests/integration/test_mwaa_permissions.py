@@ -33,7 +33,7 @@ from airflow_provider_cloudtrail.mwaa.permissions import (
 from airflow_provider_cloudtrail.operators.athena import AthenaCloudTrailTableOperator
 from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateLogsOperator
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailDigestSensor, CloudTrailLogFileSensor
-from airflow_provider_cloudtrail.trail import store as store_module
+from airflow_provider_cloudtrail.trail import s3_store
 from airflow_provider_cloudtrail.trail.lookup import Span
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE, StagingFolder
@@ -100,7 +100,7 @@ def connect(monkeypatch, hook, **endpoints):
 @pytest.mark.skipif(not installed("moto"), reason="needs moto's server")
 def test_role_may_do_what_the_code_calls_and_nothing_else(s3_server, called, monkeypatch, tmp_path):
     # obstore fetches objects beside botocore, with the same GetObject (test_s3_requests.py counts them).
-    monkeypatch.setattr(store_module, "OBSTORE_INSTALLED", False)
+    monkeypatch.setattr(s3_store, "OBSTORE_INSTALLED", False)
     monkeypatch.setattr(CloudTrailToSqlOperator, "_persist_links", lambda *_: None)
     trail = SignedTrail().build()
     window = {"delivered_from": WINDOW[0], "delivered_to": WINDOW[1]}

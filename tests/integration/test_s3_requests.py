@@ -10,8 +10,8 @@ from airflow_provider_cloudtrail.export import Limits, export_log_files
 from airflow_provider_cloudtrail.export_summary import ExportSummary
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+from airflow_provider_cloudtrail.trail.s3_store import S3Store
 from airflow_provider_cloudtrail.trail.selection import Selection
-from airflow_provider_cloudtrail.trail.store import S3Store
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.engines import ENGINES, installed
 from tests.support.log_files import OTHER_ACCOUNT, event, foreign, key_of, log_bytes

@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_cloudtrail.trail.local_store import LocalStore
 from airflow_provider_cloudtrail.trail.log_file import LogFile, log_file
-from airflow_provider_cloudtrail.trail.store import LocalStore
 
 ACCOUNT, OTHER_ACCOUNT, REGION = "111122223333", "444455556666", "eu-west-1"
 MWAA = "airflow.amazonaws.com"

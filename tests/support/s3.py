@@ -15,7 +15,7 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from airflow_provider_cloudtrail.trail.store import S3Store
+from airflow_provider_cloudtrail.trail.s3_store import S3Store
 from tests.support.engines import REPOSITORY, installed
 from tests.support.s3_server import RECORDED
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
-from airflow_provider_cloudtrail.trail.store import LocalStore
+from airflow_provider_cloudtrail.trail.local_store import LocalStore
 from tests.support.told_queue import ToldQueue, told
 from tests.unit.face import DAY, FolderTrail, key_of, record
 

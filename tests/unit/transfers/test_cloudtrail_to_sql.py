@@ -16,7 +16,8 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailWarehouseError,
 )
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
-from airflow_provider_cloudtrail.trail.store import LocalStore, StoreError
+from airflow_provider_cloudtrail.trail.local_store import LocalStore
+from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from tests.unit.face import ACCOUNT, DAY, FolderTrail, SqliteHook, connection_of, record
 

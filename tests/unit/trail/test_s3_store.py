@@ -1,23 +1,15 @@
 from __future__ import annotations
 
-import os
-import pickle
 import random
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail.trail.store import (
-    ATTEMPTS,
-    LocalStore,
-    ObjectError,
-    S3Store,
-    StoreError,
-    _fits_obstore,
-    read_times_quickly,
-)
+from airflow_provider_cloudtrail.trail.local_store import LocalStore
+from airflow_provider_cloudtrail.trail.s3_store import ATTEMPTS, S3Store, read_times_quickly
+from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
+from tests.support.buckets import KEYS, folder_of_keys
 from tests.support.engines import installed
 from tests.support.log_files import FolderTrail, key_of
 from tests.support.s3 import (
@@ -29,101 +21,16 @@ from tests.support.s3 import (
     client_of,
     error_body,
     s3_store,
-    session,
     transport_of,
 )
 
 needs_moto = pytest.mark.skipif(not installed("moto", "werkzeug"), reason="needs moto's server")
 needs_boto3 = pytest.mark.skipif(not installed("boto3"), reason="needs boto3")
 
-KEYS = [
-    "AWSLogs/1/CloudTrail/eu-west-1/2026/02/03/a.json.gz",
-    "AWSLogs/1/CloudTrail/eu-west-1/2026/02/03/b.json.gz",
-    "AWSLogs/1/CloudTrail/eu-west-1/2026/02/03.txt",
-    "AWSLogs/1/CloudTrail/eu-west-1/2026/02/03-x/a.json.gz",
-    "AWSLogs/1/CloudTrail/eu-west-1/2026/02/030/a.json.gz",
-    "AWSLogs/1/CloudTrail-Insight/eu-west-1/2026/02/03/a.json.gz",
-    "AWSLogs/1/CloudTrail-Digest/eu-west-1/2026/02/03/a.json.gz",
-    "AWSLogs/1/CloudTrail0/eu-west-1/x",
-    "AWSLogs/1/CloudTrail/us-east-1/2026/02/03/a.json.gz",
-    "AWSLogs/10/CloudTrail/eu-west-1/2026/02/03/a.json.gz",
-    "AWSLogs/o-abc/1/CloudTrail/eu-west-1/2026/02/03/a.json.gz",
-    "other/AWSLogs/1/CloudTrail/eu-west-1/2026/02/03/a.json.gz",
-    "notes.txt",
-]
-
 
 @pytest.fixture
 def folder(trail: FolderTrail) -> LocalStore:
-    for key in random.Random(3).sample(KEYS, len(KEYS)):
-        path = trail.folder / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(key.encode())
-    return trail.store
-
-
-@pytest.mark.parametrize(
-    "prefix",
-    [
-        pytest.param("", id="all"),
-        pytest.param("AWSLogs/", id="AWSLogs"),
-        pytest.param("AWSLogs/1/", id="account"),
-        pytest.param("AWSLogs/1/CloudTrail/", id="logs"),
-        pytest.param("AWSLogs/2/", id="nothing there"),
-    ],
-)
-@pytest.mark.parametrize("start_after", ["", *KEYS, "AWSLogs/1/CloudTrail/eu-west-1/2026/02/03", "AWSLogs/1/CloudTrail/f", "zzz"])  # fmt: skip  # noqa: E501
-def test_folder_is_listed_in_the_order_of_s3(folder: LocalStore, prefix: str, start_after: str) -> None:
-    listed = [entry.key for entry in folder.objects(prefix, start_after)]
-    assert listed == sorted(key for key in KEYS if key.startswith(prefix) and key > start_after)
-
-
-@pytest.mark.parametrize(
-    ("prefix", "names"),
-    [
-        pytest.param("", ["AWSLogs", "other"], id="root"),
-        pytest.param("AWSLogs/", ["1", "10", "o-abc"], id="accounts"),
-        pytest.param("AWSLogs/1/CloudTrail/", ["eu-west-1", "us-east-1"], id="Regions"),
-        pytest.param("AWSLogs/2/", [], id="nothing there"),
-    ],
-)
-def test_folders_of_a_folder(folder: LocalStore, prefix: str, names: list[str]) -> None:
-    assert folder.folders(prefix) == names
-
-
-def test_get_from_a_folder_gives_what_the_listing_said(folder: LocalStore) -> None:
-    for entry in folder.objects(""):
-        stored = folder.get(entry.key)
-        assert (stored.body, stored.etag, len(stored.body)) == (entry.key.encode(), entry.etag, entry.size_bytes)
-
-
-def test_etag_of_a_file_changes_with_the_file(trail: FolderTrail) -> None:
-    path = trail.folder / "x"
-    path.write_bytes(b"one")
-    os.utime(path, ns=(1, 1))
-    before = trail.store.get("x").etag
-    os.utime(path, ns=(2, 2))
-    assert trail.store.get("x").etag != before
-
-
-def test_missing_file(trail: FolderTrail) -> None:
-    with pytest.raises(ObjectError, match="AWSLogs/x: the file is not there") as caught:
-        trail.store.get("AWSLogs/x")
-    assert caught.value.code == "not_found"
-    assert pickle.loads(pickle.dumps(caught.value)).code == "not_found"
-
-
-def test_file_that_is_a_folder(trail: FolderTrail) -> None:
-    (trail.folder / "AWSLogs").mkdir()
-    with pytest.raises(StoreError, match="AWSLogs: Is a directory"):
-        trail.store.get("AWSLogs")
-
-
-def test_folder_with_a_space(tmp_path: Path) -> None:
-    (tmp_path / "a copy").mkdir()
-    (tmp_path / "a copy" / "x").write_bytes(b"1")
-    assert LocalStore(f"file://{tmp_path}/a%20copy").get("x").body == b"1"
-    assert LocalStore(f"file://{tmp_path}/a copy").get("x").body == b"1"
+    return folder_of_keys(trail)
 
 
 def no_sleep(_: float) -> None:
@@ -384,23 +291,6 @@ def test_server_that_is_not_there(transport: str) -> None:
     with pytest.raises(StoreError, match=r"s3://example-trail/a/b: (Could not connect|.* error sending request)"):
         store.get("a/b")
     assert waits == [1.0, 2.0, 4.0]
-
-
-@needs_boto3
-@pytest.mark.parametrize(
-    ("config", "verify", "fits"),
-    [
-        pytest.param({}, None, True, id="plain"),
-        pytest.param({}, False, True, id="no verification"),
-        pytest.param({}, "/etc/example/ca.pem", False, id="CA bundle"),
-        pytest.param({"proxies": {"https": "http://proxy.example:3128"}}, None, False, id="proxy"),
-        pytest.param({"client_cert": "/etc/example/client.pem"}, None, False, id="client certificate"),
-        pytest.param({"signature_version": "s3"}, None, False, id="old signatures"),
-    ],
-)
-def test_settings_that_only_boto3_honours_keep_gets_there(config: dict[str, Any], verify: Any, fits: bool) -> None:
-    assert _fits_obstore(session().client("s3"), verify=None)
-    assert _fits_obstore(client_of("https://s3.example.org", **config), verify) is fits
 
 
 @needs_boto3

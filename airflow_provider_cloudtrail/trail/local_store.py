@@ -1,0 +1,62 @@
+"""A local copy of a trail bucket: lists and gets its files as S3 does its objects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from airflow_provider_cloudtrail.trail.log_file import local_folder
+from airflow_provider_cloudtrail.trail.store import ListedObject, ObjectError, StoredObject, StoreError
+
+
+class LocalStore:
+    """
+    A folder that holds a copy of a trail bucket, for instance made by ``aws s3 sync``.
+
+    :param bucket: ``file://`` URI of the folder.
+    """
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+        self._folder = Path(local_folder(bucket))
+
+    def folders(self, prefix: str) -> list[str]:
+        """Return the names of the folders under ``prefix``."""
+        folder = self._folder / prefix
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+
+    def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        """Yield the files under ``prefix``; their ETag says when they were written and how long they are."""
+        # Folder by folder, as S3 sorts: by the whole key, in which "/" is a character like others.
+        yield from self._walk(self._folder / prefix, prefix, start_after)
+
+    def _walk(self, folder: Path, prefix: str, start_after: str) -> Iterator[ListedObject]:
+        if not folder.is_dir():
+            return
+        with os.scandir(folder) as entries:
+            names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
+        for name in names:
+            key = prefix + name
+            if name.endswith("/"):
+                if key > start_after or start_after.startswith(key):
+                    yield from self._walk(folder / name, key, start_after)
+            elif key > start_after:
+                stat = os.stat(f"{folder}/{name}")  # noqa: PTH116 - a Path for each file takes longer than the call
+                yield ListedObject(key, stat.st_size, self._etag(stat))
+
+    @staticmethod
+    def _etag(stat: os.stat_result) -> str:
+        return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
+
+    def get(self, key: str) -> StoredObject:
+        """Read a file."""
+        try:
+            with open(f"{self._folder}/{key}", "rb", buffering=0) as file:  # noqa: PTH123 - see _walk
+                return StoredObject(file.read(), self._etag(os.fstat(file.fileno())))
+        except FileNotFoundError:
+            raise ObjectError("not_found", f"{self._bucket}/{key}: the file is not there") from None
+        except PermissionError:
+            raise ObjectError("access_denied", f"{self._bucket}/{key}: no permission to read the file") from None
+        except OSError as error:
+            raise StoreError(f"{self._bucket}/{key}: {error.strerror}") from error

@@ -1,0 +1,168 @@
+"""
+An S3 bucket that is read through ``obstore``, as boto3 would read it.
+
+The one place that knows whether ``obstore`` is installed, when it can stand for a boto3 client and what it
+cannot read as S3 does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_provider_cloudtrail.trail.s3_errors import (
+    ARCHIVED,
+    NO_BUCKET,
+    archived,
+    denied,
+    first_line,
+    is_about_credentials,
+    missing,
+)
+from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, StoreError
+
+if TYPE_CHECKING:
+    import obstore.store
+
+OBSTORE_INSTALLED = find_spec("obstore") is not None
+
+# obstore normalises keys; those outside of this go through boto3, which sends them as they are.
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_.=-]+(?:/[A-Za-z0-9_.=-]+)*")
+# obstore returns these beside the user's metadata.
+_SYSTEM_METADATA = frozenset({
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "storage-class",
+})
+# What boto3 promises of refreshable credentials is that 10 minutes are left when they are handed out.
+_CREDENTIALS_LIFETIME = timedelta(minutes=8)
+# What S3 gives with one request.
+_PAGE = 1_000
+
+
+def fits_obstore(client: Any, verify: bool | str | None) -> bool:
+    """Tell whether obstore can honour the settings of the client; proxies and signing by others stay with boto3."""
+    from botocore import UNSIGNED
+
+    config = client.meta.config
+    return not (
+        config.proxies
+        or getattr(config, "proxies_config", None)
+        or getattr(config, "client_cert", None)
+        or config.signature_version in (UNSIGNED, "s3", "v2")
+        # A CA bundle replaces the trusted roots in boto3, obstore would only add to them.
+        or isinstance(verify, str)
+    )
+
+
+def is_plain_key(key: str) -> bool:
+    """Tell whether obstore asks for this key as it is."""
+    return _PLAIN_KEY.fullmatch(key) is not None
+
+
+def is_plain_listing(prefix: str, start_after: str) -> bool:
+    """Tell whether obstore lists this as S3 does: whole folders, from names that it does not normalise."""
+    return (
+        prefix.endswith("/")
+        and is_plain_key(prefix[:-1])
+        and (not start_after or is_plain_key(start_after.rstrip("/")))
+    )
+
+
+class ObstoreBucket:
+    """
+    What reads a bucket through obstore.
+
+    :param client: boto3 S3 client whose endpoint, Region and settings hold.
+    :param bucket: name of the bucket.
+    :param session: boto3 session that the client comes from; gives the credentials.
+    :param verify: False for no TLS verification.
+    """
+
+    def __init__(self, client: Any, bucket: str, session: Any, verify: bool | str | None) -> None:
+        self._bucket = bucket
+        self._store = _obstore_store(client, bucket, session, verify, retries=8)
+        # What it cannot list is listed by boto3, which tries again in its own way.
+        self._listing = _obstore_store(client, bucket, session, verify, retries=1)
+
+    def objects(self, prefix: str, start_after: str, asked: Callable[[], None]) -> Iterator[ListedObject]:
+        """
+        Yield the objects under a prefix, one request for 1,000 of them.
+
+        :param asked: called behind each request.
+        """
+        import obstore
+
+        pages = iter(obstore.list(self._listing, prefix, offset=start_after or None, chunk_size=_PAGE))
+        page = next(pages, ())
+        asked()
+        while page:
+            for entry in page:
+                # obstore starts behind the name without its last slash.
+                if entry["path"] > start_after:
+                    yield ListedObject(entry["path"], entry["size"], (entry["e_tag"] or "").strip('"'))
+            page = next(pages, ())
+            if page:
+                asked()
+
+    def get(self, key: str) -> StoredObject:
+        """Read one object with one GET."""
+        from obstore.exceptions import BaseError, PermissionDeniedError
+
+        try:
+            result = self._store.get(key)
+            # One copy, so that every reader behind gets plain bytes.
+            body = bytes(result.bytes())
+            etag = result.meta["e_tag"]
+            metadata = {
+                str(name).lower(): str(value)
+                for name, value in result.attributes.items()
+                if str(name).lower() not in _SYSTEM_METADATA
+            }
+        except FileNotFoundError as error:
+            raise missing(self._bucket, key, in_no_bucket=f"<Code>{NO_BUCKET}</Code>" in str(error)) from None
+        except PermissionDeniedError as error:
+            # The text holds the key, too, which has no such brackets.
+            if f"<Code>{ARCHIVED}</Code>" in str(error):
+                raise archived(self._bucket, key) from None
+            if not is_about_credentials(str(error)):
+                raise denied(self._bucket, key) from None
+            raise StoreError(f"s3://{self._bucket}/{key}: the credentials are not accepted") from None
+        except BaseError as error:
+            raise StoreError(f"s3://{self._bucket}/{key}: {first_line(error)}") from None
+        return StoredObject(body, etag.strip('"') if etag else None, metadata)
+
+
+def _obstore_store(
+    client: Any, bucket: str, session: Any, verify: bool | str | None, *, retries: int
+) -> obstore.store.S3Store:
+    from obstore.auth.boto3 import Boto3CredentialProvider
+    from obstore.store import S3Store as ObstoreS3Store
+
+    config = client.meta.config
+    # Who reads is told alike by both, as far as a header can.
+    agent = str(config.user_agent or "")
+    options: dict[str, Any] = {"user_agent": agent} if agent and agent.isascii() and agent.isprintable() else {}
+    options |= {
+        "allow_http": client.meta.endpoint_url.startswith("http://"),
+        "allow_invalid_certificates": verify is False,
+        "connect_timeout": timedelta(seconds=config.connect_timeout or 60),
+        # Of the whole request, where boto3's is of one read.
+        "timeout": timedelta(seconds=max(300, config.read_timeout or 0)),
+    }
+    return ObstoreS3Store(
+        bucket,
+        # What boto3 resolved: a private endpoint, FIPS, dual stack, another partition.
+        endpoint=client.meta.endpoint_url,
+        region=client.meta.region_name,
+        virtual_hosted_style_request=False,
+        credential_provider=Boto3CredentialProvider(session, ttl=_CREDENTIALS_LIFETIME),
+        client_options=cast("obstore.store.ClientConfig", options),
+        retry_config={"max_retries": retries, "retry_timeout": timedelta(minutes=2)},
+    )

@@ -1,0 +1,171 @@
+"""
+An S3 bucket, read with the client of an AWS connection.
+
+GETs and listings of objects go through ``obstore`` where it is there and can honour everything that the AWS
+connection says, otherwise through boto3; the requests are the same either way.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
+from functools import partial
+from typing import Any
+
+from airflow_provider_cloudtrail.trail.obstore_bucket import (
+    OBSTORE_INSTALLED,
+    ObstoreBucket,
+    fits_obstore,
+    is_plain_key,
+    is_plain_listing,
+)
+from airflow_provider_cloudtrail.trail.s3_errors import (
+    ARCHIVED,
+    NO_BUCKET,
+    archived,
+    denied,
+    describe,
+    first_line,
+    is_about_credentials,
+    missing,
+)
+from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, StoreError
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 4
+"""How often a GET is tried as a whole, beside the retries of the client below it."""
+
+
+def read_times_quickly(session: Any) -> None:
+    """
+    Have the clients of a session read times in ISO 8601 as Python does.
+
+    To be called before a client is made. botocore's own parser guesses the format, which is two thirds of
+    what listing a bucket costs; it stays in charge of whatever is not ISO 8601.
+    """
+    from botocore.utils import parse_timestamp
+
+    def parse(value: Any) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            return parse_timestamp(value)
+        return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+    session._session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse)
+
+
+class S3Store:
+    """
+    An S3 bucket, read with the client of an AWS connection.
+
+    :param client: boto3 S3 client, for the Region of the bucket; its endpoint, TLS and proxy settings
+        and its credentials, refreshed as boto3 refreshes them, also hold for GETs through obstore.
+    :param bucket: name of the bucket.
+    :param session: boto3 session that the client comes from; None: GETs go through boto3.
+    :param verify: as in boto3: False for no TLS verification, or the path of a CA bundle.
+    :param sleep: waits between attempts; takes seconds.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        *,
+        session: Any = None,
+        verify: bool | str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._sleep = sleep
+        self.requests: Counter[str] = Counter()
+        """Requests so far, retries by this class included: LIST and GET."""
+        self._counting = threading.Lock()
+        self._obstore: ObstoreBucket | None = None
+        if OBSTORE_INSTALLED and session is not None and fits_obstore(client, verify):
+            self._obstore = ObstoreBucket(client, bucket, session, verify)
+        log.debug("Objects of %s are read through %s", bucket, "obstore" if self._obstore else "boto3")
+
+    def folders(self, prefix: str) -> list[str]:
+        """Return the names of the folders under ``prefix``, page by page of 1,000."""
+        names: list[str] = []
+        for page in self._pages(prefix, Delimiter="/"):
+            names += (folder["Prefix"][len(prefix) : -1] for folder in page.get("CommonPrefixes", ()))
+        return sorted(names)
+
+    def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        """Yield the objects under ``prefix``, one request for 1,000 of them, made when they are asked for."""
+        if self._obstore is not None and is_plain_listing(prefix, start_after):
+            from obstore.exceptions import BaseError
+
+            try:
+                for listed in self._obstore.objects(prefix, start_after, partial(self._count, "LIST")):
+                    start_after = listed.key
+                    yield listed
+                return
+            except (BaseError, OSError, ValueError) as error:
+                # A key that obstore does not take, or an error that boto3 meets as well and names as all others.
+                log.debug("Listing s3://%s/%s goes on through boto3: %s", self._bucket, prefix, first_line(error))
+        after = {"StartAfter": start_after} if start_after else {}
+        for page in self._pages(prefix, **after):
+            for entry in page.get("Contents", ()):
+                yield ListedObject(entry["Key"], entry["Size"], entry["ETag"].strip('"'))
+
+    def _pages(self, prefix: str, **arguments: str) -> Iterator[Mapping[str, Any]]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        paginator = self._client.get_paginator("list_objects_v2")
+        try:
+            for page in paginator.paginate(Bucket=self._bucket, Prefix=prefix, **arguments):
+                self._count("LIST")
+                yield page
+        except ClientError as error:
+            raise StoreError(f"listing s3://{self._bucket}/{prefix}: {describe(error)}") from error
+        except BotoCoreError as error:
+            raise StoreError(f"listing s3://{self._bucket}/{prefix}: {error}") from error
+
+    def get(self, key: str) -> StoredObject:
+        """Read one object with one GET; throttling, resets and server errors are tried again with back-off."""
+        for attempt in range(1, ATTEMPTS + 1):
+            self._count("GET")
+            try:
+                if self._obstore is not None and is_plain_key(key):
+                    return self._obstore.get(key)
+                return self._get_through_boto3(key)
+            except StoreError as error:
+                if attempt == ATTEMPTS:
+                    raise
+                seconds = 2.0 ** (attempt - 1)
+                log.warning("%s; trying again in %s seconds (attempt %s of %s)", error, seconds, attempt, ATTEMPTS)
+                self._sleep(seconds)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _count(self, method: str) -> None:
+        with self._counting:
+            self.requests[method] += 1
+
+    def _get_through_boto3(self, key: str) -> StoredObject:
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+        from urllib3.exceptions import HTTPError
+
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            return StoredObject(answer["Body"].read(), answer["ETag"].strip('"'), answer.get("Metadata", {}))
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            if code in ("NoSuchKey", NO_BUCKET, "404"):
+                raise missing(self._bucket, key, in_no_bucket=code == NO_BUCKET) from None
+            if code == ARCHIVED:
+                raise archived(self._bucket, key) from None
+            if status == 403 and not is_about_credentials(code):
+                raise denied(self._bucket, key) from None
+            raise StoreError(f"s3://{self._bucket}/{key}: {describe(error)}") from None
+        except (BotoCoreError, HTTPClientError, HTTPError, OSError) as error:
+            raise StoreError(f"s3://{self._bucket}/{key}: {first_line(error)}") from None

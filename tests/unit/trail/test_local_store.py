@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_cloudtrail.trail.local_store import LocalStore
+from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
+from tests.support.buckets import KEYS, folder_of_keys
+from tests.support.log_files import FolderTrail
+
+
+@pytest.fixture
+def folder(trail: FolderTrail) -> LocalStore:
+    return folder_of_keys(trail)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        pytest.param("", id="all"),
+        pytest.param("AWSLogs/", id="AWSLogs"),
+        pytest.param("AWSLogs/1/", id="account"),
+        pytest.param("AWSLogs/1/CloudTrail/", id="logs"),
+        pytest.param("AWSLogs/2/", id="nothing there"),
+    ],
+)
+@pytest.mark.parametrize("start_after", ["", *KEYS, "AWSLogs/1/CloudTrail/eu-west-1/2026/02/03", "AWSLogs/1/CloudTrail/f", "zzz"])  # fmt: skip  # noqa: E501
+def test_folder_is_listed_in_the_order_of_s3(folder: LocalStore, prefix: str, start_after: str) -> None:
+    listed = [entry.key for entry in folder.objects(prefix, start_after)]
+    assert listed == sorted(key for key in KEYS if key.startswith(prefix) and key > start_after)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "names"),
+    [
+        pytest.param("", ["AWSLogs", "other"], id="root"),
+        pytest.param("AWSLogs/", ["1", "10", "o-abc"], id="accounts"),
+        pytest.param("AWSLogs/1/CloudTrail/", ["eu-west-1", "us-east-1"], id="Regions"),
+        pytest.param("AWSLogs/2/", [], id="nothing there"),
+    ],
+)
+def test_folders_of_a_folder(folder: LocalStore, prefix: str, names: list[str]) -> None:
+    assert folder.folders(prefix) == names
+
+
+def test_get_from_a_folder_gives_what_the_listing_said(folder: LocalStore) -> None:
+    for entry in folder.objects(""):
+        stored = folder.get(entry.key)
+        assert (stored.body, stored.etag, len(stored.body)) == (entry.key.encode(), entry.etag, entry.size_bytes)
+
+
+def test_etag_of_a_file_changes_with_the_file(trail: FolderTrail) -> None:
+    path = trail.folder / "x"
+    path.write_bytes(b"one")
+    os.utime(path, ns=(1, 1))
+    before = trail.store.get("x").etag
+    os.utime(path, ns=(2, 2))
+    assert trail.store.get("x").etag != before
+
+
+def test_missing_file(trail: FolderTrail) -> None:
+    with pytest.raises(ObjectError, match="AWSLogs/x: the file is not there") as caught:
+        trail.store.get("AWSLogs/x")
+    assert caught.value.code == "not_found"
+    assert pickle.loads(pickle.dumps(caught.value)).code == "not_found"
+
+
+def test_file_that_is_a_folder(trail: FolderTrail) -> None:
+    (trail.folder / "AWSLogs").mkdir()
+    with pytest.raises(StoreError, match="AWSLogs: Is a directory"):
+        trail.store.get("AWSLogs")
+
+
+def test_folder_with_a_space(tmp_path: Path) -> None:
+    (tmp_path / "a copy").mkdir()
+    (tmp_path / "a copy" / "x").write_bytes(b"1")
+    assert LocalStore(f"file://{tmp_path}/a%20copy").get("x").body == b"1"
+    assert LocalStore(f"file://{tmp_path}/a copy").get("x").body == b"1"
