@@ -13,9 +13,10 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from json.decoder import scanstring  # type: ignore[attr-defined]
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from airflow_provider_cloudtrail.trail.json_spans import NoRecordsError, record_spans, refuse_constant
 
 try:
     from isal import isal_zlib
@@ -132,12 +133,12 @@ class StandardCodec:
         # Bytes that are not UTF-8 pass through here: they put one record in quarantine, not the file.
         text = document.decode("utf-8", "surrogateescape")
         try:
-            spans = list(_record_spans(text))
+            spans = record_spans(text)
         except RecursionError:
             raise MalformedError("nested_too_deeply", "the JSON is nested too deeply") from None
+        except NoRecordsError as error:
+            raise MalformedError("no_records", str(error)) from None
         except (ValueError, IndexError) as error:
-            if isinstance(error, MalformedError):
-                raise
             position = f" (near character {error.pos})" if isinstance(error, json.JSONDecodeError) else ""
             raise MalformedError("not_json", f"not valid JSON{position}") from None
         return [text[start:end].encode("utf-8", "surrogateescape") for start, end in spans]
@@ -245,14 +246,6 @@ def _promised(data: bytes) -> int:
     return min(int.from_bytes(data[-4:], "little"), len(data) * _HIGHEST_RATIO)
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _ignore_number(digits: str) -> None:
-    """Stand for a number whose place, not value, is wanted: int() refuses those of thousands of digits."""
-
-
 def _finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
@@ -290,73 +283,10 @@ def _decoded(decoder: json.JSONDecoder, text: str) -> Any:
         raise MalformedError("not_json", "not valid JSON") from None
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer)
+_DECODER = json.JSONDecoder(parse_constant=refuse_constant, parse_float=_finite, parse_int=_integer)
 _LENIENT = json.JSONDecoder(parse_constant=str, parse_float=_or_text(_finite), parse_int=_or_text(_integer))
 # What "surrogateescape" makes of a byte that is not UTF-8.
 _BAD_BYTE = re.compile("[\udc80-\udcff]")
-_SKIPPER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_ignore_number, parse_float=_ignore_number)
-_SPACE = " \t\n\r"
-
-
-def _skip_space(text: str, position: int) -> int:
-    while text[position] in _SPACE:
-        position += 1
-    return position
-
-
-def _expect(text: str, position: int, characters: str) -> str:
-    if text[position] not in characters:
-        raise json.JSONDecodeError("unexpected character", text, position)
-    return text[position]
-
-
-def _record_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Yield start and end of each element of the last ``Records`` of a document; IndexError at a sudden end."""
-    spans: list[tuple[int, int]] | None = None
-    position = _skip_space(text, 0)
-    if text[position] != "{":
-        _SKIPPER.decode(text)
-        raise MalformedError("no_records", "the document is no JSON object with a list Records")
-    position = _skip_space(text, position + 1)
-    last = text[position] == "}"
-    while not last:
-        _expect(text, position, '"')
-        name, position = scanstring(text, position + 1, True)
-        position = _skip_space(text, position)
-        _expect(text, position, ":")
-        position = _skip_space(text, position + 1)
-        if name == "Records" and text[position] == "[":
-            spans, position = _element_spans(text, position)
-        else:
-            if name == "Records":
-                spans = None
-            _, position = _SKIPPER.raw_decode(text, position)
-        position = _skip_space(text, position)
-        last = _expect(text, position, ",}") == "}"
-        if not last:
-            position = _skip_space(text, position + 1)
-    if text[position + 1 :].strip(_SPACE):
-        raise json.JSONDecodeError("bytes behind the document", text, position + 1)
-    if spans is None:
-        raise MalformedError("no_records", "Records is missing or not a list")
-    yield from spans
-
-
-def _element_spans(text: str, position: int) -> tuple[list[tuple[int, int]], int]:
-    """Return start and end of each element of the list that starts here, and the position behind it."""
-    spans: list[tuple[int, int]] = []
-    position = _skip_space(text, position + 1)
-    if text[position] == "]":
-        return spans, position + 1
-    while True:
-        start = position
-        _, position = _SKIPPER.raw_decode(text, position)
-        spans.append((start, position))
-        position = _skip_space(text, position)
-        if _expect(text, position, ",]") == "]":
-            return spans, position + 1
-        position = _skip_space(text, position + 1)
-
 
 CODEC: StandardCodec = AcceleratedCodec() if isal_zlib is not None or msgspec is not None else StandardCodec()
 """What this installation decodes with, chosen once."""
