@@ -9,14 +9,10 @@ returned as quarantine, with a reason that names the object and holds no value o
 from __future__ import annotations
 
 import hashlib
-import re
 import time
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
-from itertools import accumulate, count
-from operator import add, itemgetter
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import (
@@ -28,23 +24,17 @@ from airflow_provider_cloudtrail.audit_event import (
     LedgerEntry,
     QuarantineEntry,
 )
-from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, RawRecord, StandardCodec
+from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, StandardCodec
 from airflow_provider_cloudtrail.trail.log_file import LogFile
+from airflow_provider_cloudtrail.trail.needles import holders, needle_places, record_offsets, records_to_decode
 from airflow_provider_cloudtrail.trail.record import Provenance, audit_event, documented_event
 from airflow_provider_cloudtrail.trail.scrub import may_need_scrubbing, scrub, suspicious_places
-from airflow_provider_cloudtrail.trail.search import places
 from airflow_provider_cloudtrail.trail.selection import Selection
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Default of the most bytes that a log file may have when unpacked; CloudTrail's own limit is 50 MB."""
 
 _UNGUARDED: AbstractContextManager[None] = nullcontext()
-_BRACE = b"{"
-_HEAD = b'{"Records":['
-_TAIL = b"]}"
-# No encoder writes letters, digits, '-' or '.' as an escape, but JSON allows it, and it would hide a name
-# from a search of the bytes.
-_HIDDEN = re.compile(rb"\\u00(?:2[dDeE]|3[0-9]|[4-7])")
 
 
 def read_records(
@@ -95,7 +85,7 @@ def read_log_file(
         return quarantined_file(entry, fault.code, f"{log_file.uri}: {fault}")
     sha256 = hashlib.sha256(document).hexdigest()
     needles = selection.needles
-    found = None if needles is None else list(_places(needles, document))
+    found = None if needles is None else list(needle_places(needles, document))
     status = LOADED if needles is None or found else NO_MATCH
     entry = _entry(log_file, content, etag, selection, loaded_by, now, sha256, status)
     unpacking = time.perf_counter() - started
@@ -122,14 +112,14 @@ def _parsed(
         raws = codec.split_records(document)
     except MalformedError as fault:
         return quarantined_file(entry, fault.code, f"{entry.log_file_uri}: {fault}", unpacked)
-    offsets = _offsets(document, raws)
+    offsets = record_offsets(document, raws)
     suspects: set[int] | None = None
     if found is None:
         wanted: Sequence[int] = range(len(raws))
         if offsets is not None:
-            suspects = _holders(offsets, suspicious_places(document))
+            suspects = holders(offsets, suspicious_places(document))
     else:
-        wanted = _to_decode(selection.needles or (), found, document, raws, offsets)
+        wanted = records_to_decode(selection.needles or (), found, document, raws, offsets)
 
     events: list[AuditEvent] = []
     quarantine: list[QuarantineEntry] = []
@@ -262,55 +252,6 @@ def _quarantined(
     uri = provenance.source.uri
     reason = f"{fault.code}: {uri} record {index}: {fault}"
     return QuarantineEntry(uri, index, reason, _raw_text(raw, codec), provenance.loaded_at)
-
-
-def _places(needles: tuple[bytes, ...], data: bytes) -> Iterator[int]:
-    """Yield where a needle begins, or what could hide one."""
-    for needle in needles:
-        yield from places(needle, data)
-    # A search for one byte is many times faster than one for a pattern, and often all that is needed.
-    if b"\\" in data:
-        for hidden in _HIDDEN.finditer(data):
-            yield hidden.start()
-
-
-def _to_decode(
-    needles: tuple[bytes, ...],
-    places: Sequence[int],
-    document: bytes,
-    raws: Sequence[RawRecord],
-    offsets: Sequence[int] | None,
-) -> Sequence[int]:
-    """Return the positions of the records that must be decoded: with a needle, or no objects at all."""
-    if offsets is None:
-        return [
-            index
-            for index, raw in enumerate(map(bytes, raws))
-            if raw[:1] != _BRACE or next(_places(needles, raw), None) is not None
-        ]
-    # The places in the document say which records it is: none has to be searched again.
-    wanted = _holders(offsets, places)
-    # The first once more: of a single place itemgetter gives no tuple.
-    firsts = itemgetter(*offsets, offsets[0])(document)
-    if firsts.count(_BRACE[0]) < len(firsts):
-        wanted.update(index for index, first in enumerate(firsts[:-1]) if first != _BRACE[0])
-    return sorted(wanted)
-
-
-def _holders(offsets: Sequence[int], places: Iterable[int]) -> set[int]:
-    """Return the positions of the records in which places of the document lie."""
-    return {bisect_right(offsets, place) - 1 for place in places}
-
-
-def _offsets(document: bytes, raws: Sequence[RawRecord]) -> list[int] | None:
-    """Return where each record begins, or None for a document that is not written as CloudTrail does: without space."""
-    lengths = list(map(len, raws))
-    # Each of the gaps has at least a comma, so that nothing else is in them if the sum is right.
-    whole = len(_HEAD) + sum(lengths) + max(0, len(raws) - 1) + len(_TAIL)
-    if len(document) != whole or not (document.startswith(_HEAD) and document.endswith(_TAIL)):
-        return None
-    # One byte more for each comma before it.
-    return list(map(add, accumulate(lengths[:-1], initial=len(_HEAD)), count())) if lengths else []
 
 
 def _raw_text(raw: bytes, codec: StandardCodec) -> str | None:

@@ -1,0 +1,73 @@
+"""
+Which records of a file can be wanted, told by a search of its bytes: none has to be parsed for it.
+
+The needles of a selection are byte strings of which a wanted record contains at least one, such as the name of its
+event source.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, count
+from operator import add, itemgetter
+
+from airflow_provider_cloudtrail.trail.codec import RawRecord
+from airflow_provider_cloudtrail.trail.search import places
+
+_BRACE = b"{"
+_HEAD = b'{"Records":['
+_TAIL = b"]}"
+# No encoder writes letters, digits, '-' or '.' as an escape, but JSON allows it, and it would hide a name
+# from a search of the bytes.
+_HIDDEN = re.compile(rb"\\u00(?:2[dDeE]|3[0-9]|[4-7])")
+
+
+def needle_places(needles: tuple[bytes, ...], data: bytes) -> Iterator[int]:
+    """Yield where a needle begins, or what could hide one."""
+    for needle in needles:
+        yield from places(needle, data)
+    # A search for one byte is many times faster than one for a pattern, and often all that is needed.
+    if b"\\" in data:
+        for hidden in _HIDDEN.finditer(data):
+            yield hidden.start()
+
+
+def record_offsets(document: bytes, raws: Sequence[RawRecord]) -> list[int] | None:
+    """Return where each record begins, or None for a document that is not written as CloudTrail does: without space."""
+    lengths = list(map(len, raws))
+    # Each of the gaps has at least a comma, so that nothing else is in them if the sum is right.
+    whole = len(_HEAD) + sum(lengths) + max(0, len(raws) - 1) + len(_TAIL)
+    if len(document) != whole or not (document.startswith(_HEAD) and document.endswith(_TAIL)):
+        return None
+    # One byte more for each comma before it.
+    return list(map(add, accumulate(lengths[:-1], initial=len(_HEAD)), count())) if lengths else []
+
+
+def records_to_decode(
+    needles: tuple[bytes, ...],
+    places: Sequence[int],
+    document: bytes,
+    raws: Sequence[RawRecord],
+    offsets: Sequence[int] | None,
+) -> Sequence[int]:
+    """Return the positions of the records that must be decoded: with a needle, or no objects at all."""
+    if offsets is None:
+        return [
+            index
+            for index, raw in enumerate(map(bytes, raws))
+            if raw[:1] != _BRACE or next(needle_places(needles, raw), None) is not None
+        ]
+    # The places in the document say which records it is: none has to be searched again.
+    wanted = holders(offsets, places)
+    # The first once more: of a single place itemgetter gives no tuple.
+    firsts = itemgetter(*offsets, offsets[0])(document)
+    if firsts.count(_BRACE[0]) < len(firsts):
+        wanted.update(index for index, first in enumerate(firsts[:-1]) if first != _BRACE[0])
+    return sorted(wanted)
+
+
+def holders(offsets: Sequence[int], places: Iterable[int]) -> set[int]:
+    """Return the positions of the records in which places of the document lie."""
+    return {bisect_right(offsets, place) - 1 for place in places}
