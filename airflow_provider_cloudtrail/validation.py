@@ -30,9 +30,10 @@ from airflow_provider_cloudtrail.trail.delivered import (
     one_ahead,
     one_page_ahead,
 )
-from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey, KeyRing
+from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey
 from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest, Coverage, DigestStatus, Gap
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation, is_of
+from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store
 from airflow_provider_cloudtrail.validation_findings import About, Findings, finding_id

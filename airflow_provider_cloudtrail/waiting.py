@@ -106,8 +106,8 @@ def delivery_is_proven(hook: CloudTrailHook, trail: TrailParameters, *, until: A
     :raises CloudTrailError: if bucket or API refuse.
     """
     # Here, because most DAG files are parsed for sensors of log files.
-    from airflow_provider_cloudtrail.trail.digest import KeyRing
     from airflow_provider_cloudtrail.trail.proven_delivery import waiting_for
+    from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 
     moment = parameters.moment("until", until)
     parameters.duration("seen_within", seen_within)

@@ -18,7 +18,7 @@ from airflow_provider_cloudtrail.exceptions import (
 )
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.task import run_of, warehouse_of
-from airflow_provider_cloudtrail.trail.digest import KeyRing
+from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store, StoreError
 from airflow_provider_cloudtrail.validation import Validation, validate_trail

@@ -13,17 +13,9 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import TypeVar
 
-from airflow_provider_cloudtrail.trail.digest import (
-    HOUR,
-    Chain,
-    Digest,
-    DigestKey,
-    Fault,
-    FetchedDigest,
-    KeyRing,
-    digest_key,
-)
+from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, Digest, DigestKey, Fault, FetchedDigest, digest_key
 from airflow_provider_cloudtrail.trail.digest_signature import own_signature_fault, signature_fault
+from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 
 TOLERANCE = timedelta(seconds=60)
 """Time between two digests that is no gap."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_cloudtrail.trail.digest import KEY_MARGIN, Fault, FetchedDigest, KeyRing, Verdict
+from airflow_provider_cloudtrail.trail.digest import Fault, FetchedDigest, Verdict
+from airflow_provider_cloudtrail.trail.public_keys import KEY_MARGIN, KeyRing
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey

@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 
 from airflow_provider_cloudtrail.trail.delivered import AccountRegion, account_regions, list_digests
-from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey, KeyRing, fetch_digest
+from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey, fetch_digest
 from airflow_provider_cloudtrail.trail.digest_chain import TOLERANCE, ChainVerifier, CheckedDigest
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
+from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.store import Store
 
 # The digest that covers a moment ends within the hour behind it, the one that may have to vouch for it

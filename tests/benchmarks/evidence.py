@@ -94,8 +94,8 @@ def validation(task: Task) -> Iterator[Any]:
     idle_worker(task)
     import airflow_provider_cloudtrail.operators.validate_logs  # noqa: F401
     from airflow_provider_cloudtrail.trail import digest_signature
-    from airflow_provider_cloudtrail.trail.digest import KeyRing, PublicKey
     from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+    from airflow_provider_cloudtrail.trail.public_keys import KeyRing, PublicKey
     from airflow_provider_cloudtrail.trail.s3_store import S3Store
     from airflow_provider_cloudtrail.validation import Validation, validate_trail
     from airflow_provider_cloudtrail.warehouse.evidence import Evidence
@@ -137,15 +137,9 @@ def signatures(task: Task) -> Iterator[Any]:
 
     idle_worker(task)
     from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
-    from airflow_provider_cloudtrail.trail.digest import (
-        DigestKey,
-        FetchedDigest,
-        KeyRing,
-        PublicKey,
-        digest_key,
-        fetch_digest,
-    )
+    from airflow_provider_cloudtrail.trail.digest import DigestKey, FetchedDigest, digest_key, fetch_digest
     from airflow_provider_cloudtrail.trail.digest_signature import signature_fault
+    from airflow_provider_cloudtrail.trail.public_keys import KeyRing, PublicKey
 
     store = s3_store(task, "bench")
     keys = [PublicKey(task["fingerprint"], bytes.fromhex(task["key"]))]

@@ -25,7 +25,7 @@ import pytest
 from airflow_provider_cloudtrail._compat import BaseHook
 from airflow_provider_cloudtrail.exceptions import CloudTrailIntegrityError
 from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateLogsOperator
-from airflow_provider_cloudtrail.trail.digest import PublicKey
+from airflow_provider_cloudtrail.trail.public_keys import PublicKey
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from tests.support.aws_stand_in import StandIn, stand_in
 from tests.support.signed_trail import FIRST, HOUR, LAST, REGION, WINDOW, Hour, SignedTrail, signing_key

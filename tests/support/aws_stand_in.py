@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 from xml.sax.saxutils import escape
 
-from airflow_provider_cloudtrail.trail.digest import PublicKey
+from airflow_provider_cloudtrail.trail.public_keys import PublicKey
 from tests.support.signed_trail import WINDOW, Object, SignedTrail
 
 _NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_cloudtrail.demo.digests import SigningKey, string_to_sign
-from airflow_provider_cloudtrail.trail.digest import PublicKey
+from airflow_provider_cloudtrail.trail.public_keys import PublicKey
 from airflow_provider_cloudtrail.trail.store import ListedObject, ObjectError, StoredObject
 
 ACCOUNT, REGION, HOME, BUCKET, TRAIL = "111122223333", "eu-west-1", "eu-central-1", "example-trail", "audit_trail"

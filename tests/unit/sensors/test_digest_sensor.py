@@ -7,9 +7,9 @@ import pytest
 
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailDigestSensor
-from airflow_provider_cloudtrail.trail.digest import KeyRing
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.proven_delivery import waiting_for
+from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from tests.support.signed_trail import ACCOUNT, BUCKET, HOUR, REGION, WINDOW, MemoryStore, SignedTrail
 
 UNTIL = WINDOW[1]

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_provider_cloudtrail.trail.digest import KeyRing, PublicKey, digest_key, fetch_digest
+from airflow_provider_cloudtrail.trail.digest import digest_key, fetch_digest
 from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest, Coverage, DigestStatus, Proof
 from airflow_provider_cloudtrail.trail.digest_signature import own_signature_fault, verified_early
+from airflow_provider_cloudtrail.trail.public_keys import KeyRing, PublicKey
 from tests.support.signed_trail import (
     BUCKET,
     EMPTY,
