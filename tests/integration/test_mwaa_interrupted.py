@@ -17,7 +17,7 @@ from airflow_provider_cloudtrail.mwaa import __main__ as command_line
 from airflow_provider_cloudtrail.mwaa.aws import Aws
 from tests.support.deployment import Deployer, use_package_of
 from tests.support.engines import REPOSITORY, installed
-from tests.support.mwaa_stand_in import contents, mwaa_stand_in
+from tests.support.mwaa_stand_in import contents
 
 pytestmark = pytest.mark.skipif(not installed("moto", "werkzeug"), reason="needs moto's server")
 
@@ -67,24 +67,18 @@ class Requests:
         return [number for number in changing if self.sent[number - 1][0] != "HEAD"]
 
 
-@pytest.fixture(scope="module")
-def server():
-    with mwaa_stand_in() as served:
-        yield served
-
-
 @pytest.fixture
-def new_deployer(server, monkeypatch, tmp_path):
+def new_deployer(mwaa_server, monkeypatch, tmp_path):
     """Return a function that makes an environment to which an earlier version was deployed."""
-    for name, value in server.variables().items():
+    for name, value in mwaa_server.variables().items():
         monkeypatch.setenv(name, value)
     # Making the clients takes longer than a deployment.
     clients = Aws(region="eu-west-1")
     monkeypatch.setattr(command_line, "Aws", lambda **_: clients)
 
     def make(mode):
-        server.environments.clear()
-        made = Deployer(server, server.create(), tmp_path)
+        mwaa_server.environments.clear()
+        made = Deployer(mwaa_server, mwaa_server.create(), tmp_path)
         made.environment.polls = 1
         use_package_of(made, monkeypatch)
         made.use_customers_files()
@@ -168,7 +162,7 @@ def test_killed_twice(new_deployer, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", ["copy", "wheel"])
-def test_process_ended_by_kill_9(server, new_deployer, mode):
+def test_process_ended_by_kill_9(mwaa_server, new_deployer, mode):
     """The whole package, deployed by a process of its own, which the server kills."""
     deployer = new_deployer(None)
     command = [sys.executable, "-m", "airflow_provider_cloudtrail.mwaa", "deploy", deployer.name, "--poll", "0"]
@@ -176,7 +170,7 @@ def test_process_ended_by_kill_9(server, new_deployer, mode):
     command += ["--wheel", str(deployer.wheel)] if mode == "wheel" else []
 
     def run():
-        server.calls.clear()
+        mwaa_server.calls.clear()
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         started.append(process.pid)
         ready.set()
@@ -189,16 +183,16 @@ def test_process_ended_by_kill_9(server, new_deployer, mode):
         return started[-1]
 
     assert run() == 0
-    steps = len(server.calls)
+    steps = len(mwaa_server.calls)
     expected = end_of(deployer)
     for number in range(5):
-        server.environments.clear()
+        mwaa_server.environments.clear()
         deployer = new_deployer(None)
         command[4] = deployer.name
         ready.clear()
-        server.kill = (process_id, 6 + (steps - 8) * number // 4, ("before", "after")[number % 2])
+        mwaa_server.kill = (process_id, 6 + (steps - 8) * number // 4, ("before", "after")[number % 2])
         assert run() == -9
-        server.kill = None
+        mwaa_server.kill = None
         assert run() == 0
         assert end_of(deployer) == expected
         assert len(contents(deployer.bucket)) == len(expected["objects"]) + 1

@@ -27,6 +27,9 @@ FOREIGN = {
     "dags/airflow_provider_cloudtrail_old/notes.txt": b"theirs\n",
     "elsewhere/airflow_provider_cloudtrail/export.py": b"theirs\n",
 }
+MANIFEST = f"dags/{NAME}"
+OWN_KEYS = {f"dags/{name}" for name in PACKAGE}
+DAG_KEYS = {"dags/audit_one.py", "dags/audit_two.py"}
 
 
 def customers_plugins() -> bytes:
@@ -137,3 +140,8 @@ class Deployer:
 def use_package_of(deployer: Deployer, monkeypatch: Any) -> None:
     """Deploy the small package instead of the real one."""
     monkeypatch.setattr(bundle, "package_files", lambda: dict(deployer.package))
+
+
+def document(capsys: Any) -> Any:
+    """Return what a command has printed with ``--json``."""
+    return json.loads(capsys.readouterr().out)

@@ -1,0 +1,100 @@
+"""What ``plan`` says, and the command line as a whole: who asks wrongly, without permission or without Airflow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.deployment import document
+from tests.support.engines import REPOSITORY, installed
+from tests.support.mwaa_stand_in import contents
+
+pytestmark = pytest.mark.skipif(not installed("moto", "werkzeug"), reason="needs moto's server")
+
+
+def test_plan_says_what_the_role_lacks(deployer, capsys):
+    deployer.environment.members["AirflowConfigurationOptions"]["cloudtrail.trail_name"] = "audit"
+    deployer.server.allowed = {"s3:ListBucket", "cloudtrail:ListPublicKeys", "cloudtrail:GetTrail"}
+    assert deployer("plan", "--json", "--set", "bucket=example-trail") == 3
+    found = document(capsys)
+    assert found["update"] == ["option cloudtrail.bucket"]
+    assert found["permissions"]["lacking"] == [
+        {"sid": "ReadLogFiles", "actions": ["s3:GetObject"], "resource": "arn:aws:s3:::example-trail/*"},
+        {
+            "sid": "ReadTrail",
+            "actions": ["cloudtrail:GetEventSelectors", "cloudtrail:GetTrailStatus"],
+            "resource": "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit",
+        },
+        {
+            "sid": "CheckTrailBucket",
+            "actions": ["s3:GetBucketPublicAccessBlock", "s3:GetBucketVersioning", "s3:GetLifecycleConfiguration"],
+            "resource": "arn:aws:s3:::example-trail",
+        },
+    ]
+    assert found["permissions"]["not_checked"] == []
+    assert {change["action"] for change in found["objects"]} == {"add"}
+
+
+def test_plan_prints_the_statements_where_it_must_not_simulate(deployer, capsys):
+    deployer.server.allowed = None
+    assert deployer("plan", "--trail-bucket", "example-trail", "--queue", "arn:aws:sqs:eu-west-1:1:q") == 3
+    said = capsys.readouterr().out
+    assert "iam:SimulatePrincipalPolicy is denied to you" in said
+    assert '"arn:aws:s3:::example-trail/*"' in said
+    assert '"sqs:ReceiveMessage"' in said
+
+
+def test_configuration_options_are_never_printed(deployer, capsys):
+    deployer.environment.members["AirflowConfigurationOptions"]["smtp.smtp_password"] = "hunter-2"
+    deployer("plan")
+    deployer("plan", "--json")
+    deployer("deploy", "--set", "bucket=example-trail")
+    deployer("status", "--json")
+    said = capsys.readouterr()
+    assert "hunter-2" not in said.out + said.err
+    assert deployer.environment.members["AirflowConfigurationOptions"]["smtp.smtp_password"] == "hunter-2"
+
+
+@pytest.mark.parametrize("command", ["plan", "deploy", "status", "verify"])
+def test_no_such_environment_and_no_permission(deployer, capsys, command):
+    from airflow_provider_cloudtrail.mwaa.__main__ import main
+
+    assert main([command, "nowhere"]) == 2
+    assert "there is no MWAA environment 'nowhere' in eu-west-1" in capsys.readouterr().err
+    deployer.server.denied_calls.add("GetEnvironment")
+    assert deployer(command, "--json") == 1
+    assert "airflow:GetEnvironment" in document(capsys)["error"]
+
+
+def test_no_region_and_no_profile(monkeypatch, capsys):
+    from airflow_provider_cloudtrail.mwaa.__main__ import main
+
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    assert main(["status", "orders"]) == 2
+    assert "--region" in capsys.readouterr().err
+    assert main(["status", "orders", "--profile", "nobody"]) == 2
+    assert "nobody" in capsys.readouterr().err
+
+
+def test_without_airflow_and_rich(deployer):
+    """It runs where only boto3 is installed; also with the package as it is, not with the small one."""
+    code = (
+        "import sys\n"
+        "for name in ('airflow', 'rich', 'yaml', 'cryptography'): sys.modules[name] = None\n"
+        "from airflow_provider_cloudtrail.mwaa.__main__ import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = [sys.executable, "-c", code]
+    for command, expected in (("plan", 3), ("deploy", 0), ("status", 0)):
+        done = subprocess.run(
+            [*arguments, command, deployer.name], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == expected, done.stdout + done.stderr
+    held = contents(deployer.bucket)
+    for path in ("hooks/cloudtrail.py", "trail/reader.py", ".airflowignore"):
+        source = REPOSITORY / "airflow_provider_cloudtrail" / path
+        assert held[f"dags/airflow_provider_cloudtrail/{path}"] == source.read_bytes()
