@@ -306,6 +306,7 @@ MISSING = "missing"
 GAP = "gap"
 NOT_LOADED = "not_loaded"
 
+# Values of ``status`` in the ledger.
 LOADED = "loaded"
 NO_MATCH = "no_match"
 QUARANTINED = "quarantined"
@@ -340,6 +341,7 @@ def columns_of(
         | type[QuarantineEntry]
         | type[DigestEntry]
         | type[FindingEntry]
+        | type[HashEntry]
         | type[LookupEntry]
     ),
 ) -> tuple[Column, ...]:

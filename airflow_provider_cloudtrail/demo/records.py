@@ -31,7 +31,6 @@ class Concerns(Enum):
 
     MWAA = "event of MWAA or MWAA Serverless"
     ACTIVITY = "what an environment did in AWS, wanted on request"
-    OTHERS = "everything else"
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,9 @@ if TYPE_CHECKING:
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from mypy_boto3_cloudtrail import CloudTrailClient  # noqa: F401 (in the string below)
 
+    # DAG files are parsed again and again: what only a few tasks need is imported by them.
     from airflow_provider_cloudtrail.trail.event_history import Clock, EventHistory
     from airflow_provider_cloudtrail.trail.lookup import Attribute, Span
-
-    # DAG files are parsed again and again: what only a few tasks need is imported by them.
     from airflow_provider_cloudtrail.trail.public_keys import PublicKey
 
 

@@ -29,7 +29,7 @@ exit codes:
   1  AWS refused, or could not be reached; deploy again to finish
   2  the command line cannot be meant
   3  plan: there are changes; status: not deployed, or not as deployed
-  4  environment, bucket or foreign objects are not in a state to deploy to; nothing was changed
+  4  environment, bucket or foreign objects are not in a state to deploy to; nothing of theirs was changed
   5  the environment could not be updated; what was written is as it was before
   6  verify: DAGs, imports or the provider are not as they must be
   7  the update takes longer than --wait; it goes on, deploy again to wait for it and finish

@@ -16,7 +16,11 @@ class MwaaUsageError(MwaaError):
 
 
 class MwaaStateError(MwaaError):
-    """Raised when environment, bucket or foreign objects are not in a state to deploy to; nothing was changed."""
+    """
+    Raised when environment, bucket or foreign objects are not in a state to deploy to; nothing of theirs was changed.
+
+    Nothing at all was, unless somebody else wrote while the deployment did: then the next one goes on from there.
+    """
 
     exit_code = 4
 

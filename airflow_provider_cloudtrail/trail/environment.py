@@ -1,5 +1,5 @@
 """
-Which MWAA environment a record concerns, and what it did to its Airflow.
+Which MWAA environment a record concerns, and whether an environment made the call itself.
 
 Sources: AWS MWAA user guide, "Viewing audit logs in AWS CloudTrail"; MWAA Serverless user guide,
 "Logging API calls". MWAA writes its parameters in PascalCase, MWAA Serverless in camelCase.
