@@ -79,10 +79,10 @@ def said(summary: ExportSummary) -> dict[str, Any]:
     return {name: value for name, value in asdict(summary).items() if not name.startswith("seconds")}
 
 
-def short_of_memory() -> Exception:
+def conflict() -> Exception:
     import duckdb
 
-    return duckdb.OutOfMemoryException("Out of Memory Error: could not allocate block of size 256.0 KiB")
+    return duckdb.TransactionException("TransactionContext Error: Conflict on update!")
 
 
 def test_batches_share_a_transaction_and_count_alike(
@@ -133,7 +133,7 @@ def test_whatever_fails_once_all_is_stored_once(
             if failed or len(statements) <= number:
                 return None
             failed.append(statement)
-            return short_of_memory()
+            return conflict()
 
         caplog.clear()
         with pytest.MonkeyPatch.context() as monkeypatch:
