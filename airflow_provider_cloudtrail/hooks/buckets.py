@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ class Buckets:
     def __init__(self, s3_hook: Callable[[], S3Hook]) -> None:
         self._s3_hook = s3_hook
         self._stores: dict[str, Store] = {}
+        # One for each bucket: opening one that does not answer takes minutes.
+        self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()
         self.regions: dict[str, tuple[str, str]] = {}
         """Region and partition of each bucket that was opened."""
@@ -45,6 +47,8 @@ class Buckets:
         :raises CloudTrailBucketError: if there is no such bucket, or the URI names no folder.
         """
         with self._lock:
+            opening = self._opening[bucket]
+        with opening:
             if bucket not in self._stores:
                 self._stores[bucket] = _local_store(bucket) if bucket.startswith("file://") else self._s3_store(bucket)
             return self._stores[bucket]
@@ -60,7 +64,8 @@ class Buckets:
 
     def requests(self) -> Counter[str]:
         """Return how many LIST and GET requests the stores have made so far."""
-        return sum((store.requests for store in self._stores.values() if isinstance(store, S3Store)), Counter[str]())
+        stores = list(self._stores.values())
+        return sum((store.requests for store in stores if isinstance(store, S3Store)), Counter[str]())
 
     def _s3_store(self, bucket: str) -> S3Store:
         session, client, verify = self._open(bucket)

@@ -132,7 +132,8 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         """
         if event["status"] == "done":
             self.log.info("%s", event["said"])
-            return self.found(context, event["files"], event["receipts"])
+            # A trigger of an earlier version, whose sensor goes on after an upgrade, says nothing of receipts.
+            return self.found(context, event["files"], event.get("receipts", ()))
         if event["status"] == "failed":
             hand_overs = 1 if event.get("looked") else hand_overs + 1
             self.log.warning("The trigger could not look, so this task does: %s", event["said"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,10 +13,11 @@ from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 
 T = TypeVar("T")
 
-# A look is a handful of requests of some tenths of a second, so that a thousand sensors share these threads.
-_THREADS = ThreadPoolExecutor(16, thread_name_prefix="cloudtrail-trigger")
+# A look is a handful of requests of some tenths of a second, so that hundreds of sensors share these threads.
+_LOOKS_AT_ONCE = 8
+_threads: weakref.WeakValueDictionary[Hashable, ThreadPoolExecutor] = weakref.WeakValueDictionary()
 _hooks: weakref.WeakValueDictionary[str, CloudTrailHook] = weakref.WeakValueDictionary()
-_hooks_lock = threading.Lock()
+_lock = threading.Lock()
 
 
 class AwsParameters(NamedTuple):
@@ -38,7 +39,7 @@ class AwsParameters(NamedTuple):
 
         A client of botocore takes megabytes, and an assumed role is assumed once for each.
         """
-        with _hooks_lock:
+        with _lock:
             hook = _hooks.get(self.key)
             if hook is None:
                 hook = CloudTrailHook(
@@ -52,18 +53,37 @@ class AwsParameters(NamedTuple):
 
     def forget(self, hook: CloudTrailHook) -> None:
         """Give the next trigger a new hook: the connection may have been corrected since this one was made."""
-        with _hooks_lock:
+        with _lock:
             if _hooks.get(self.key) is hook:
                 del _hooks[self.key]
 
 
-async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+def threads_of(place: Hashable) -> ThreadPoolExecutor:
+    """
+    Return the threads for what may take its time at one place; they end when nobody holds them any more.
+
+    Each place has its own: what does not answer keeps a thread for minutes, and must not keep those in which
+    others look elsewhere.
+
+    :param place: a bucket or queue, and the AWS settings with which it is asked.
+    """
+    with _lock:
+        threads = _threads.get(place)
+        if threads is None:
+            threads = ThreadPoolExecutor(_LOOKS_AT_ONCE, thread_name_prefix="cloudtrail-trigger")
+            _threads[place] = threads
+        return threads
+
+
+async def in_thread(threads: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
     """
     Call a function that blocks, in a thread.
 
     Goes through asgiref, which Airflow depends on: the connection that the function asks for comes over the
     event loop of the triggerer, and Airflow 3.0 finds the way back there only from a thread of asgiref.
+
+    :param threads: see :func:`threads_of`.
     """
     from asgiref.sync import sync_to_async
 
-    return await sync_to_async(function, thread_sensitive=False, executor=_THREADS)(*arguments)
+    return await sync_to_async(function, thread_sensitive=False, executor=threads)(*arguments)

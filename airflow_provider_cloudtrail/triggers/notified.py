@@ -25,7 +25,7 @@ from airflow_provider_cloudtrail.hooks.queues import (
 )
 from airflow_provider_cloudtrail.trail.log_file import LogFile, is_of
 from airflow_provider_cloudtrail.trail.notification import read_notification
-from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread
+from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, threads_of
 from airflow_provider_cloudtrail.triggers.watching import NewLogFiles
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Queue:
         if hasattr(hook, "get_async_conn"):
             connection = await hook.get_async_conn()  # type: ignore[no-untyped-call]
         else:
-            connection = await in_thread(lambda: hook.async_conn)
+            connection = await in_thread(threads_of((self.url, self.aws.key)), lambda: hook.async_conn)
         self._client = await self._opened.enter_async_context(connection)
 
     async def close(self) -> None:
@@ -97,10 +97,16 @@ class Queue:
 
     async def delete(self, receipts: Sequence[str]) -> None:
         """Delete messages; what SQS does not delete comes again, which is said in the log and harms nothing."""
-        if self._client is None:
-            await self.open()
-        for deletion in deletions(self.url, receipts):
-            note_failures(await self._client.delete_message_batch(**deletion))
+        try:
+            if self._client is None:
+                await self.open()
+            for deletion in deletions(self.url, receipts):
+                note_failures(await self._client.delete_message_batch(**deletion))
+        except Exception:
+            # Not raised: it would end the watcher, and on Airflow 3.3 all watchers of the queue.
+            log.warning(
+                "Of %s messages of %s some were not deleted and come again", len(receipts), self.url, exc_info=True
+            )
 
     async def messages(self) -> AsyncIterator[QueueMessage | None]:
         """Yield messages for ever, None when there are none; errors are waited out, with a new client."""
@@ -225,7 +231,7 @@ class CloudTrailNotificationTrigger(BaseEventTrigger):
                 while handed_on and handed_on[0][0] <= now:
                     due.append(handed_on.popleft()[1])
                 if due:
-                    await self._delete(queue, due)
+                    await queue.delete(due)
         finally:
             await queue.close()
 
@@ -245,14 +251,6 @@ class CloudTrailNotificationTrigger(BaseEventTrigger):
         for reason in notification.dropped:
             log.info("Dropped from message %s: %s", message.id, reason)
         return [file for file in notification.files if is_of(file, self.account_ids, self.regions)]
-
-    @staticmethod
-    async def _delete(queue: Queue, receipts: list[str]) -> None:
-        try:
-            await queue.delete(receipts)
-        except Exception:
-            log.warning("%s messages could not be deleted and will come again", len(receipts), exc_info=True)
-            await queue.close()
 
 
 def _event(files: Sequence[LogFile]) -> TriggerEvent:

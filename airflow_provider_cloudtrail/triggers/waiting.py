@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, NotRequired, TypedDict
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
-from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread
+from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, threads_of
 from airflow_provider_cloudtrail.waiting import (
     Answer,
     TrailParameters,
@@ -31,13 +31,14 @@ class Seen(TypedDict):
 
     ``done``: it is there. ``late``: the deadline was reached. ``failed``: the trigger could not look, for
     the reason in ``said``; the worker looks itself and so meets the error, if there is one, in its own type.
-    ``looked`` says whether an earlier look of this trigger succeeded; older triggers do not say it.
+    ``looked`` says whether an earlier look of this trigger succeeded. Triggers of earlier versions say neither that nor
+    ``receipts``.
     """
 
     status: Literal["done", "late", "failed"]
     files: list[str]
     said: str
-    receipts: list[str]
+    receipts: NotRequired[list[str]]
     looked: NotRequired[bool]
 
 
@@ -99,6 +100,11 @@ class WaitingTrigger(BaseTrigger):
         """Return the parameters of the subclass."""
         return {}
 
+    @property
+    def place(self) -> Hashable:
+        """What is asked: triggers that ask the same share its threads."""
+        return (self.trail.bucket, self.trail.trail_name, self.aws.key)
+
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow makes this trigger from again."""
         return (
@@ -118,13 +124,14 @@ class WaitingTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event: see :class:`Seen`."""
         deadline = datetime.fromisoformat(self.deadline)
+        threads = threads_of(self.place)
         looks = 0
         if self.first_look is not None:
             await _sleep_until(min(datetime.fromisoformat(self.first_look), deadline))
         while True:
             hook = self.aws.hook()
             try:
-                answer = await in_thread(self.look, hook)
+                answer = await in_thread(threads, self.look, hook)
             except Exception as error:
                 # Not swallowed: the worker repeats the look, and raises what it meets.
                 self.log.warning("Could not look; the worker shall", exc_info=True)
@@ -230,6 +237,11 @@ class CloudTrailQueueToldTrigger(WaitingTrigger):
         super().__init__(**kwargs)
         self.queue_url = queue_url
         self.max_files = max_files
+
+    @property
+    def place(self) -> Hashable:
+        """The queue."""
+        return (self.queue_url, self.aws.key)
 
     def look(self, hook: CloudTrailHook) -> Answer:
         """Look once; blocks."""

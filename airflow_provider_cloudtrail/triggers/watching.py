@@ -20,7 +20,7 @@ from airflow_provider_cloudtrail.exceptions import CloudTrailTrailNotFoundError
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, is_of
 from airflow_provider_cloudtrail.trail.watch import Watch
-from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread
+from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, threads_of
 from airflow_provider_cloudtrail.waiting import TrailParameters
 
 log = logging.getLogger(__name__)
@@ -169,6 +169,7 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
 
     async def _polls(self, watchers: _Watchers) -> AsyncIterator[tuple[LogFile, ...] | _Looked]:
         """List the bucket again and again; errors are waited out, because a raising trigger restarts at once."""
+        threads = threads_of(self.shared_stream_key())
         failures = 0
         last_sign = datetime.now(timezone.utc)
         while True:
@@ -180,7 +181,7 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
             listed = 0
             try:
                 listing = self._listing(hook, asked.values())
-                while portion := await in_thread(lambda: tuple(islice(listing, _PORTION))):  # noqa: B023
+                while portion := await in_thread(threads, lambda: tuple(islice(listing, _PORTION))):  # noqa: B023
                     listed += len(portion)
                     yield portion
             except Exception:
@@ -275,7 +276,7 @@ class _Memory:
             if hasattr(self._store, "aget"):
                 self._stored = await self._store.aget(self._key, None)
             else:  # Airflow 3.3.0 and 3.3.1
-                self._stored = await in_thread(self._store.get, self._key, None)
+                self._stored = await in_thread(threads_of(self._key), self._store.get, self._key, None)
         except ValueError:
             log.warning(
                 "Several assets share this watcher, so that its memory cannot be stored with one of them; log files "
@@ -293,7 +294,7 @@ class _Memory:
             if hasattr(self._store, "aset"):
                 await self._store.aset(self._key, before)
             else:
-                await in_thread(self._store.set, self._key, before)
+                await in_thread(threads_of(self._key), self._store.set, self._key, before)
             self._stored = before
         except Exception:
             log.warning("The watcher's memory could not be stored; it goes on with the old one", exc_info=True)

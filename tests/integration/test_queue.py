@@ -129,6 +129,39 @@ def test_an_event_that_is_never_persisted_comes_again(delivery):
     assert asyncio.run(watch(confirm=True)) == [told]
 
 
+@pytest.mark.skipif(SharedStreamManager is None, reason="needs Airflow 3.3")
+def test_a_message_that_cannot_be_deleted_ends_no_watcher(delivery, monkeypatch, caplog):
+    """Airflow ends all watchers of a queue if its producer raises."""
+    deletions = notified.deletions
+    refused = []
+
+    def refuse_once(url, receipts):
+        refused.append(url)
+        return deletions(f"{url}-that-is-not-there" if len(refused) == 1 else url, receipts)
+
+    monkeypatch.setattr(notified, "deletions", refuse_once)
+
+    async def watch():
+        manager = SharedStreamManager()
+        watcher = trigger(delivery)
+        key = watcher.shared_stream_key()
+        stream = watcher.filter_shared_stream(manager.subscribe(trigger_id=1, trigger=watcher, key=key))
+        (first,) = delivery.deliver(KEYS[0])
+        assert await take(stream, 1) == [[first]]
+        manager.confirm_persisted([manager.bind_pending_event(trigger_id=1, key=key)])
+        waiting = asyncio.ensure_future(anext(stream))
+        await until(lambda: "come again" in caplog.text)
+        (second,) = delivery.deliver(KEYS[1])
+        while second not in (event := await waiting).payload["files"]:
+            manager.confirm_persisted([manager.bind_pending_event(trigger_id=1, key=key)])
+            waiting = asyncio.ensure_future(anext(stream))
+        assert event.payload["files"] == [second]
+        await manager.stop_all()
+
+    asyncio.run(asyncio.wait_for(watch(), 60))
+    assert len(refused) >= 1
+
+
 MODES = ["run", *(["shared"] if SharedStreamManager is not None else [])]
 
 

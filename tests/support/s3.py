@@ -170,6 +170,45 @@ class ScriptedS3:
             thread.join(10)
 
 
+@contextmanager
+def silent_server(answered: str | None = None) -> Iterator[tuple[str, list[str]]]:
+    """
+    Run a server that takes requests and does not answer them before it is stopped.
+
+    :param answered: begin of the paths that are answered, with an empty 200.
+    :return: its endpoint, and the paths that were asked for and are not answered.
+    """
+    asked: list[str] = []
+    ended = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if answered is not None and self.path.startswith(answered):
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            asked.append(self.path)
+            ended.wait()
+            self.close_connection = True
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+    finally:
+        ended.set()
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
 def error_body(code: str) -> bytes:
     return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>made up</Message></Error>".encode()
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from botocore.config import Config
 from botocore.stub import Stubber
 
 from airflow_provider_cloudtrail.exceptions import (
@@ -15,6 +17,7 @@ from airflow_provider_cloudtrail.exceptions import (
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.parameters import window
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
+from tests.support.s3 import silent_server
 from tests.unit.face import DAY, FolderTrail, record
 
 
@@ -119,3 +122,17 @@ def test_a_copy_of_a_bucket_on_this_computer(hook, tmp_path):
     (tmp_path / "x").write_bytes(b"1")
     for computer in ("", "localhost"):
         assert hook.get_store(f"file://{computer}{tmp_path}").get("x").body == b"1"
+
+
+def test_a_bucket_that_does_not_answer_keeps_no_other_from_being_opened(hook, monkeypatch):
+    """Triggers share a hook; the Region of a bucket is asked for when it is opened."""
+    hook._config = Config(retries={"total_max_attempts": 1})
+    with ThreadPoolExecutor(2) as pool, silent_server(answered="/example-trail") as (endpoint, asked):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        silent = pool.submit(hook.get_store, "silent")
+        while not asked and not silent.done():
+            pass
+        opened = pool.submit(hook.get_store, "example-trail").result(30)
+        assert not silent.done()
+    assert hook.get_store("example-trail") is opened
+    assert asked == ["/silent"]

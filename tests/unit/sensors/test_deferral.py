@@ -71,6 +71,13 @@ def test_waits_in_the_triggerer(trail):
     assert resume(task, deferral, event) == [uri]
 
 
+def test_goes_on_with_the_event_of_a_trigger_of_an_earlier_version(trail):
+    """The environment was upgraded between the trigger's event and the worker that goes on."""
+    task = sensor(trail)
+    deferral = deferred(lambda: task.execute({}))
+    assert resume(task, deferral, {"status": "done", "files": ["s3://a"], "said": "there"}) == ["s3://a"]
+
+
 def test_a_late_trigger_is_a_last_look_and_then_a_timeout(trail):
     task = sensor(trail, timeout=0)
     with pytest.raises(AirflowSensorTimeout, match="0 seconds"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import inspect
 import json
@@ -11,8 +12,9 @@ from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailDigestSensor, CloudTrailLogFileSensor
-from airflow_provider_cloudtrail.triggers import cloudtrail, waiting
+from airflow_provider_cloudtrail.triggers import cloudtrail, looking, waiting
 from airflow_provider_cloudtrail.triggers.looking import AwsParameters
+from tests.support.s3 import silent_server
 from tests.unit.face import DAY, FolderTrail, record
 
 AWS = {
@@ -222,3 +224,57 @@ def test_triggers_with_the_same_settings_share_a_hook():
     one.forget(hook)
     assert same.hook() is not hook
     assert isinstance(hook, CloudTrailHook)
+
+
+def test_a_place_that_does_not_answer_keeps_no_other_waiting(trail, monkeypatch):
+    """Sensors on a bucket behind a closed network: each of their looks takes minutes."""
+    trail.deliver("20260203T1200Z", record("c"))
+    with silent_server() as (endpoint, asked):
+        connection = {"conn_type": "aws", "login": "a", "password": "b", "extra": {"endpoint_url": endpoint}}
+        monkeypatch.setenv("AIRFLOW_CONN_AUDIT_ROLE", json.dumps(connection))
+        patience = {"read_timeout": 60, "retries": {"total_max_attempts": 1}}
+
+        async def watch():
+            silent = [
+                asyncio.ensure_future(anext(delivered(trail, bucket="silent", **AWS | given).run()))
+                for given in [{"verify": None, "botocore_config": patience, "region_name": "eu-central-1"}] * 40
+            ]
+            async with asyncio.timeout(30):
+                while not asked:
+                    await asyncio.sleep(0.01)
+            # All that are to be had have been taken, and nothing has come back.
+            for _ in range(5):
+                await asyncio.sleep(0.05)
+            async with asyncio.timeout(30):
+                (event,) = [event.payload async for event in delivered(trail).run()]
+            assert not any(task.done() for task in silent)
+            for task in silent:
+                task.cancel()
+            await asyncio.gather(*silent, return_exceptions=True)
+            return event
+
+        assert asyncio.run(watch())["status"] == "done"
+        assert 0 < len(asked) <= 8
+
+
+def test_threads_end_with_the_triggers_of_their_place(trail):
+    trail.deliver("20260203T1200Z", record("c"))
+    trigger = delivered(trail)
+    (event,) = events(trigger)
+    assert event["status"] == "done"
+    gc.collect()
+    assert trigger.place not in looking._threads
+
+
+def test_all_that_ask_one_place_share_its_threads():
+    of = {"deadline": "2026", "delivered_from": "2026", "delivered_to": "2027"}
+    one, same, other, elsewhere = (
+        cloudtrail.CloudTrailLogFilesDeliveredTrigger(bucket=bucket, aws_conn_id=conn, account_ids=accounts, **of)
+        for bucket, conn, accounts in (("b", "a", ["1"]), ("b", "a", ["2"]), ("c", "a", None), ("b", "z", None))
+    )
+    threads = looking.threads_of(one.place)
+    assert looking.threads_of(same.place) is threads
+    assert looking.threads_of(other.place) is not threads
+    assert looking.threads_of(elsewhere.place) is not threads
+    queue = cloudtrail.CloudTrailQueueToldTrigger(bucket="b", aws_conn_id="a", deadline="2026", queue_url="q")
+    assert looking.threads_of(queue.place) is not threads
