@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -65,7 +66,7 @@ def _load(plan: TrailPlan, folder: Path, dags: Path, database: Path) -> str:
     """Serve the trail, run the DAG, and return what the digests prove."""
     if not (dags / f"{_DAG}.py").is_file():
         raise DemoError(f"there is no {_DAG}.py in {dags}: run this in the repository, or say where with --dags")
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     with s3_server() as server:
         airflow = AirflowHome(
             folder.resolve(),
@@ -102,6 +103,19 @@ def _load(plan: TrailPlan, folder: Path, dags: Path, database: Path) -> str:
                 return described(intact, prove(plan, server.client(), key, copy))
 
 
+def _make(folder: Path) -> None:
+    """Create the folder that everything is kept in, unless it is there."""
+    if set(str(folder.resolve())) & set("%$"):
+        raise DemoError(f"Airflow cannot live in {folder.resolve()}, because of the % or $; name another with --folder")
+    try:
+        (folder / "airflow").mkdir(parents=True, exist_ok=True)
+        # Permissions do not tell everything: it may be full, or mounted for reading only.
+        with tempfile.TemporaryFile(dir=folder / "airflow") as probe:
+            probe.write(b"x")
+    except OSError as error:
+        raise DemoError(f"nothing can be kept in {folder}: {error}; name another folder with --folder") from None
+
+
 @contextmanager
 def _step(what: str) -> Iterator[None]:
     print(f"{what} ... ", end="", flush=True)
@@ -115,7 +129,7 @@ def _step(what: str) -> Iterator[None]:
 
 
 def _rows_before(database: Path) -> int:
-    if not database.is_file():
+    if not database.exists():
         return 0
     import duckdb
 
@@ -162,7 +176,7 @@ def _added(before: int, after: int) -> str:
 
 def _how_to_open(database: Path) -> str:
     query = "SELECT event_time, event_name, environment_name, actor_arn FROM mwaa_audit_events ORDER BY 1 DESC"
-    code = f"import duckdb; duckdb.connect('{database}', read_only=True).sql('{query}').show()"
+    code = f"import duckdb; duckdb.connect({str(database)!r}, read_only=True).sql('{query}').show()"
     python = Path(sys.executable)
     if python.is_relative_to(Path.cwd()):
         python = python.relative_to(Path.cwd())
@@ -179,7 +193,14 @@ def _dags_folder() -> Path:
     return beside if beside.is_dir() else Path("dags")
 
 
+def _end(number: int, _: object) -> None:
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    # What would end this process at once ends what it has started, too.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _end)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

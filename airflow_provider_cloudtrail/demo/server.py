@@ -20,6 +20,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
+from airflow_provider_cloudtrail.demo.airflow_home import DemoError
 from airflow_provider_cloudtrail.demo.digests import SigningKey
 from airflow_provider_cloudtrail.demo.plan import TrailPlan
 from airflow_provider_cloudtrail.demo.trail import TrailObject, generate
@@ -68,19 +69,25 @@ def s3_server(region: str = "us-east-1") -> Iterator[S3Server]:
     """
     Run a server while the block runs.
 
-    :raises RuntimeError: if it does not start; the message holds what it said.
+    :raises DemoError: if it does not start; the message holds what it said.
     """
     server = S3Server(f"http://{_HOST}:{_free_port()}", region)
     command = [sys.executable, "-m", "moto.server", "-H", _HOST, "-p", server.url.rpartition(":")[2]]
     with tempfile.TemporaryFile() as output:
         # Two credentials of its own keep moto from looking for the user's.
         environment = os.environ | {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo"}
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        # In a group of its own: Ctrl-C shall not end it before those who ask it.
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
         try:
             if not _answers(server.url, process):
                 output.seek(0)
                 said = output.read().decode(errors="replace")[-2000:].strip()
-                raise RuntimeError(f"the S3 server did not start: {said or 'it said nothing'}")
+                raise DemoError(
+                    f"the S3 server did not start: {said or 'it said nothing'}; it comes with the extra "
+                    "airflow-provider-cloudtrail[demo]"
+                )
             yield server
         finally:
             process.terminate()
@@ -104,15 +111,18 @@ def upload(plan: TrailPlan, client: Any, signed_by: SigningKey | None = None) ->
         client.put_object(Bucket=plan.bucket, Key=written.key, Body=written.body, Metadata=dict(written.metadata))
 
     pending: set[Future[None]] = set()
-    with ThreadPoolExecutor(_THREADS) as pool:
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
         for written in generate(plan, signed_by):
             pending.add(pool.submit(put, written))
             if len(pending) >= 4 * _THREADS:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     future.result()
-    for future in pending:
-        future.result()
+        for future in pending:
+            future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _create_bucket(bucket: str, client: Any) -> None:
