@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from urllib.parse import parse_qs
 
 import pytest
 
 from airflow_provider_cloudtrail.export import Limits, export_log_files
 from airflow_provider_cloudtrail.export_summary import ExportSummary
+from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
 from airflow_provider_cloudtrail.trail.s3_store import S3Store
@@ -16,7 +19,7 @@ from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.engines import ENGINES, installed
 from tests.support.log_files import OTHER_ACCOUNT, event, foreign, key_of, log_bytes
 from tests.support.rows import ALL, MWAA
-from tests.support.s3 import TRANSPORTS, CountedS3, client_of, s3_store
+from tests.support.s3 import REGION, TRANSPORTS, CountedS3, client_of, s3_store
 from tests.support.tables import assert_balanced, read_table
 
 pytestmark = pytest.mark.skipif(not installed("moto", "werkzeug"), reason="needs moto's server")
@@ -139,3 +142,32 @@ def test_log_says_nothing_of_values(
     assert "no_event_time" in caplog.text
     assert secret not in caplog.text
     assert secret not in str(summary.as_dict())
+
+
+def test_a_look_costs_a_listing_for_each_account_and_region_and_none_before_its_time(s3_server, monkeypatch):
+    bucket, _ = fill(s3_server)
+    extra = {"endpoint_url": s3_server.endpoint, "region_name": REGION}
+    connection = {"conn_type": "aws", "login": "example", "password": "example", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    s3_server.requests()
+
+    def look(**arguments):
+        place = {"bucket": bucket, "prefix": "audit/logs", "organization_id": "o-abc123"}
+        answer = CloudTrailLogFileSensor(task_id="wait", **place, **arguments).look()
+        return answer.done, [
+            ("delimiter" in query, parse_qs(query)["prefix"][0]) for _, _, query in s3_server.requests()
+        ]
+
+    done, listed = look(delivered_from="2026-02-05T00:00:00Z", delivered_to="2026-02-06T00:00:00Z")
+    assert not done
+    # Two accounts with two Regions.
+    assert len([prefix for folders, prefix in listed if not folders]) == 4
+    assert len([prefix for folders, prefix in listed if folders]) == 1 + 2
+    assert len(set(listed)) == len(listed)
+
+    found, listed = look(delivered_from="2026-02-03T00:00:00Z", delivered_to="2026-02-04T00:00:00Z", max_files=1)
+    assert found
+    assert len([prefix for folders, prefix in listed if not folders]) == 1
+
+    settling = {"delivered_from": "2026-02-03T00:00:00Z", "delivered_to": "2099-02-04T00:00:00Z"}
+    assert look(**settling, settle=timedelta(hours=1)) == (False, [])
