@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from airflow_provider_cloudtrail import __version__
@@ -164,6 +164,11 @@ def _objects(
             changes.append(ObjectChange(REMOVE, key, None, seen))
         elif seen is not None:
             warnings.append(f"{key} was changed by somebody else since it was deployed, and stays")
+    if left := ours.others({*wanted, *manifest.objects, *pending}):
+        warnings.append(
+            f"{len(left)} objects of no deployment lie in {environment.under_dags(PACKAGE)}/ and stay: "
+            f"{', '.join(left[:3])}{' ...' if len(left) > 3 else ''}. Remove what an earlier copy by hand has left"
+        )
     return tuple(changes), warnings
 
 
@@ -201,6 +206,10 @@ class _Ours:
         if known is not None and seen.etag == known.etag:
             return Stored(seen.etag, known.version, known.sha256), known.sha256
         return seen, seen.sha256 if key in self._pending else None
+
+    def others(self, known: Collection[str]) -> list[str]:
+        """Return the keys in the package's folder that are none of these, sorted."""
+        return sorted(key for key in self._listed if key not in known)
 
     def _content(self, key: str) -> bytes:
         found = self._bucket.get(key)

@@ -61,6 +61,26 @@ def test_a_copy_made_by_hand_is_adopted(deployer):
     assert deployer("plan") == 0
 
 
+@pytest.mark.parametrize("mode", ["copy", "plugins"])
+def test_what_an_older_copy_by_hand_has_left_is_named(deployer, capsys, mode):
+    for name in ("renamed_since.py", "export.py"):
+        put(
+            deployer.bucket,
+            f"dags/airflow_provider_cloudtrail/{name}",
+            PACKAGE["airflow_provider_cloudtrail/export.py"],
+        )
+    left = {"copy": ["renamed_since.py"], "plugins": ["export.py", "renamed_since.py"]}[mode]
+
+    deployer("plan", "--mode", mode, "--json")
+    (said,) = (line for line in document(capsys)["warnings"] if "no deployment" in line)
+    named = ", ".join(f"dags/airflow_provider_cloudtrail/{name}" for name in left)
+    assert said.startswith(f"{len(left)} objects of no deployment lie in dags/airflow_provider_cloudtrail/")
+    assert f"stay: {named}." in said
+
+    assert deployer("deploy", "--mode", mode) == 0
+    assert "dags/airflow_provider_cloudtrail/renamed_since.py" in contents(deployer.bucket)
+
+
 # -- modes plugins and wheel -------------------------------------------------------------------------
 
 
