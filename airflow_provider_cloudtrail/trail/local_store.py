@@ -29,15 +29,19 @@ class LocalStore:
     def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the files under ``prefix``; their ETag says when they were written and how long they are."""
         # Folder by folder, as S3 sorts: by the whole key, in which "/" is a character like others.
-        yield from self._walk(self._folder / prefix, prefix, start_after)
+        folder = prefix[: prefix.rfind("/") + 1]
+        if not _leads_out(folder):
+            yield from self._walk(self._folder / folder, folder, start_after, prefix)
 
-    def _walk(self, folder: Path, prefix: str, start_after: str) -> Iterator[ListedObject]:
+    def _walk(self, folder: Path, prefix: str, start_after: str, wanted: str = "") -> Iterator[ListedObject]:
         if not folder.is_dir():
             return
         with os.scandir(folder) as entries:
             names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
         for name in names:
             key = prefix + name
+            if not key.startswith(wanted):
+                continue
             if name.endswith("/"):
                 if key > start_after or start_after.startswith(key):
                     yield from self._walk(folder / name, key, start_after)
@@ -51,6 +55,8 @@ class LocalStore:
 
     def get(self, key: str) -> StoredObject:
         """Read a file."""
+        if _leads_out(key):
+            raise ObjectError("not_found", f"{self._bucket}/{key}: no key in a copy of a bucket")
         try:
             with open(f"{self._folder}/{key}", "rb", buffering=0) as file:  # noqa: PTH123 - see _walk
                 return StoredObject(file.read(), self._etag(os.fstat(file.fileno())))
@@ -60,3 +66,8 @@ class LocalStore:
             raise ObjectError("access_denied", f"{self._bucket}/{key}: no permission to read the file") from None
         except OSError as error:
             raise StoreError(f"{self._bucket}/{key}: {error.strerror}") from error
+
+
+def _leads_out(path: str) -> bool:
+    """Tell whether a path can leave the folder; in S3 two dots are a name like others."""
+    return path.startswith("/") or ".." in path.split("/")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.deployment import CUSTOMERS_REQUIREMENTS, DAG_KEYS, FOREIGN, MANIFEST, OWN_KEYS, PACKAGE
+from tests.support.deployment import CUSTOMERS_REQUIREMENTS, DAG_KEYS, FOREIGN, MANIFEST, OWN_KEYS, PACKAGE, document
 from tests.support.engines import installed
 from tests.support.mwaa_stand_in import contents, put, versions
 

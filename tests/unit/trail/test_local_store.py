@@ -23,6 +23,9 @@ def folder(trail: FolderTrail) -> LocalStore:
         pytest.param("", id="all"),
         pytest.param("AWSLogs/", id="AWSLogs"),
         pytest.param("AWSLogs/1/", id="account"),
+        pytest.param("AWSLogs/1/CloudTrail/eu-west-1/2026/02/03/a.json.gz", id="one key"),
+        pytest.param("AWSLogs/1/CloudTrail/eu-west-1/2026/02/03", id="the begin of names"),
+        pytest.param("AWSLogs/1/CloudTrail", id="the begin of folders"),
         pytest.param("AWSLogs/1/CloudTrail/", id="logs"),
         pytest.param("AWSLogs/2/", id="nothing there"),
     ],
@@ -59,6 +62,16 @@ def test_etag_of_a_file_changes_with_the_file(trail: FolderTrail) -> None:
     before = trail.store.get("x").etag
     os.utime(path, ns=(2, 2))
     assert trail.store.get("x").etag != before
+
+
+@pytest.mark.parametrize("key", ["../outside", "AWSLogs/../../outside", "/etc/hostname"])
+def test_no_key_leads_out_of_the_folder(trail: FolderTrail, key: str) -> None:
+    (trail.folder.parent / "outside").write_bytes(b"x")
+    (trail.folder / "AWSLogs").mkdir(parents=True)
+    assert list(trail.store.objects(key)) == []
+    with pytest.raises(ObjectError) as raised:
+        trail.store.get(key)
+    assert raised.value.code == "not_found"
 
 
 def test_missing_file(trail: FolderTrail) -> None:
