@@ -146,7 +146,7 @@ class DigestBatches:
         for delivered_to, key, sha256 in zip(*digest.files, strict=True):
             bucket = buckets.get(delivered_to, delivered_to)
             if bucket == self._bucket:
-                etag = self._files.claim(key)
+                etag = self._files.claim(key, believed=valid)
             else:
                 elsewhere = probe(self._run.store_of(bucket), bucket, key) if valid else None
                 etag = elsewhere[2] if elsewhere is not None else None

@@ -239,12 +239,17 @@ class DeliveredFiles:
         for key, _, _ in self._too_old(self._claimed):
             del self._claimed[key]
 
-    def claim(self, key: str) -> str | None:
-        """Return the ETag of a log file that a digest lists, or None if it is not in the bucket."""
+    def claim(self, key: str, *, believed: bool = True) -> str | None:
+        """
+        Return the ETag of a log file that a digest lists, or None if it is not in the bucket.
+
+        :param believed: whether the bucket is asked for what the listing does not show: who writes what
+            nobody has signed does not decide what this program asks for, nor how often.
+        """
         found = self._present.pop(key, None) or self._claimed.get(key)
         if found is None and (late := self.unlisted.pop(key, None)) is not None:
             found = (key, late.delivered_at, late.etag)
-        if found is None and not self._would_have_seen(key):
+        if found is None and believed and not self._would_have_seen(key):
             found = probe(self._store, self._bucket, key)
         if found is None:
             return None

@@ -9,19 +9,31 @@ it. Its signature lies in the S3 metadata of the object, and once more in the ne
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import MINYEAR, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, StandardCodec
 from airflow_provider_cloudtrail.trail.log_file import Folder, object_uri, parse_key
 from airflow_provider_cloudtrail.trail.store import ObjectError, Store
 
-MAX_DIGEST_BYTES = 256 * 1024 * 1024
+MAX_DIGEST_BYTES = 64 * 1024 * 1024
 """Most bytes that a digest may have when unpacked; one listed file takes about 500."""
+
+# Of the texts in it: a key has at most 1,024 bytes, and so many digits has the signature of a key of 4,096 bits.
+_LONGEST_TEXT = 1_024
+# What neither a request nor a warehouse takes: control characters, halves of surrogate pairs.
+_UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+# A listed file has a value in 50 bytes. Decoded, the shortest values take 70 bytes each, whatever their text.
+_BYTES_OF_A_VALUE = 16
+_VALUES_OF_NO_FILE = 100
 
 HOUR = timedelta(hours=1)
 """What a digest covers."""
+
+# When a backfill digest may have been made, seen from the end of what it covers. Beyond, there are no keys to ask for.
+_BACKFILLED_FROM, _BACKFILLED_TO = timedelta(days=-1), timedelta(days=3660)
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -160,6 +172,9 @@ def digest_key(key: str) -> DigestKey | None:
     parsed = parse_key(key)
     if parsed is None or parsed.folder is not Folder.DIGEST or parsed.stamp is None:
         return None
+    if parsed.stamp.year == MINYEAR:
+        # There may be no hour that it could cover.
+        return None
     stem = key.rpartition("/")[2].removesuffix(".json.gz")
     backfill = stem.endswith("_backfill")
     # Trail names may contain underscores, Regions and account ids do not.
@@ -181,7 +196,7 @@ def fetch_digest(store: Store, bucket: str, key: DigestKey, codec: StandardCodec
     except ObjectError as error:
         return None if error.code == "not_found" else FetchedDigest(key, None, fault=Fault(error.code, str(error)))
     signature = stored.metadata.get("signature")
-    generated_at = _time_or_none(stored.metadata.get("backfill-generation-timestamp"))
+    generated_at = _generated_at(stored.metadata.get("backfill-generation-timestamp"), key.end)
     try:
         digest = parse_digest(codec.gunzip(stored.body, MAX_DIGEST_BYTES), codec)
     except MalformedError as error:
@@ -190,7 +205,7 @@ def fetch_digest(store: Store, bucket: str, key: DigestKey, codec: StandardCodec
     if digest.key != key.key or (digest.bucket != bucket and not bucket.startswith("file://")):
         fault = Fault("moved", f"it was delivered as {object_uri(digest.bucket, digest.key)}")
     elif key.chain.backfill and signature is not None and generated_at is None:
-        fault = Fault("invalid_format", "a backfill digest without the metadata backfill-generation-timestamp")
+        fault = Fault("invalid_format", "a backfill digest without a usable backfill-generation-timestamp")
     return FetchedDigest(key, digest, signature, generated_at, fault)
 
 
@@ -201,6 +216,9 @@ def parse_digest(content: bytes, codec: StandardCodec = CODEC) -> Digest:
     :param content: its uncompressed bytes.
     :raises MalformedError: ``invalid_format``, or what decoding it gave.
     """
+    values = sum(content.count(mark) for mark in (b",", b"[", b"{"))
+    if values > len(content) // _BYTES_OF_A_VALUE + _VALUES_OF_NO_FILE:
+        raise MalformedError("invalid_format", "the document is not one of a digest")
     document = codec.decode(content)
     try:
         return Digest(
@@ -236,6 +254,10 @@ def _listed_files(files: Any) -> ListedFiles:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
+    if value.isascii() and value.isprintable() and len(value) <= _LONGEST_TEXT:
+        return value
+    if _UNFIT.search(value) or len(value.encode()) > _LONGEST_TEXT:
+        raise ValueError
     return value
 
 
@@ -248,8 +270,12 @@ def _time(value: Any) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
-def _time_or_none(value: str | None) -> datetime | None:
+def _generated_at(value: str | None, covered_to: datetime) -> datetime | None:
+    """Return when a backfill digest says that it was made; None if it does not, or says what cannot be."""
     try:
-        return None if value is None else _time(value)
+        found = None if value is None else _time(value)
     except ValueError:
         return None
+    if found is None or not _BACKFILLED_FROM <= found - covered_to <= _BACKFILLED_TO:
+        return None
+    return found

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_provider_cloudtrail.trail.digest import digest_key, fetch_digest
+from airflow_provider_cloudtrail.trail.codec import MalformedError, StandardCodec
+from airflow_provider_cloudtrail.trail.digest import digest_key, fetch_digest, parse_digest
 from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest, Coverage, DigestStatus, Proof
 from airflow_provider_cloudtrail.trail.digest_signature import own_signature_fault, verified_early
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing, PublicKey
@@ -337,3 +338,27 @@ def test_a_digest_that_was_replaced_in_the_bucket_before_is_found(trail):
     verifier = ChainVerifier(ring, lambda key: fetch_digest(store, BUCKET, key), WINDOW[0])
     checked = {one.key.key: one for one in verifier.check(fetched)}
     assert faults(checked) == {new.digests[0]: "broken_chain"}
+
+
+def test_a_document_of_more_values_than_a_digest_has_is_not_decoded():
+    """Decoded, such a document takes 25 times its size: a megabyte of gzip takes more memory than a worker has."""
+    for many in (b"[],", b"1,", b'"",', b'{"":0},'):
+        with pytest.raises(MalformedError) as raised:
+            parse_digest(b'{"logFiles":[' + many * 100_000 + b"0]}", Untouched())
+        assert raised.value.code == "invalid_format"
+
+
+class Untouched(StandardCodec):
+    def decode(self, data):
+        raise AssertionError("it was decoded")
+
+
+def test_a_digest_of_many_log_files_with_the_shortest_names_is_read():
+    trail = SignedTrail(bucket="abc")
+    hour = trail.hours[MIDDLE]
+    for number in range(2_000):
+        hour.files[trail.log_key(hour.start, f"{number:016}")] = b"{}"
+    trail.build()
+    found = fetch_digest(MemoryStore(trail), "abc", digest_key(trail.digests[MIDDLE]))
+    assert found.fault is None
+    assert len(found.digest.files.keys) == 2_000 + 2
