@@ -19,7 +19,7 @@ from airflow_provider_cloudtrail.audit_event import (
     DigestEntry,
     HashEntry,
 )
-from airflow_provider_cloudtrail.digest_batches import DigestWithFiles
+from airflow_provider_cloudtrail.digest_batches import UNSEEN, DigestWithFiles
 from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST, BucketThreads
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
 from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest
@@ -46,7 +46,7 @@ class _File(NamedTuple):
     A log file that is looked at closely.
 
     :param sha256: SHA-256 (hex) that a digest says it has.
-    :param etag: ETag with which it lies in the bucket; None: it does not.
+    :param etag: ETag with which it lies in the bucket; None: it does not; or ``UNSEEN``.
     :param known: what the ledger knows of it.
     """
 
@@ -134,7 +134,7 @@ class Comparison:
             file.uri: file.etag
             for checked, _, doubtful in held
             for file in doubtful
-            if checked.valid and file.etag is not None and self._must_fetch(file.etag, file.known)
+            if checked.valid and file.etag not in (None, UNSEEN) and self._must_fetch(file.etag, file.known)
         }
         with self._turn:
             before = self._run.evidence.hashed_files(list(wanted))
@@ -146,7 +146,7 @@ class Comparison:
         fetched = self._pool.map(lambda file: self._hash(*file), to_fetch, ahead=_AHEAD)
         return known | {hashed.log_file_uri: hashed for hashed in fetched}
 
-    def _must_fetch(self, etag: str, known: LoadedFile | None) -> bool:
+    def _must_fetch(self, etag: str | None, known: LoadedFile | None) -> bool:
         if known is None or (known.sha256 is None and not (known.reason or "").startswith(_DAMAGED)):
             return self._run.download_missing
         return known.etag is not None and known.etag != etag
@@ -236,7 +236,8 @@ def _held(digest: DigestWithFiles, loaded: Mapping[str, tuple[Any, ...]]) -> _He
         row = loaded.get(uri)
         if row is not None and valid:
             _, loaded_etag, loaded_sha256, reason = row
-            if loaded_sha256 == sha256 and reason is None and etag is not None and loaded_etag in (None, etag):
+            unchanged = etag is not None and loaded_etag in (None, etag)
+            if loaded_sha256 == sha256 and reason is None and (unchanged or etag == UNSEEN):
                 held.verified.append(uri)
                 continue
         held.doubtful.append(_File(uri, sha256, etag, None if row is None else LoadedFile(*row)))

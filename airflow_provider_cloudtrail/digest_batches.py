@@ -31,6 +31,9 @@ _BATCH_FILES = 20_000
 _BATCH_DIGESTS = 400
 _APART = ListedFiles((), (), ())
 
+UNSEEN = ""
+"""In the place of the ETag of a log file in a bucket that cannot be listed: whether it is there is not known."""
+
 
 class DigestWithFiles(NamedTuple):
     """
@@ -39,7 +42,7 @@ class DigestWithFiles(NamedTuple):
     :param checked: without its files, which would be held a second time.
     :param uris: of a valid digest all that it lists; of another one those that are there.
     :param sha256: SHA-256 (hex) that it says they have.
-    :param etags: ETags with which they lie in the bucket; None: they do not.
+    :param etags: ETags with which they lie in the bucket; None: they do not; or ``UNSEEN``.
     """
 
     checked: CheckedDigest
@@ -71,6 +74,7 @@ class DigestBatches:
         self._pool = pool
         self._bucket = run.location.bucket
         self._store = run.store_of(self._bucket)
+        self._closed: set[str] = set()
 
     def __iter__(self) -> Iterator[list[DigestWithFiles]]:
         """
@@ -148,8 +152,7 @@ class DigestBatches:
             if bucket == self._bucket:
                 etag = self._files.claim(key, believed=valid)
             else:
-                elsewhere = probe(self._run.store_of(bucket), bucket, key) if valid else None
-                etag = elsewhere[2] if elsewhere is not None else None
+                etag = self._elsewhere(bucket, key) if valid else None
             # Not believed, but not unlisted either: the digest itself is what is reported.
             if in_window and (valid or etag is not None):
                 if bucket not in folders:
@@ -158,3 +161,14 @@ class DigestBatches:
                 found.sha256.append(sha256)
                 found.etags.append(etag)
         return found
+
+    def _elsewhere(self, bucket: str, key: str) -> str | None:
+        """Return the ETag of a log file that was delivered to another bucket, which the trail has left since."""
+        if bucket not in self._closed and not self._bucket.startswith("file://"):
+            try:
+                found = probe(self._run.store_of(bucket), bucket, key)
+                return found[2] if found is not None else None
+            except StoreError as error:
+                self._closed.add(bucket)
+                self._run.log.warning("Only the ledger knows the log files of the bucket %s: %s", bucket, error)
+        return UNSEEN
