@@ -256,6 +256,9 @@ def _status(file: _File, found: HashedFile | None) -> str | None:
             # Of what was loaded it is known that another object lies in its place.
             return ALTERED if hashes else None
         hashes.add(found.sha256 or "")
+        if damaged and hashes == {file.sha256}:
+            # Put right since then, but what is in it was never loaded.
+            return None
         damaged = False
     if damaged or hashes - {file.sha256}:
         return ALTERED

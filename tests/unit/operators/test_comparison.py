@@ -62,6 +62,29 @@ def test_what_was_loaded_and_replaced_by_what_nobody_can_read_is_no_never_loaded
     assert world.findings() == {}
 
 
+def test_what_was_damaged_when_it_was_loaded_and_put_right_since_has_still_to_be_loaded(world, trail):
+    damaged = trail.logs(MIDDLE)[1]
+    original = trail.objects[damaged]
+    trail.replace(damaged, original.body[:-20])
+    world.use(trail)
+    world.load(fail_on_quarantine=False)
+    assert damaged in world.fails()[0]
+    assert world.statuses()[damaged] == "altered"
+
+    trail.objects[damaged] = original
+    world.use(trail)
+    summary = world.validate(run_id="put right")
+    assert (summary["files_verified"], summary["files_altered"]) == (len(trail.in_window()) - 1, 0)
+    # In quarantine is still what CloudTrail did not deliver.
+    assert summary["not_loaded"] == [f"s3://{BUCKET}/{damaged}"]
+    assert world.statuses()[damaged] == "altered"
+
+    world.load()
+    assert world.validate(run_id="loaded")["files_verified"] == len(trail.in_window())
+    assert world.statuses()[damaged] == "verified"
+    assert world.findings() == {}
+
+
 def stamp(key: str) -> datetime:
     return datetime.strptime(key.split("_")[3], "%Y%m%dT%H%MZ").replace(tzinfo=timezone.utc)
 
