@@ -114,14 +114,15 @@ def _validate(run: Validation) -> ValidationSummary:
     window = run.window
     summary = ValidationSummary()
     findings = Findings(summary, run.location, run.fail_on, run.now, run.verified_by, run.log)
-    recorded = run.evidence.chains_since(window.start - window.lookback, findings.location)
-    expected = {chain for chain in (Chain(*names) for names in recorded) if is_of(chain, run.account_ids, run.regions)}
+    expected = _recorded_chains(run, window.end, findings.location)
+    recorded = frozenset(expected)
+    before = _recorded_chains(run, window.start, findings.location)
     with_digests: set[tuple[str, str]] = set()
     with BucketThreads() as pool:
         places = account_regions(run.store_of(run.location.bucket), run.location, run.account_ids, run.regions)
         for place in places:
             part = _AccountRegion(run, place, summary, findings, pool)
-            part.validate(expected)
+            part.validate(before, recorded)
             expected -= part.chains
             if part.chains:
                 with_digests.add((place.account_id, place.region))
@@ -152,6 +153,12 @@ def _validate(run: Validation) -> ValidationSummary:
     )
     summary.seconds = time.monotonic() - started
     return summary
+
+
+def _recorded_chains(run: Validation, until: datetime, location: str) -> set[Chain]:
+    """Return the chains of which an earlier run saw a digest that begins before a moment."""
+    recorded = run.evidence.chains_between(run.window.start - run.window.lookback, until, location)
+    return {chain for chain in (Chain(*names) for names in recorded) if is_of(chain, run.account_ids, run.regions)}
 
 
 def _without_digests(run: Validation, found: set[tuple[str, str]]) -> list[tuple[str | None, str | None]]:
@@ -198,7 +205,13 @@ class _AccountRegion:
         self.chains: set[Chain] = set()
         """Chains, those of backfill digests left out, of which a digest was listed."""
 
-    def validate(self, expected: Collection[Chain]) -> None:
+    def validate(self, before: Collection[Chain], recorded: Collection[Chain]) -> None:
+        """
+        Validate it.
+
+        :param before: chains of which an earlier run saw digests from before the window.
+        :param recorded: these, and those of which it saw digests in the window.
+        """
         run, window = self._run, self._run.window
         keys = list_digests(
             self._store,
@@ -206,14 +219,17 @@ class _AccountRegion:
             min(window.start - window.lookback, self._earliest),
             window.end + _MARGIN,
         )
-        before = {key.chain for key in keys if key.end <= window.start} | set(expected)
+        expected = {key.chain for key in keys if key.end <= window.start}.union(before)
         self.chains = {key.chain for key in keys if not key.chain.backfill}
         by_chain: dict[Chain, list[DigestKey]] = {chain: [] for chain in self.chains}
         for key in keys:
             if key.end > self._earliest:
                 by_chain.setdefault(key.chain, []).append(key)
         coverage = {
-            chain: Coverage(chain, window.start, window.end, run.due, expected=chain in before) for chain in self.chains
+            chain: Coverage(
+                chain, window.start, window.end, run.due, expected=chain in expected, recorded=chain in recorded
+            )
+            for chain in self.chains
         }
         floor, ceiling = min(window.start - SLACK, self._earliest - HOUR), window.end + SLACK
         logs = one_page_ahead(list_logs(self._store, self._place, floor, ceiling))
@@ -265,8 +281,15 @@ class _AccountRegion:
         _count_gap(self._summary, self._findings, gap)
         if gap is None and coverage.begun_or_expected and not coverage.covers_all:
             self._summary.pending.append(str(coverage.chain))
-        if coverage.began_at is not None:
-            self._summary.began.append(f"{coverage.chain}: first digest from {coverage.began_at.isoformat()}")
+        chain, began_at = coverage.chain, coverage.began_at
+        if began_at is None:
+            return
+        # A run of the same window saw it begin, too, but not before that.
+        if chain in _recorded_chains(self._run, began_at, self._findings.location):
+            lost = "although an earlier run saw digests of it"
+            _count_gap(self._summary, self._findings, Gap(chain, self._run.window.start, began_at, lost))
+        else:
+            self._summary.began.append(f"{chain}: first digest from {began_at.isoformat()}")
 
     # -- log files ---------------------------------------------------------------------------------
 

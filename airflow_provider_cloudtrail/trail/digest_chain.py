@@ -246,13 +246,17 @@ class Coverage:
     :param end: its end.
     :param due: up to where digests must be there; what is later may still be delivered.
     :param expected: whether the chain had digests before the window.
+    :param recorded: whether an earlier run saw digests of it in the window.
     """
 
-    def __init__(self, chain: Chain, start: datetime, end: datetime, due: datetime, *, expected: bool) -> None:
+    def __init__(
+        self, chain: Chain, start: datetime, end: datetime, due: datetime, *, expected: bool, recorded: bool = False
+    ) -> None:
         self.chain = chain
         self._end = end
         self._due = min(due, end)
         self._expected = expected
+        self._recorded = recorded
         self._reached = start
         self._begun = False
         self.began_at: datetime | None = None
@@ -278,7 +282,7 @@ class Coverage:
 
     def rest(self) -> Gap | None:
         """Return the gap at the end, of what is due."""
-        if not self._begun and not self._expected:
+        if not self.begun_or_expected:
             return None
         if self._reached + TOLERANCE >= self._due:
             return None
@@ -288,7 +292,7 @@ class Coverage:
     @property
     def begun_or_expected(self) -> bool:
         """Whether it matters that the window is covered: the chain has digests in it, or had them before."""
-        return self._begun or self._expected
+        return self._begun or self._expected or self._recorded
 
     @property
     def covers_all(self) -> bool:

@@ -168,7 +168,7 @@ class Evidence:
             return []
         return warehouse.transact(f"reading {table}", lambda cursor: warehouse.find(cursor, table, columns, uris))
 
-    def chains_since(self, since: datetime, location: str) -> list[RecordedChain]:
+    def chains_between(self, since: datetime, until: datetime, location: str) -> list[RecordedChain]:
         """
         Return the chains, those of backfill digests left out, of which a digest of this time was seen.
 
@@ -176,6 +176,7 @@ class Evidence:
         """
         where = AllOf([
             Compare("covered_to", ">", since),
+            Compare("covered_from", "<", until),
             Compare("backfill", "=", False),
             Compare("status", "<>", MISSING),
             BeginsWith("digest_uri", location),

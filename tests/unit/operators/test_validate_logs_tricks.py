@@ -99,6 +99,25 @@ def test_a_member_that_joined_in_the_window(world):
     assert [text.partition(" ")[0] for text in summary["began"]] == [MEMBER]
 
 
+def test_a_window_in_which_a_trail_began_is_validated_again(world):
+    """It is no gap that there was nothing before, whatever later windows have found by then."""
+    world.use(trail_of(MIDDLE, HOURS + 24))
+    world.load(delivered_to=WINDOW[1] + 12 * HOUR)
+    first = world.validate()
+    assert first["began"] != []
+    world.validate(**NEXT)
+    again = world.validate(run_id="again")
+    assert (again["gaps"], again["began"]) == (0, first["began"])
+    assert world.findings() == {}
+
+
+def test_a_trail_that_later_windows_know_is_not_missed_before_it_began(world):
+    world.use(trail_of(0, HOURS, trail_name="older"), trail_of(LAST + 1, HOURS + 24))
+    world.load(delivered_to=WINDOW[1] + 12 * HOUR)
+    world.fails(**NEXT)
+    assert world.validate()["gaps"] == 0
+
+
 def test_digests_that_end_exactly_where_the_window_does(world):
     trail = SignedTrail(hours=[Hour(WINDOW[0] + number * HOUR) for number in range(-2, 11)])
     for hour in trail.hours:
@@ -154,6 +173,20 @@ def test_a_region_opted_out_and_a_member_removed_are_reported_for_the_look_back(
     assert "(trail audit_trail): no digest from 2026-02-03T02:05:12+00:00" in text
     world.fails(**NEXT)
     assert world.validate(**NEXT, lookback=timedelta(hours=4))["gaps"] == 0
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_digests_of_a_window_in_which_the_trail_began_are_deleted_after_a_validation(world, restarted):
+    """Those behind them are still there, and may be the first ones of a trail that was stopped and started."""
+    trail = trail_of(MIDDLE, HOURS)
+    trail.hours[3].starting = restarted
+    world.use(trail.build())
+    world.load()
+    assert world.validate()["gaps"] == 0
+    trail.delete(*trail.digests[: 3 if restarted else LAST - MIDDLE + 1])
+    world.use(trail)
+    _, summary = world.fails(run_id="again")
+    assert summary["gaps"] == 1
 
 
 def test_digests_and_log_files_of_another_trail_copied_here(world, trail):

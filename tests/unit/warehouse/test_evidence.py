@@ -193,10 +193,10 @@ def test_digests_and_verdicts_are_stored_once(engine, new_warehouse):
         ("unlisted", None, 1),
         ("verified", "s3://example-trail/0001.json.gz", 1_199),
     ]
-    recorded = evidence.chains_since(AT, "s3://example-trail/")
+    recorded = evidence.chains_between(AT, AT + timedelta(days=60), "s3://example-trail/")
     assert recorded == [RecordedChain("111122223333", "eu-west-1", "audit", "eu-central-1")]
-    assert evidence.chains_since(AT, "s3://other-trail/") == []
-    assert evidence.chains_since(AT + timedelta(hours=599), "s3://example-trail/") == []
+    assert evidence.chains_between(AT, AT + timedelta(days=60), "s3://other-trail/") == []
+    assert evidence.chains_between(AT + timedelta(hours=599), AT + timedelta(days=60), "s3://example-trail/") == []
 
 
 def test_only_the_key_of_a_table_is_a_key():
