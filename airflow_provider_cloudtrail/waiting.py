@@ -67,6 +67,7 @@ def log_files_delivered(
     delivered_to: Any,
     settle: timedelta | None,
     max_files: int,
+    ahead: bool = True,
 ) -> Answer:
     """
     Tell whether log files were delivered in a window.
@@ -75,6 +76,7 @@ def log_files_delivered(
 
     :param settle: None: one file is enough. A duration: the window must have ended that long ago as well.
     :param max_files: most URIs to return; the listing stops there.
+    :param ahead: whether threads list the next accounts and Regions meanwhile.
     :raises ValueError: for wrong parameters.
     :raises CloudTrailBucketError: if the bucket cannot be listed.
     """
@@ -87,7 +89,8 @@ def log_files_delivered(
     if settled_at is not None and datetime.now(timezone.utc) < settled_at:
         return _not_before(settled_at)
     try:
-        found = new_log_files(hook.list_log_files(location, window, account_ids, regions), (), max_files)
+        listed = hook.list_log_files(location, window, account_ids, regions, ahead=ahead)
+        found = new_log_files(listed, (), max_files)
     except CloudTrailTrailNotFoundError as error:
         # A new trail has no folder before its first delivery.
         return Answer(False, [], f"Nothing yet: {error}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError
 from airflow_provider_cloudtrail.trail.bucket_threads import MOST_AT_ONCE
+from airflow_provider_cloudtrail.trail.listings_ahead import MOST_LISTINGS
 from airflow_provider_cloudtrail.trail.local_store import LocalStore
 from airflow_provider_cloudtrail.trail.s3_store import S3Store, read_times_quickly
 from airflow_provider_cloudtrail.trail.store import Store
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# With room to spare for listings.
-_CONNECTIONS = MOST_AT_ONCE + 8
+# With room to spare.
+_CONNECTIONS = MOST_AT_ONCE + MOST_LISTINGS + 8
 
 
 class Buckets:

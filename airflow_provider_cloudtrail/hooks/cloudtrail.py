@@ -21,8 +21,10 @@ from airflow_provider_cloudtrail.exceptions import (
 )
 from airflow_provider_cloudtrail.hooks.buckets import Buckets
 from airflow_provider_cloudtrail.hooks.queues import QueueMessage, Queues
+from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files, region_folders
+from airflow_provider_cloudtrail.trail.listings_ahead import MOST_LISTINGS
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation, log_file_of_uri
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_records
 from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoreError
@@ -149,6 +151,8 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         window: DeliveryWindow,
         account_ids: Collection[str] | None = None,
         regions: Collection[str] | None = None,
+        *,
+        ahead: bool = True,
     ) -> Iterator[LogFile]:
         """
         Yield the log files that were delivered in a window, page by page as they are taken.
@@ -157,11 +161,13 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         :param window: which deliveries; the stamp in a name is the time of delivery.
         :param account_ids: accounts; None: all that have a folder.
         :param regions: Regions; None: all that have a folder.
+        :param ahead: whether threads list the next accounts and Regions meanwhile.
         :raises CloudTrailTrailNotFoundError: if there is no folder of log files.
         :raises CloudTrailBucketError: if the bucket cannot be listed.
         """
         try:
-            yield from list_log_files(self.get_store(location.bucket), location, window, account_ids, regions)
+            store = self.get_store(location.bucket)
+            yield from list_log_files(store, location, window, account_ids, regions, ahead=ahead)
         except EmptyTrailError as error:
             raise CloudTrailTrailNotFoundError(str(error)) from None
         except StoreError as error:
@@ -176,8 +182,9 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         :raises CloudTrailBucketError: if the bucket cannot be listed.
         """
         try:
-            folders = region_folders(self.get_store(location.bucket), location, account_ids)
-            return sorted({(folder.account_id, folder.region) for folder in folders})
+            with BucketThreads(MOST_LISTINGS) as pool:
+                folders = region_folders(self.get_store(location.bucket), location, account_ids, pool=pool)
+                return sorted({(folder.account_id, folder.region) for folder in folders})
         except StoreError as error:
             raise CloudTrailBucketError(str(error)) from error
 

@@ -15,8 +15,10 @@ from datetime import datetime, timedelta
 from itertools import islice, takewhile
 from typing import NamedTuple, TypeVar
 
+from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.digest import Chain, DigestKey, digest_key
 from airflow_provider_cloudtrail.trail.listing import is_organization, layouts
+from airflow_provider_cloudtrail.trail.listings_ahead import listings_ahead
 from airflow_provider_cloudtrail.trail.log_file import (
     Folder,
     TrailLocation,
@@ -93,19 +95,23 @@ def account_regions(
     location: TrailLocation,
     account_ids: Collection[str] | None = None,
     regions: Collection[str] | None = None,
+    pool: BucketThreads | None = None,
 ) -> Iterator[AccountRegion]:
     """
     Yield where digests or log files lie, account by account.
 
     :param account_ids: accounts; None: all that have a folder.
     :param regions: Regions; None: all that have a folder of digests or of log files.
+    :param pool: looks for the folders of the next accounts; None: nothing is done ahead.
     """
     roots: dict[str, list[str]] = {}
     for layout in layouts(store, location):
         for account_id in account_ids if account_ids is not None else store.folders(layout):
             if account_ids is not None or not is_organization(account_id):
                 roots.setdefault(account_id, []).append(f"{layout}{account_id}/")
-    for account_id, folders in sorted(roots.items()):
+
+    def of_account(account: tuple[str, list[str]]) -> Iterator[AccountRegion]:
+        account_id, folders = account
         places: dict[str, list[str]] = {}
         for root in folders:
             kinds = (f"{root}{kind.value}/" for kind in (Folder.DIGEST, Folder.LOG))
@@ -119,6 +125,9 @@ def account_regions(
                 tuple(f"{root}{Folder.DIGEST.value}/{region}/" for root in of_region),
                 tuple(f"{root}{Folder.LOG.value}/{region}/" for root in of_region),
             )
+
+    for _, places in listings_ahead(of_account, sorted(roots.items()), pool):
+        yield from places
 
 
 def list_digests(store: Store, folders: Iterable[str], start: datetime, end: datetime) -> list[DigestKey]:

@@ -10,9 +10,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 
+from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
+from airflow_provider_cloudtrail.trail.listings_ahead import MOST_LISTINGS, listings_ahead
 from airflow_provider_cloudtrail.trail.log_file import (
     DeliveryWindow,
     Folder,
@@ -22,7 +25,7 @@ from airflow_provider_cloudtrail.trail.log_file import (
     is_behind,
     log_file,
 )
-from airflow_provider_cloudtrail.trail.store import Store
+from airflow_provider_cloudtrail.trail.store import ListedObject, Store
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,7 @@ def region_folders(
     location: TrailLocation,
     account_ids: Collection[str] | None = None,
     regions: Collection[str] | None = None,
+    pool: BucketThreads | None = None,
 ) -> Iterator[RegionFolder]:
     """
     Yield the folders of log files of a trail, account by account.
@@ -59,15 +63,23 @@ def region_folders(
     :param location: where the trail delivers to.
     :param account_ids: accounts; None: all that have a folder.
     :param regions: Regions; None: all that have a folder.
+    :param pool: looks for the folders of the next accounts; None: nothing is done ahead.
     """
-    for layout in layouts(store, location):
-        accounts = account_ids if account_ids is not None else store.folders(layout)
-        for account_id in sorted(accounts):
-            if account_ids is None and is_organization(account_id):
-                continue
-            logs = f"{layout}{account_id}/{Folder.LOG.value}/"
-            for region in sorted(regions) if regions is not None else store.folders(logs):
-                yield RegionFolder(f"{logs}{region}/", account_id, region)
+
+    def of_account(account: tuple[str, str]) -> Iterator[RegionFolder]:
+        layout, account_id = account
+        logs = f"{layout}{account_id}/{Folder.LOG.value}/"
+        for region in sorted(regions) if regions is not None else store.folders(logs):
+            yield RegionFolder(f"{logs}{region}/", account_id, region)
+
+    accounts = (
+        (layout, account_id)
+        for layout in layouts(store, location)
+        for account_id in sorted(account_ids if account_ids is not None else store.folders(layout))
+        if account_ids is not None or not is_organization(account_id)
+    )
+    for _, folders in listings_ahead(of_account, accounts, pool if regions is None else None):
+        yield from folders
 
 
 def list_log_files(
@@ -78,11 +90,12 @@ def list_log_files(
     regions: Collection[str] | None = None,
     *,
     look_for_folders: bool = False,
+    ahead: bool = True,
 ) -> Iterator[LogFile]:
     """
     Yield the log files whose stamp lies in a window, its margins included.
 
-    Lazy: the next page of a listing is asked for when the files before it have been taken. Files come
+    Lazy: while files are taken, threads ask for the first pages of some folders behind, and nothing else. Files come
     folder by folder, inside of one in the order of their stamps, which is not the order of arrival.
 
     :param store: the trail's bucket.
@@ -93,23 +106,35 @@ def list_log_files(
     :param look_for_folders: whether to make sure, if nothing at all was listed, that an account has a folder. With
         ``regions`` nobody has asked for it, so that a wrong location looks like a quiet one. Costs a listing
         for each account, until there is one.
+    :param ahead: whether threads list the next folders; False: a page is asked for when the files before it have
+        been taken.
     :raises EmptyTrailError: if there is no folder of log files.
     """
-    folders: dict[str, None] = {}
-    nothing = True
-    for folder in region_folders(store, location, account_ids, regions):
-        # The account's: that a Region has none yet is no fault.
-        folders[folder.path.removesuffix(f"{folder.region}/")] = None
-        start = first_key(folder.path, folder.account_id, folder.region, window.floor)
-        for found in store.objects(folder.path, start):
-            nothing = False
+
+    def objects_of(folder: RegionFolder) -> Iterator[ListedObject]:
+        """Yield the objects from the begin of the window on; none follows the first one behind it."""
+        for found in store.objects(folder.path, first_key(folder.path, folder.account_id, folder.region, window.floor)):
+            yield found
             if is_behind(found.key, folder.path, window.ceiling):
                 break
-            file = log_file(location.bucket, found.key, found.size_bytes, found.etag)
-            if file is None:
-                log.info("Left alone, because it is not named like a log file: %s", found.key)
-            elif window.reads(file.delivered_at):
-                yield file
+
+    folders: dict[str, None] = {}
+    nothing = True
+    with ExitStack() as stack:
+        pool = stack.enter_context(BucketThreads(MOST_LISTINGS)) if ahead else None
+        listed = listings_ahead(objects_of, region_folders(store, location, account_ids, regions, pool), pool)
+        for folder, objects in stack.enter_context(closing(listed)):
+            # The account's: that a Region has none yet is no fault.
+            folders[folder.path.removesuffix(f"{folder.region}/")] = None
+            for found in objects:
+                nothing = False
+                if is_behind(found.key, folder.path, window.ceiling):
+                    break
+                file = log_file(location.bucket, found.key, found.size_bytes, found.etag)
+                if file is None:
+                    log.info("Left alone, because it is not named like a log file: %s", found.key)
+                elif window.reads(file.delivered_at):
+                    yield file
     unproven = look_for_folders and nothing and regions is not None
     if not folders or (unproven and not any(map(store.folders, folders))):
         raise EmptyTrailError(

@@ -13,7 +13,8 @@ from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 
 T = TypeVar("T")
 
-# A look is a handful of requests of some tenths of a second, so that hundreds of sensors share these threads.
+# A look is a handful of requests of some tenths of a second, so that hundreds of sensors share these threads. None has
+# further ones list ahead: that takes half as much CPU again, of which a triggerer has less than of time.
 _LOOKS_AT_ONCE = 8
 _threads: weakref.WeakValueDictionary[Hashable, ThreadPoolExecutor] = weakref.WeakValueDictionary()
 _hooks: weakref.WeakValueDictionary[str, CloudTrailHook] = weakref.WeakValueDictionary()

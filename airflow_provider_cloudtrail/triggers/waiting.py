@@ -189,6 +189,7 @@ class CloudTrailLogFilesDeliveredTrigger(WaitingTrigger):
             delivered_to=self.delivered_to,
             settle=None if self.settle is None else timedelta(seconds=self.settle),
             max_files=self.max_files,
+            ahead=False,
         )
 
     def arguments(self) -> dict[str, Any]:

@@ -209,7 +209,8 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
             trail.bucket, trail.prefix, trail.organization_id, trail.trail_name, accounts
         )
         try:
-            yield from hook.list_log_files(location, DeliveryWindow(floor, now + _AHEAD), account_ids, regions)
+            window = DeliveryWindow(floor, now + _AHEAD)
+            yield from hook.list_log_files(location, window, account_ids, regions, ahead=False)
         except CloudTrailTrailNotFoundError as error:
             log.info("Nothing yet: %s", error)
 

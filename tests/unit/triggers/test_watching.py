@@ -39,9 +39,9 @@ def polls(monkeypatch):
     asked = []
     list_log_files = CloudTrailHook.list_log_files
 
-    def counted(self, location, window, account_ids, regions):
+    def counted(self, location, window, account_ids, regions, **ahead):
         asked.append((window.floor, account_ids, regions))
-        yield from list_log_files(self, location, window, account_ids, regions)
+        yield from list_log_files(self, location, window, account_ids, regions, **ahead)
 
     monkeypatch.setattr(CloudTrailHook, "list_log_files", counted)
     return asked
@@ -131,12 +131,12 @@ def test_a_trail_without_a_delivery_and_a_bucket_that_fails_are_waited_for(trail
     failures = []
     list_log_files = CloudTrailHook.list_log_files
 
-    def failing(self, *arguments):
+    def failing(self, *arguments, **ahead):
         if len(failures) < 3:
             failures.append(1)
             raise RuntimeError("no")
         trail.deliver(now(), record("a"))
-        yield from list_log_files(self, *arguments)
+        yield from list_log_files(self, *arguments, **ahead)
 
     monkeypatch.setattr(CloudTrailHook, "list_log_files", failing)
 
