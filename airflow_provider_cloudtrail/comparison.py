@@ -7,7 +7,7 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cloudtrail.audit_event import (
@@ -89,40 +89,53 @@ class Comparison:
         self._unpacking = threading.Semaphore(AT_FIRST)
         # Airflow 3.0 asks for connections over one channel, which two threads must not use at a time.
         self._turn = run.ring.turn
+        self._held: Iterator[_Held] = iter(())
+        self._hashed: dict[str, HashedFile] = {}
+        self._entries: dict[str, DigestEntry] = {}
+        self._verdicts: list[FileVerdicts] = []
+        self._hashes: dict[str, HashEntry] = {}
 
-    def hold(self, batch: Sequence[DigestWithFiles]) -> None:
+    def ask(self, digests: Sequence[DigestWithFiles]) -> None:
         """
-        Hold the files of some digests against the ledger, and store what that gives.
+        Hold the files of some digests against the ledger; what that gives is then reported, digest by digest.
 
-        :param batch: digests, each with those of its files that it is asked about.
+        :param digests: each with those of its files that it is asked about.
         """
-        uris = dict.fromkeys(itertools.chain.from_iterable(digest.uris for digest in batch))
+        uris = dict.fromkeys(itertools.chain.from_iterable(digest.uris for digest in digests))
         with self._turn:
             loaded = self._run.evidence.loaded_files(list(uris))
-        held = [_held(digest, loaded) for digest in batch]
-        hashed = self._hashes_of(held)
-        now = self._run.now
-        verdicts, entries, hashes = list[FileVerdicts](), dict[str, DigestEntry](), dict[str, HashEntry]()
-        for checked, verified, doubtful in held:
+        held = [_held(digest, loaded) for digest in digests]
+        self._hashed = self._hashes_of(held)
+        self._held = iter(held)
+
+    def report(self, number: int) -> None:
+        """Report what was found out about the next digests of those that were asked about."""
+        hashed, now = self._hashed, self._run.now
+        for checked, verified, doubtful in itertools.islice(self._held, number):
             uri = self.uri_of(checked)
             counts = Counter({VERIFIED: len(verified)})
-            verdicts.append(FileVerdicts(verified, uri, VERIFIED, now))
+            self._verdicts.append(FileVerdicts(verified, uri, VERIFIED, now))
             for file in doubtful:
                 found = hashed.get(file.uri)
                 status = _status(file, found) if checked.valid else DIGEST_INVALID
                 counts[status or "not_loaded"] += 1
                 self._report(file, status, checked, uri, found)
                 if status is not None and file.known is not None:
-                    verdicts.append(FileVerdicts([file.uri], uri, status, now))
+                    self._verdicts.append(FileVerdicts([file.uri], uri, status, now))
                 # Who can read it tomorrow compares it then.
                 if found is not None and found.fault not in _UNREADABLE and status in (VERIFIED, ALTERED):
-                    hashes[file.uri] = HashEntry(*found, uri, status, now, self._run.verified_by)
+                    self._hashes[file.uri] = HashEntry(*found, uri, status, now, self._run.verified_by)
             if checked.valid:
                 self._summary.files_listed += counts.total()
                 self._summary.files_verified += counts[VERIFIED]
-            entries[uri] = self._entry(checked, uri, counts)
+            self._entries[uri] = self._entry(checked, uri, counts)
+
+    def store(self) -> None:
+        """Store what was reported since the last call, and the findings with it."""
+        entries, verdicts, hashes = list(self._entries.values()), self._verdicts, list(self._hashes.values())
+        self._entries, self._verdicts, self._hashes = {}, [], {}
         with self._turn:
-            self._run.evidence.write(list(entries.values()), verdicts, self._findings.take(), list(hashes.values()))
+            self._run.evidence.write(entries, verdicts, self._findings.take(), hashes)
 
     def uri_of(self, checked: CheckedDigest) -> str:
         """Return the URI of a digest."""

@@ -1,5 +1,5 @@
 """
-The digests of one account and Region, checked, with the log files that they list, batch by batch.
+The digests of accounts and Regions, checked, with the log files that they list, batch by batch.
 
 Reads the bucket and asks for keys, but neither asks nor tells ledger or findings: a thread can make the next batch
 while the ledger is asked about this one.
@@ -10,8 +10,9 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivered import DeliveredFiles, probe
@@ -23,6 +24,8 @@ from airflow_provider_cloudtrail.trail.store import StoreError
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail.validation import Validation
+
+_Place = TypeVar("_Place")
 
 # Digests that are fetched ahead, so that the bucket has something to do while log files are listed.
 _AHEAD = 32
@@ -51,13 +54,28 @@ class DigestWithFiles(NamedTuple):
     etags: list[str | None]
 
 
-class DigestBatches:
+@dataclass
+class Part(Generic[_Place]):
     """
-    The batches of one account and Region, to be gone through once.
+    What a batch holds of one account and Region.
+
+    :param files: its log files; when it has ended, those that are left over.
+    :param ended: whether these are its last digests.
+    """
+
+    place: _Place
+    files: DeliveredFiles
+    digests: list[DigestWithFiles] = field(default_factory=list)
+    ended: bool = False
+
+
+class PlaceDigests:
+    """
+    The digests of one account and Region, to be gone through once; the first ones are fetched at once.
 
     :param run: the validation.
     :param chains: keys of the digests of each chain, in the order of their ends.
-    :param files: the log files that are there.
+    :param files: the log files that are there; when the digests have ended, it has been read to its end.
     :param pool: fetches digests.
     """
 
@@ -69,50 +87,37 @@ class DigestBatches:
         pool: BucketThreads,
     ) -> None:
         self._run = run
-        self._chains = chains
-        self._files = files
+        self.files = files
         self._pool = pool
         self._bucket = run.location.bucket
         self._store = run.store_of(self._bucket)
         self._closed: set[str] = set()
+        self._fetched = [pool.map(self._fetch_ahead, keys, ahead=_AHEAD) for keys in chains]
 
-    def __iter__(self) -> Iterator[list[DigestWithFiles]]:
+    def __iter__(self) -> Iterator[DigestWithFiles]:
         """
-        Yield the batches, each not empty, in the order of the digests' ends.
+        Yield the digests of the window in the order of their ends.
 
-        :raises StoreError: if the bucket does not answer; what was read before is yielded first.
+        :raises StoreError: if the bucket does not answer.
         """
         window = self._run.window
-        batch: list[DigestWithFiles] = []
-        number = 0
-        try:
-            for checked in heapq.merge(*map(self._checked, self._chains), key=lambda checked: checked.end):
-                in_window = checked.end > window.start and checked.start < window.end
-                self._files.move_to(checked.end)
-                if not (in_window or checked.valid):
-                    # It is not reported here, and must not vouch for anything unseen.
-                    continue
-                # Those outside are not reported, but what they list is not unlisted.
-                found = self._with_files(checked, in_window=in_window)
-                if not in_window:
-                    continue
-                batch.append(found)
-                number += len(found.uris)
-                if number >= _BATCH_FILES or len(batch) >= _BATCH_DIGESTS:
-                    yield batch
-                    batch, number = [], 0
-        except StoreError:
-            if batch:
-                yield batch
-            raise
-        if batch:
-            yield batch
+        for checked in heapq.merge(*map(self._checked, self._fetched), key=lambda checked: checked.end):
+            in_window = checked.end > window.start and checked.start < window.end
+            self.files.move_to(checked.end)
+            if not (in_window or checked.valid):
+                # It is not reported here, and must not vouch for anything unseen.
+                continue
+            # Those outside are not reported, but what they list is not unlisted.
+            found = self._with_files(checked, in_window=in_window)
+            if in_window:
+                yield found
+        self.files.finish()
 
     # -- digests -----------------------------------------------------------------------------------
 
-    def _checked(self, keys: list[DigestKey]) -> Iterator[CheckedDigest]:
+    def _checked(self, fetched: Iterator[FetchedDigest | None]) -> Iterator[CheckedDigest]:
         verifier = ChainVerifier(self._run.ring, self._fetch, self._run.window.start)
-        return verifier.check(self._fetched(keys))
+        return verifier.check(filter(None, fetched))
 
     def _fetch_ahead(self, key: DigestKey) -> FetchedDigest | None:
         started = time.monotonic()
@@ -131,12 +136,6 @@ class DigestBatches:
         except StoreError as error:
             return FetchedDigest(key, None, fault=Fault("bucket_not_readable", str(error)))
 
-    def _fetched(self, keys: Iterable[DigestKey]) -> Iterator[FetchedDigest]:
-        """Yield digests in the order of their keys, while threads fetch the next ones."""
-        for found in self._pool.map(self._fetch_ahead, keys, ahead=_AHEAD):
-            if found is not None:
-                yield found
-
     # -- log files ---------------------------------------------------------------------------------
 
     def _with_files(self, checked: CheckedDigest, *, in_window: bool) -> DigestWithFiles:
@@ -150,7 +149,7 @@ class DigestBatches:
         for delivered_to, key, sha256 in zip(*digest.files, strict=True):
             bucket = buckets.get(delivered_to, delivered_to)
             if bucket == self._bucket:
-                etag = self._files.claim(key, believed=valid)
+                etag = self.files.claim(key, believed=valid)
             else:
                 etag = self._elsewhere(bucket, key) if valid else None
             # Not believed, but not unlisted either: the digest itself is what is reported.
@@ -172,3 +171,53 @@ class DigestBatches:
                 self._closed.add(bucket)
                 self._run.log.warning("Only the ledger knows the log files of the bucket %s: %s", bucket, error)
         return UNSEEN
+
+
+def in_batches(places: Iterable[tuple[_Place, PlaceDigests]]) -> Iterator[list[Part[_Place]]]:
+    """
+    Yield batches of digests, none empty: a large account and Region in several of them, small ones together.
+
+    The digests of the next account and Region are fetched while those before are gone through.
+
+    :param places: whatever an account and Region is to the caller, and its digests.
+    :raises StoreError: if the bucket does not answer; what was read before is yielded first.
+    """
+    batch: list[Part[_Place]] = []
+    digests = files = 0
+    try:
+        for place, of_place in _one_begun_ahead(places):
+            batch.append(part := Part(place, of_place.files))
+            for found in of_place:
+                part.digests.append(found)
+                digests += 1
+                files += len(found.uris)
+                if files >= _BATCH_FILES or digests >= _BATCH_DIGESTS:
+                    yield batch
+                    batch, digests, files = [part := Part(place, of_place.files)], 0, 0
+            part.ended = True
+            # One without a digest takes its place as well, and the names of its unlisted files are held.
+            digests += 1
+            files += len(of_place.files.unlisted)
+            if files >= _BATCH_FILES or digests >= _BATCH_DIGESTS:
+                yield batch
+                batch, digests, files = [], 0, 0
+    except StoreError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
+
+
+def _one_begun_ahead(places: Iterable[_Place]) -> Iterator[_Place]:
+    """Yield each when the next one is there, too; what is raised instead of the next one comes behind it."""
+    coming = iter(places)
+    begun = list(islice(coming, 1))
+    while begun:
+        try:
+            following = list(islice(coming, 1))
+        except StoreError:
+            yield begun[0]
+            raise
+        yield begun[0]
+        begun = following

@@ -10,19 +10,20 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 from airflow_provider_cloudtrail.audit_event import GAP, INVALID, MISSING, UNLISTED
 from airflow_provider_cloudtrail.comparison import Comparison
-from airflow_provider_cloudtrail.digest_batches import DigestBatches
+from airflow_provider_cloudtrail.digest_batches import DigestWithFiles, PlaceDigests, in_batches
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivered import (
     SLACK,
     AccountRegion,
     DeliveredFiles,
+    PresentFile,
     UnlistedFile,
     account_regions,
     list_digests,
@@ -32,6 +33,7 @@ from airflow_provider_cloudtrail.trail.delivered import (
 )
 from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey
 from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest, Coverage, DigestStatus, Gap
+from airflow_provider_cloudtrail.trail.listings_ahead import listings_ahead
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation, is_of
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
@@ -119,14 +121,23 @@ def _validate(run: Validation) -> ValidationSummary:
     before = _recorded_chains(run, window.start, findings.location)
     with_digests: set[tuple[str, str]] = set()
     with BucketThreads() as pool:
-        places = account_regions(run.store_of(run.location.bucket), run.location, run.account_ids, run.regions)
-        for place in places:
-            part = _AccountRegion(run, place, summary, findings, pool)
-            part.validate(before, recorded)
-            expected -= part.chains
-            if part.chains:
-                with_digests.add((place.account_id, place.region))
-            summary.accounts_and_regions += 1
+        comparison = Comparison(run, summary, findings, pool)
+        places = _places(run, summary, findings, comparison, before, recorded, pool)
+        # While the ledger is asked about a batch, digests of the next one are fetched and verified.
+        with closing(one_ahead(in_batches(places))) as ahead:
+            for batch in ahead:
+                comparison.ask([digest for part in batch for digest in part.digests])
+                for part in batch:
+                    place = part.place
+                    place.count(part.digests)
+                    comparison.report(len(part.digests))
+                    if part.ended:
+                        place.conclude(part.files)
+                        expected -= place.chains
+                        if place.chains:
+                            with_digests.add(place.names)
+                        summary.accounts_and_regions += 1
+                comparison.store()
     for chain in sorted(expected):
         gap = Coverage(chain, window.start, window.end, run.due, expected=True).rest()
         _count_gap(summary, findings, gap)
@@ -182,87 +193,102 @@ def _count_absence(summary: ValidationSummary, findings: Findings, about: About,
     findings.add(GAP, about, message, objects=0)
 
 
+def _places(
+    run: Validation,
+    summary: ValidationSummary,
+    findings: Findings,
+    comparison: Comparison,
+    before: Collection[Chain],
+    recorded: Collection[Chain],
+    pool: BucketThreads,
+) -> Iterator[tuple[_AccountRegion, PlaceDigests]]:
+    """Yield accounts and Regions, while threads list the digests and log files of the next ones."""
+    window, bucket = run.window, run.location.bucket
+    store = run.store_of(bucket)
+    earliest = min(run.unlisted_from, window.start - _MARGIN)
+    floor, ceiling = min(window.start - SLACK, earliest - HOUR), window.end + SLACK
+
+    def digests_of(place: AccountRegion) -> Iterator[DigestKey]:
+        start = min(window.start - window.lookback, earliest)
+        yield from list_digests(store, place.digests, start, window.end + _MARGIN)
+
+    def logs_of(found: tuple[AccountRegion, list[DigestKey]]) -> Iterator[PresentFile]:
+        return list_logs(store, found[0], floor, ceiling)
+
+    places = account_regions(store, run.location, run.account_ids, run.regions, pool)
+    with_digests = ((place, list(keys)) for place, keys in listings_ahead(digests_of, places, pool))
+    for (place, keys), logs in listings_ahead(logs_of, with_digests, pool):
+        part = _AccountRegion(run, place, keys, before, recorded, summary, findings, comparison)
+        files = DeliveredFiles(one_page_ahead(logs), store, bucket, place.logs, floor, ceiling)
+        by_chain: dict[Chain, list[DigestKey]] = {chain: [] for chain in part.chains}
+        for key in keys:
+            if key.end > earliest:
+                by_chain.setdefault(key.chain, []).append(key)
+        yield part, PlaceDigests(run, by_chain.values(), files, pool)
+
+
 class _AccountRegion:
-    """One account and Region of a run."""
+    """
+    One account and Region of a run.
+
+    :param keys: its digests.
+    :param before: chains of which an earlier run saw digests from before the window.
+    :param recorded: these, and those of which it saw digests in the window.
+    """
 
     def __init__(
         self,
         run: Validation,
         place: AccountRegion,
+        keys: list[DigestKey],
+        before: Collection[Chain],
+        recorded: Collection[Chain],
         summary: ValidationSummary,
         findings: Findings,
-        pool: BucketThreads,
+        comparison: Comparison,
     ) -> None:
         self._run = run
-        self._place = place
         self._summary = summary
         self._findings = findings
-        self._pool = pool
-        self._bucket = run.location.bucket
-        self._store = run.store_of(self._bucket)
-        self._comparison = Comparison(run, summary, findings, pool)
-        self._earliest = min(run.unlisted_from, run.window.start - _MARGIN)
-        self.chains: set[Chain] = set()
-        """Chains, those of backfill digests left out, of which a digest was listed."""
-
-    def validate(self, before: Collection[Chain], recorded: Collection[Chain]) -> None:
-        """
-        Validate it.
-
-        :param before: chains of which an earlier run saw digests from before the window.
-        :param recorded: these, and those of which it saw digests in the window.
-        """
-        run, window = self._run, self._run.window
-        keys = list_digests(
-            self._store,
-            self._place.digests,
-            min(window.start - window.lookback, self._earliest),
-            window.end + _MARGIN,
-        )
-        expected = {key.chain for key in keys if key.end <= window.start}.union(before)
+        self._comparison = comparison
+        self.names = (place.account_id, place.region)
         self.chains = {key.chain for key in keys if not key.chain.backfill}
-        by_chain: dict[Chain, list[DigestKey]] = {chain: [] for chain in self.chains}
-        for key in keys:
-            if key.end > self._earliest:
-                by_chain.setdefault(key.chain, []).append(key)
-        coverage = {
+        """Chains, those of backfill digests left out, of which a digest was listed."""
+        window = run.window
+        expected = {key.chain for key in keys if key.end <= window.start}.union(before)
+        self._coverage = {
             chain: Coverage(
                 chain, window.start, window.end, run.due, expected=chain in expected, recorded=chain in recorded
             )
             for chain in self.chains
         }
-        floor, ceiling = min(window.start - SLACK, self._earliest - HOUR), window.end + SLACK
-        logs = one_page_ahead(list_logs(self._store, self._place, floor, ceiling))
-        files = DeliveredFiles(logs, self._store, self._bucket, self._place.logs, floor, ceiling)
-        counted = Counter[str]()
-        self._hold(DigestBatches(run, by_chain.values(), files, self._pool), coverage, counted)
-        for chain in sorted(coverage):
-            self._conclude(coverage[chain])
-        unlisted = self._unlisted(files)
-        run.log.info(
+        self._counted = Counter[str]()
+
+    def count(self, digests: Iterable[DigestWithFiles]) -> None:
+        """Count some of its digests in."""
+        for digest in digests:
+            self._count(digest.checked)
+
+    def conclude(self, files: DeliveredFiles) -> None:
+        """Find what is missing at the end, and the log files that no digest lists."""
+        for chain in sorted(self._coverage):
+            self._conclude(self._coverage[chain])
+        counted = self._counted
+        self._run.log.info(
             "%s %s: %s digests (%s), %s unlisted log files",
-            self._place.account_id,
-            self._place.region,
+            *self.names,
             counted.total(),
             ", ".join(f"{number} {status}" for status, number in sorted(counted.items())) or "none",
-            unlisted,
+            self._unlisted(files),
         )
 
     # -- digests -----------------------------------------------------------------------------------
 
-    def _hold(self, batches: DigestBatches, coverage: dict[Chain, Coverage], counted: Counter[str]) -> None:
-        # While the ledger is asked about a batch, digests of the next one are fetched and verified.
-        with closing(one_ahead(iter(batches))) as ahead:
-            for batch in ahead:
-                for digest in batch:
-                    self._count(digest.checked, coverage, counted)
-                self._comparison.hold(batch)
-
-    def _count(self, checked: CheckedDigest, coverage: dict[Chain, Coverage], counted: Counter[str]) -> None:
-        summary, chain = self._summary, checked.key.chain
+    def _count(self, checked: CheckedDigest) -> None:
+        summary, chain, coverage = self._summary, checked.key.chain, self._coverage
         summary.digests += 1
         summary.digests_backfill += chain.backfill
-        counted[checked.status.value] += 1
+        self._counted[checked.status.value] += 1
         if checked.valid:
             summary.digests_valid += 1
             summary.digests_vouched += checked.proof is not None and checked.proof.value == "next_digest"
@@ -285,7 +311,9 @@ class _AccountRegion:
         if began_at is None:
             return
         # A run of the same window saw it begin, too, but not before that.
-        if chain in _recorded_chains(self._run, began_at, self._findings.location):
+        with self._run.ring.turn:
+            recorded = _recorded_chains(self._run, began_at, self._findings.location)
+        if chain in recorded:
             lost = "although an earlier run saw digests of it"
             _count_gap(self._summary, self._findings, Gap(chain, self._run.window.start, began_at, lost))
         else:
@@ -295,23 +323,26 @@ class _AccountRegion:
 
     def _unlisted(self, files: DeliveredFiles) -> int:
         run, summary = self._run, self._summary
-        files.finish()
         window = run.window
         unlisted = [file for file in files.unlisted.values() if run.unlisted_from <= file.delivered_at < run.due]
+        if unlisted:
+            # In the order in which it was found out.
+            self._comparison.store()
         unlisted = self._not_reported_before(unlisted)
-        place = (self._place.account_id, self._place.region)
         for start in range(0, len(unlisted), _PORTION):
             portion = unlisted[start : start + _PORTION]
             for file in portion:
                 self._findings.add(UNLISTED, self._about(file), "no digest lists it")
             verdict = FileVerdicts([file.uri for file in portion], None, UNLISTED, run.now)
-            run.evidence.write([], [verdict], self._findings.take())
-        whole = About(window.start, window.end, *place)
+            with run.ring.turn:
+                run.evidence.write([], [verdict], self._findings.take())
+        whole = About(window.start, window.end, *self.names)
+        place = " ".join(self.names)
         if more := files.unlisted_beyond:
-            message = f"{' '.join(place)}: {more} more log files that no digest lists, whose names were not kept"
+            message = f"{place}: {more} more log files that no digest lists, whose names were not kept"
             self._findings.add(UNLISTED, whole, message, objects=more)
         if unlisted and not self.chains:
-            _count_absence(summary, self._findings, whole, f"{' '.join(place)}: log files, but no digest at all")
+            _count_absence(summary, self._findings, whole, f"{place}: log files, but no digest at all")
         number = len(unlisted) + more
         summary.files_unlisted += number
         return number
@@ -324,11 +355,12 @@ class _AccountRegion:
             for file in unlisted
             if file.delivered_at < run.window.start
         }
-        known = run.evidence.still_there(list(before), run.now, run.verified_by)
+        with run.ring.turn:
+            known = run.evidence.still_there(list(before), run.now, run.verified_by)
         reported = {before[one] for one in known}
         return [file for file in unlisted if file.key not in reported]
 
     def _about(self, file: UnlistedFile) -> About:
         # Stamps are on the minute.
         end = file.delivered_at + _MINUTE
-        return About(file.delivered_at, end, self._place.account_id, self._place.region, object_uri=file.uri)
+        return About(file.delivered_at, end, *self.names, object_uri=file.uri)

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from types import TracebackType
 from typing import TypeVar
 
@@ -71,9 +72,16 @@ class BucketThreads:
         """
         Yield what some work gives for each item, in their order.
 
-        :param ahead: items that are worked on ahead of who takes the results; more, if more threads are there.
+        :param ahead: items that are worked on ahead of who takes the results; more, if more threads are there. As many
+            as keep the threads busy are begun at once, before any result is asked for.
         """
-        pending: deque[Future[_Result]] = deque()
+        items = iter(items)
+        first = deque(self.submit(work, item) for item in islice(items, min(ahead, 2 * self.at_once)))
+        return self._results(work, items, first, ahead)
+
+    def _results(
+        self, work: Callable[[_Item], _Result], items: Iterator[_Item], pending: deque[Future[_Result]], ahead: int
+    ) -> Iterator[_Result]:
         try:
             for item in items:
                 pending.append(self.submit(work, item))

@@ -16,7 +16,8 @@ from airflow_provider_cloudtrail.trail.delivered import account_regions
 from airflow_provider_cloudtrail.trail.listing import list_log_files, new_log_files, region_folders
 from airflow_provider_cloudtrail.trail.listings_ahead import MOST_LISTINGS
 from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
-from airflow_provider_cloudtrail.trail.store import ListedObject, S3Store, StoreError
+from airflow_provider_cloudtrail.trail.s3_store import S3Store
+from airflow_provider_cloudtrail.trail.store import ListedObject, StoreError
 from tests.benchmarks.runner import counted, s3_server
 from tests.support.log_files import key_of
 from tests.support.s3 import TRANSPORTS, s3_store

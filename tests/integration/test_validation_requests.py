@@ -131,6 +131,7 @@ def test_a_loaded_month_is_proven_without_a_get_on_log_files(
     month, week = 31, 7
     # So that a week fills what is held at once as a month does: compared is what is not bound by it.
     bounds = {"digest_batches._BATCH_DIGESTS": 25, "digest_batches._AHEAD": 8, "trail.delivered._PAGE": 50}
+    bounds |= {"trail.listings_ahead._PAGE": 50}
     for bound, number in bounds.items():
         monkeypatch.setattr(f"airflow_provider_cloudtrail.{bound}", number)
     made = trails(month)

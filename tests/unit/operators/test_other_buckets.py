@@ -6,7 +6,8 @@ import pytest
 
 from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
-from airflow_provider_cloudtrail.trail.store import LocalStore, StoreError
+from airflow_provider_cloudtrail.trail.local_store import LocalStore
+from airflow_provider_cloudtrail.trail.store import StoreError
 from tests.support.signed_trail import BUCKET, HOUR, MemoryStore, SignedTrail, sha256
 
 MIDDLE = 6
