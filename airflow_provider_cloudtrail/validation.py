@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-from airflow_provider_cloudtrail.audit_event import GAP, INVALID, MISSING, UNLISTED
+from airflow_provider_cloudtrail.audit_event import GAP
 from airflow_provider_cloudtrail.comparison import Comparison
-from airflow_provider_cloudtrail.digest_batches import DigestWithFiles, PlaceDigests, in_batches
+from airflow_provider_cloudtrail.digest_batches import PlaceDigests, in_batches
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivered import (
     SLACK,
     AccountRegion,
     DeliveredFiles,
     PresentFile,
-    UnlistedFile,
     account_regions,
     list_digests,
     list_logs,
@@ -32,22 +30,20 @@ from airflow_provider_cloudtrail.trail.delivered import (
     one_page_ahead,
 )
 from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey
-from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest, Coverage, DigestStatus, Gap
+from airflow_provider_cloudtrail.trail.digest_chain import Coverage
 from airflow_provider_cloudtrail.trail.listings_ahead import listings_ahead
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation, is_of
+from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store
-from airflow_provider_cloudtrail.validation_findings import About, Findings, finding_id
+from airflow_provider_cloudtrail.validation_findings import About, Findings
+from airflow_provider_cloudtrail.validation_place import PlaceValidation, count_absence, count_gap, recorded_chains
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
-from airflow_provider_cloudtrail.warehouse.evidence import Evidence, Examined, FileVerdicts
+from airflow_provider_cloudtrail.warehouse.evidence import Evidence, Examined
 
 log = logging.getLogger(__name__)
 
 _MARGIN = timedelta(hours=2)
-_MINUTE = timedelta(minutes=1)
-# Unlisted log files that are recorded at once.
-_PORTION = 10_000
 
 
 @dataclass(frozen=True)
@@ -116,9 +112,9 @@ def _validate(run: Validation) -> ValidationSummary:
     window = run.window
     summary = ValidationSummary()
     findings = Findings(summary, run.location, run.fail_on, run.now, run.verified_by, run.log)
-    expected = _recorded_chains(run, window.end, findings.location)
+    expected = recorded_chains(run, window.end, findings.location)
     recorded = frozenset(expected)
-    before = _recorded_chains(run, window.start, findings.location)
+    before = recorded_chains(run, window.start, findings.location)
     with_digests: set[tuple[str, str]] = set()
     with BucketThreads() as pool:
         comparison = Comparison(run, summary, findings, pool)
@@ -140,11 +136,11 @@ def _validate(run: Validation) -> ValidationSummary:
                 comparison.store()
     for chain in sorted(expected):
         gap = Coverage(chain, window.start, window.end, run.due, expected=True).rest()
-        _count_gap(summary, findings, gap)
+        count_gap(summary, findings, gap)
     silent = {(chain.account_id, chain.region) for chain in expected}
     for account_id, region in _without_digests(run, with_digests | silent):
         about = About(window.start, window.end, account_id, region)
-        _count_absence(summary, findings, about, f"{' '.join(filter(None, about[2:4]))}: no digest at all")
+        count_absence(summary, findings, about, f"{' '.join(filter(None, about[2:4]))}: no digest at all")
     if not summary.digests_valid + summary.digests_invalid:
         message = "no digest at all: is log file validation switched on, or were the digests deleted?"
         findings.add(GAP, About(window.start, window.end), message, objects=0, always_fails=True)
@@ -166,12 +162,6 @@ def _validate(run: Validation) -> ValidationSummary:
     return summary
 
 
-def _recorded_chains(run: Validation, until: datetime, location: str) -> set[Chain]:
-    """Return the chains of which an earlier run saw a digest that begins before a moment."""
-    recorded = run.evidence.chains_between(run.window.start - run.window.lookback, until, location)
-    return {chain for chain in (Chain(*names) for names in recorded) if is_of(chain, run.account_ids, run.regions)}
-
-
 def _without_digests(run: Validation, found: set[tuple[str, str]]) -> list[tuple[str | None, str | None]]:
     """Return what was asked for by name and has no digest: accounts, Regions or both."""
     if run.account_ids is not None and run.regions is not None:
@@ -179,18 +169,6 @@ def _without_digests(run: Validation, found: set[tuple[str, str]]) -> list[tuple
     accounts = set(run.account_ids or ()) - {account_id for account_id, _ in found}
     regions = set(run.regions or ()) - {region for _, region in found}
     return [*((account_id, None) for account_id in sorted(accounts)), *((None, region) for region in sorted(regions))]
-
-
-def _count_gap(summary: ValidationSummary, findings: Findings, gap: Gap | None) -> None:
-    if gap is not None:
-        chain = gap.chain
-        about = About(gap.start, gap.end, chain.account_id, chain.region, chain.trail_name)
-        _count_absence(summary, findings, about, str(gap))
-
-
-def _count_absence(summary: ValidationSummary, findings: Findings, about: About, message: str) -> None:
-    summary.gaps += 1
-    findings.add(GAP, about, message, objects=0)
 
 
 def _places(
@@ -201,7 +179,7 @@ def _places(
     before: Collection[Chain],
     recorded: Collection[Chain],
     pool: BucketThreads,
-) -> Iterator[tuple[_AccountRegion, PlaceDigests]]:
+) -> Iterator[tuple[PlaceValidation, PlaceDigests]]:
     """Yield accounts and Regions, while threads list the digests and log files of the next ones."""
     window, bucket = run.window, run.location.bucket
     store = run.store_of(bucket)
@@ -218,149 +196,10 @@ def _places(
     places = account_regions(store, run.location, run.account_ids, run.regions, pool)
     with_digests = ((place, list(keys)) for place, keys in listings_ahead(digests_of, places, pool))
     for (place, keys), logs in listings_ahead(logs_of, with_digests, pool):
-        part = _AccountRegion(run, place, keys, before, recorded, summary, findings, comparison)
+        part = PlaceValidation(run, place, keys, before, recorded, summary, findings, comparison)
         files = DeliveredFiles(one_page_ahead(logs), store, bucket, place.logs, floor, ceiling)
         by_chain: dict[Chain, list[DigestKey]] = {chain: [] for chain in part.chains}
         for key in keys:
             if key.end > earliest:
                 by_chain.setdefault(key.chain, []).append(key)
         yield part, PlaceDigests(run, by_chain.values(), files, pool)
-
-
-class _AccountRegion:
-    """
-    One account and Region of a run.
-
-    :param keys: its digests.
-    :param before: chains of which an earlier run saw digests from before the window.
-    :param recorded: these, and those of which it saw digests in the window.
-    """
-
-    def __init__(
-        self,
-        run: Validation,
-        place: AccountRegion,
-        keys: list[DigestKey],
-        before: Collection[Chain],
-        recorded: Collection[Chain],
-        summary: ValidationSummary,
-        findings: Findings,
-        comparison: Comparison,
-    ) -> None:
-        self._run = run
-        self._summary = summary
-        self._findings = findings
-        self._comparison = comparison
-        self.names = (place.account_id, place.region)
-        self.chains = {key.chain for key in keys if not key.chain.backfill}
-        """Chains, those of backfill digests left out, of which a digest was listed."""
-        window = run.window
-        expected = {key.chain for key in keys if key.end <= window.start}.union(before)
-        self._coverage = {
-            chain: Coverage(
-                chain, window.start, window.end, run.due, expected=chain in expected, recorded=chain in recorded
-            )
-            for chain in self.chains
-        }
-        self._counted = Counter[str]()
-
-    def count(self, digests: Iterable[DigestWithFiles]) -> None:
-        """Count some of its digests in."""
-        for digest in digests:
-            self._count(digest.checked)
-
-    def conclude(self, files: DeliveredFiles) -> None:
-        """Find what is missing at the end, and the log files that no digest lists."""
-        for chain in sorted(self._coverage):
-            self._conclude(self._coverage[chain])
-        counted = self._counted
-        self._run.log.info(
-            "%s %s: %s digests (%s), %s unlisted log files",
-            *self.names,
-            counted.total(),
-            ", ".join(f"{number} {status}" for status, number in sorted(counted.items())) or "none",
-            self._unlisted(files),
-        )
-
-    # -- digests -----------------------------------------------------------------------------------
-
-    def _count(self, checked: CheckedDigest) -> None:
-        summary, chain, coverage = self._summary, checked.key.chain, self._coverage
-        summary.digests += 1
-        summary.digests_backfill += chain.backfill
-        self._counted[checked.status.value] += 1
-        if checked.valid:
-            summary.digests_valid += 1
-            summary.digests_vouched += checked.proof is not None and checked.proof.value == "next_digest"
-        else:
-            missing = checked.status is DigestStatus.MISSING
-            summary.digests_missing += missing
-            summary.digests_invalid += not missing
-            uri = self._comparison.uri_of(checked)
-            about = About(checked.start, checked.end, chain.account_id, chain.region, chain.trail_name, uri)
-            self._findings.add(MISSING if missing else INVALID, about, str(checked.fault))
-        if chain in coverage:
-            _count_gap(summary, self._findings, coverage[chain].add(checked))
-
-    def _conclude(self, coverage: Coverage) -> None:
-        gap = coverage.rest()
-        _count_gap(self._summary, self._findings, gap)
-        if gap is None and coverage.begun_or_expected and not coverage.covers_all:
-            self._summary.pending.append(str(coverage.chain))
-        chain, began_at = coverage.chain, coverage.began_at
-        if began_at is None:
-            return
-        # A run of the same window saw it begin, too, but not before that.
-        with self._run.ring.turn:
-            recorded = _recorded_chains(self._run, began_at, self._findings.location)
-        if chain in recorded:
-            lost = "although an earlier run saw digests of it"
-            _count_gap(self._summary, self._findings, Gap(chain, self._run.window.start, began_at, lost))
-        else:
-            self._summary.began.append(f"{chain}: first digest from {began_at.isoformat()}")
-
-    # -- log files ---------------------------------------------------------------------------------
-
-    def _unlisted(self, files: DeliveredFiles) -> int:
-        run, summary = self._run, self._summary
-        window = run.window
-        unlisted = [file for file in files.unlisted.values() if run.unlisted_from <= file.delivered_at < run.due]
-        if unlisted:
-            # In the order in which it was found out.
-            self._comparison.store()
-        unlisted = self._not_reported_before(unlisted)
-        for start in range(0, len(unlisted), _PORTION):
-            portion = unlisted[start : start + _PORTION]
-            for file in portion:
-                self._findings.add(UNLISTED, self._about(file), "no digest lists it")
-            verdict = FileVerdicts([file.uri for file in portion], None, UNLISTED, run.now)
-            with run.ring.turn:
-                run.evidence.write([], [verdict], self._findings.take())
-        whole = About(window.start, window.end, *self.names)
-        place = " ".join(self.names)
-        if more := files.unlisted_beyond:
-            message = f"{place}: {more} more log files that no digest lists, whose names were not kept"
-            self._findings.add(UNLISTED, whole, message, objects=more)
-        if unlisted and not self.chains:
-            _count_absence(summary, self._findings, whole, f"{place}: log files, but no digest at all")
-        number = len(unlisted) + more
-        summary.files_unlisted += number
-        return number
-
-    def _not_reported_before(self, unlisted: list[UnlistedFile]) -> list[UnlistedFile]:
-        """Leave out what lies before the window and was reported by the run of the window before."""
-        run, location = self._run, self._findings.location
-        before = {
-            finding_id(UNLISTED, location, self._about(file)): file.key
-            for file in unlisted
-            if file.delivered_at < run.window.start
-        }
-        with run.ring.turn:
-            known = run.evidence.still_there(list(before), run.now, run.verified_by)
-        reported = {before[one] for one in known}
-        return [file for file in unlisted if file.key not in reported]
-
-    def _about(self, file: UnlistedFile) -> About:
-        # Stamps are on the minute.
-        end = file.delivered_at + _MINUTE
-        return About(file.delivered_at, end, *self.names, object_uri=file.uri)
