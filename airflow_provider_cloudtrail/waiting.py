@@ -99,12 +99,15 @@ def log_files_delivered(
     return Answer(bool(found), [file.uri for file in found], said)
 
 
-def delivery_is_proven(hook: CloudTrailHook, trail: TrailParameters, *, until: Any, seen_within: timedelta) -> Answer:
+def delivery_is_proven(
+    hook: CloudTrailHook, trail: TrailParameters, *, until: Any, seen_within: timedelta, ahead: bool = True
+) -> Answer:
     """
     Tell whether signed digests prove that delivery is complete up to a moment.
 
     :param until: the moment; no request is made before it.
     :param seen_within: an account and Region that had a digest so long before it is waited for.
+    :param ahead: whether threads look at the next accounts and Regions meanwhile.
     :raises ValueError: for wrong parameters.
     :raises CloudTrailError: if bucket or API refuse.
     """
@@ -129,6 +132,7 @@ def delivery_is_proven(hook: CloudTrailHook, trail: TrailParameters, *, until: A
             seen_within=seen_within,
             account_ids=account_ids,
             regions=regions,
+            ahead=ahead,
         )
     except StoreError as error:
         raise CloudTrailBucketError(str(error)) from None

@@ -8,11 +8,15 @@ valid one covers a moment, every log file that was delivered before it is listed
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
+from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivered import AccountRegion, account_regions, list_digests
-from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey, fetch_digest
+from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey, FetchedDigest, fetch_digest
 from airflow_provider_cloudtrail.trail.digest_chain import TOLERANCE, ChainVerifier, CheckedDigest
+from airflow_provider_cloudtrail.trail.listings_ahead import MOST_LISTINGS, listings_ahead
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.store import Store
@@ -20,6 +24,20 @@ from airflow_provider_cloudtrail.trail.store import Store
 # The digest that covers a moment ends within the hour behind it, the one that may have to vouch for it
 # an hour later; both with room to spare.
 _BEHIND = 3 * HOUR
+
+
+class _Digests(NamedTuple):
+    """
+    The digests of a chain.
+
+    :param covering: those that may cover the moment, and vouch for it.
+    :param fetched: the same; None: it is not there any more.
+    """
+
+    chain: Chain
+    keys: list[DigestKey]
+    covering: list[DigestKey]
+    fetched: list[FetchedDigest | None]
 
 
 def waiting_for(
@@ -31,6 +49,7 @@ def waiting_for(
     seen_within: timedelta = timedelta(days=1),
     account_ids: Collection[str] | None = None,
     regions: Collection[str] | None = None,
+    ahead: bool = True,
 ) -> list[str]:
     """
     Return what has no valid digest up to a moment yet, as text; nothing if delivery is proven complete.
@@ -45,17 +64,28 @@ def waiting_for(
         waited for; those that were silent for longer are not.
     :param account_ids: accounts to wait for, seen or not. None: those seen.
     :param regions: Regions to wait for. None: those seen.
+    :param ahead: whether threads list, and fetch, those of the next accounts and Regions meanwhile.
     :raises StoreError: if the bucket does not answer.
     """
     waiting: list[str] = []
     seen: set[tuple[str, str]] = set()
-    for place in account_regions(store, location, account_ids, regions):
+
+    def chains_of(place: AccountRegion) -> Iterator[_Digests]:
         chains = _chains(store, place, until - seen_within, until + _BEHIND)
-        if chains:
-            seen.add((place.account_id, place.region))
         for chain, keys in sorted(chains.items()):
-            if (reason := _not_proven(store, location.bucket, keys, until, ring)) is not None:
-                waiting.append(f"{chain}: {reason}")
+            # Two: a copy of a digest that has lost its signature is vouched for by the next one.
+            covering = [key for key in keys if key.end + TOLERANCE >= until][:2]
+            # The keys to verify it are asked for by one thread only.
+            yield _Digests(chain, keys, covering, [fetch_digest(store, location.bucket, key) for key in covering])
+
+    with ExitStack() as stack:
+        pool = stack.enter_context(BucketThreads(MOST_LISTINGS)) if ahead else None
+        places = account_regions(store, location, account_ids, regions, pool)
+        for place, chains in stack.enter_context(closing(listings_ahead(chains_of, places, pool))):
+            for digests in chains:
+                seen.add((place.account_id, place.region))
+                if (reason := _not_proven(store, location.bucket, digests, until, ring)) is not None:
+                    waiting.append(f"{digests.chain}: {reason}")
     waiting += _never_seen(seen, account_ids, regions)
     return waiting or ([] if seen else ["no digest at all: is log file validation switched on for the trail?"])
 
@@ -68,13 +98,12 @@ def _chains(store: Store, place: AccountRegion, start: datetime, end: datetime) 
     return chains
 
 
-def _not_proven(store: Store, bucket: str, keys: list[DigestKey], until: datetime, ring: KeyRing) -> str | None:
+def _not_proven(store: Store, bucket: str, digests: _Digests, until: datetime, ring: KeyRing) -> str | None:
     """Return why the digests of a chain do not prove delivery up to a moment, or None if they do."""
-    # Two: a copy of a digest that has lost its signature is vouched for by the next one.
-    covering = [key for key in keys if key.end + TOLERANCE >= until][:2]
+    covering = digests.covering
     if not covering:
-        return f"the newest digest ends at {keys[-1].end.isoformat()}"
-    checked = next(_checked(store, bucket, covering, until, ring), None)
+        return f"the newest digest ends at {digests.keys[-1].end.isoformat()}"
+    checked = next(_checked(store, bucket, digests, until, ring), None)
     if checked is None:
         return f"{covering[0].key} has just been deleted"
     if not checked.valid:
@@ -84,11 +113,9 @@ def _not_proven(store: Store, bucket: str, keys: list[DigestKey], until: datetim
     return None
 
 
-def _checked(
-    store: Store, bucket: str, keys: list[DigestKey], until: datetime, ring: KeyRing
-) -> Iterator[CheckedDigest]:
+def _checked(store: Store, bucket: str, digests: _Digests, until: datetime, ring: KeyRing) -> Iterator[CheckedDigest]:
     verifier = ChainVerifier(ring, lambda key: fetch_digest(store, bucket, key) if key.bucket is None else None, until)
-    return verifier.check(found for key in keys if (found := fetch_digest(store, bucket, key)) is not None)
+    return verifier.check(filter(None, digests.fetched))
 
 
 def _never_seen(

@@ -217,7 +217,8 @@ class CloudTrailDeliveryProvenTrigger(WaitingTrigger):
 
     def look(self, hook: CloudTrailHook) -> Answer:
         """Look once; blocks."""
-        return delivery_is_proven(hook, self.trail, until=self.until, seen_within=timedelta(seconds=self.seen_within))
+        seen_within = timedelta(seconds=self.seen_within)
+        return delivery_is_proven(hook, self.trail, until=self.until, seen_within=seen_within, ahead=False)
 
     def arguments(self) -> dict[str, Any]:
         """Return the parameters of this class."""

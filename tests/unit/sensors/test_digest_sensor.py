@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -30,6 +31,42 @@ def ask(*trails: SignedTrail, until: datetime = UNTIL, **arguments):
 @pytest.fixture
 def trail():
     return SignedTrail().build()
+
+
+class CountedStore(MemoryStore):
+    """A bucket that knows which threads have asked it."""
+
+    def __init__(self, *trails: SignedTrail) -> None:
+        super().__init__(*trails)
+        self.threads = set()
+
+    def objects(self, prefix, start_after=""):
+        self.threads.add(threading.current_thread())
+        return super().objects(prefix, start_after)
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_many_accounts_and_regions_are_asked_ahead_and_named_in_their_order(ahead):
+    trails = [
+        SignedTrail(f"{number:012d}", region).build() for number in range(12) for region in ("eu-west-1", "us-east-1")
+    ]
+    for late in trails[::3]:
+        late.delete(*late.digests[covering(late) :])
+    store, asked = CountedStore(*trails), []
+
+    def keys(region, start, end):
+        asked.append((region, threading.current_thread()))
+        return trails[0].public_keys()
+
+    ring = KeyRing(keys, UNTIL, UNTIL)
+    waiting = waiting_for(store, TrailLocation(trails[0].bucket), UNTIL, ring, ahead=ahead)
+    named = [tuple(reason.split()[:2]) for reason in waiting]
+    assert named == [(late.account, late.region) for late in trails[::3]]
+    # One listing of the digests of each, two digests of those that are there, the keys of each Region once.
+    assert len(store.listings) == len(trails)
+    assert len(store.gets) == 2 * (len(trails) - len(trails[::3]))
+    assert asked == [("us-east-1", threading.current_thread()), ("eu-west-1", threading.current_thread())]
+    assert (len(store.threads) > 1) == ahead
 
 
 def test_a_valid_digest_proves_delivery(trail):
