@@ -171,6 +171,25 @@ def validation(bench: Bench) -> Iterator[str]:
         yield report.row(profile, *[""] * (len(report.HEAD) - 1))
 
 
+def organization(bench: Bench) -> Iterator[str]:
+    """A day of an organization trail, at the latency of S3 and without: 40 accounts, each with the same 12 Regions."""
+    accounts = max(2, round(40 * bench.scale))
+    places = [(f"{number:012d}", f"eu-west-{region}") for number in range(1, accounts + 1) for region in range(1, 13)]
+    written = prepare_evidence(bench.data, 24, places, files_per_digest=0.25)
+    contestants = (
+        Contestant(f"{PROJECT}, listing alone", f"{OURS}:listing"),
+        Contestant(f"{PROJECT}, export into DuckDB", f"{OURS}:project_duckdb"),
+        Contestant(f"{PROJECT}, validation", "evidence:validation"),
+    )
+    for delay in (0.0, SLOW):
+        with s3_server(f"{written['folder']}/bucket", f"{written['folder']}/metadata.json", delay) as endpoint:
+            task = {**written, "endpoint": endpoint, "scratch": str(bench.scratch)}
+            counted(endpoint)
+            figures = contest(contestants, task, bench.rounds)
+        title = f"{len(places)} accounts and Regions, {delay * 1000:.0f} ms for each answer: {written['files']} files"
+        yield from report.section(title, figures, written["files"], "files", None)
+
+
 def airflow(bench: Bench) -> Iterator[str]:
     milliseconds = sorted(face.import_milliseconds() for _ in range(max(3, bench.rounds)))
     median = milliseconds[len(milliseconds) // 2]
@@ -213,6 +232,7 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[str]]] = {
     "growth": growth,
     "all": full_load,
     "validation": validation,
+    "organization": organization,
     "airflow": airflow,
     "waiting": waiting,
 }

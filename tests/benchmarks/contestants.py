@@ -190,6 +190,21 @@ def _project(task: Task, warehouse: Any) -> Iterator[Any]:
     yield {"rows": summary["loaded"], **{name: summary[name] for name in kept if name in summary}}
 
 
+def listing(task: Task) -> Iterator[Any]:
+    """List the log files of a day, and nothing else."""
+    idle_worker(task)
+    from datetime import timedelta
+
+    from airflow_provider_cloudtrail.trail.listing import list_log_files
+    from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+    from tests.benchmarks.corpora import START
+
+    store = s3_store(task, "bench")
+    window = DeliveryWindow(START, START + timedelta(days=1))
+    yield
+    yield {"rows": sum(1 for _ in list_log_files(store, TrailLocation("bench"), window))}
+
+
 def idle_worker(task: Task) -> None:
     """Import what every task of Airflow with an AWS operator has in memory before it does anything."""
     if not task.get("bare"):

@@ -1,5 +1,6 @@
 """
-The validation of issue's size: 2,000 digests that list 100,000 log files, which the ledger in DuckDB knows.
+The validation of issue's size: 2,000 digests that list 100,000 log files, which the ledger in DuckDB knows; or the day
+of an organization, whose many accounts and Regions have a few each.
 
 ``prepare`` makes the trail. ``validation`` is the contestant: digests and listings over S3, and in the end a profile.
 ``signatures`` is what it is held against: the same digests fetched, read and verified, and nothing else.
@@ -13,7 +14,7 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -22,11 +23,19 @@ from typing import Any
 from tests.benchmarks.contestants import Task, idle_worker, s3_store
 
 FILES_PER_DIGEST = 50
+PLACES = (("111122223333", "eu-west-1"),)
 _PAGE = 1_000
 
 
-def prepare(folder: Path, digests: int) -> dict[str, Any]:
-    """Write digests, empty log files under their names, the metadata with the signatures, and a loaded ledger."""
+def prepare(
+    folder: Path, digests: int, places: Sequence[tuple[str, str]] = PLACES, files_per_digest: float = FILES_PER_DIGEST
+) -> dict[str, Any]:
+    """
+    Write digests, log files without a record, the metadata with the signatures, and a loaded ledger.
+
+    :param digests: number for each account and Region: 24 a day.
+    :param places: accounts and Regions.
+    """
     from airflow_provider_cloudtrail.audit_event import FileRows, LedgerEntry
     from airflow_provider_cloudtrail.demo.digests import SignedFile, SigningKey, digest_chain
     from airflow_provider_cloudtrail.demo.plan import TrailPlan
@@ -34,39 +43,34 @@ def prepare(folder: Path, digests: int) -> dict[str, Any]:
     from airflow_provider_cloudtrail.warehouse.evidence import Evidence
     from tests.benchmarks.corpora import START
 
-    target = folder / f"digests-{digests}"
+    target = folder / (f"digests-{digests}" if places == PLACES else f"digests-{len(places)}x{digests}")
     said = target / "written.json"
     if said.exists():
         return dict(json.loads(said.read_text()))
-    account, region = "111122223333", "eu-west-1"
+    accounts, regions = (tuple(sorted(set(names))) for names in zip(*places, strict=True))
     plan = TrailPlan(
-        (account,), (region,), first_day=START.date(), days=digests // 24, organization_id=None, bucket="bench"
+        accounts, regions, first_day=START.date(), days=digests // 24, organization_id=None, bucket="bench"
     )
-    root = f"AWSLogs/{account}/"
-    files = []
-    for number in range(digests * FILES_PER_DIGEST):
-        stamp = plan.start + timedelta(minutes=number * (24 * 60 * plan.days) // (digests * FILES_PER_DIGEST))
-        name = f"{account}_CloudTrail_{region}_{stamp:%Y%m%dT%H%MZ}_{number:016d}.json.gz"
-        key = f"{root}CloudTrail/{region}/{stamp:%Y/%m/%d}/{name}"
-        files.append(SignedFile(key, stamp, hashlib.sha256(key.encode()).hexdigest(), None, None))
     signer = SigningKey.generate()
     metadata = {}
-    for digest in digest_chain(plan, root, account, region, files, signer):
-        path = target / "bucket" / digest.key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = zlib.compressobj(6, zlib.DEFLATED, 31)
-        path.write_bytes(stream.compress(digest.content) + stream.flush())
-        metadata[digest.key] = {"signature": digest.signature, "signature-algorithm": "SHA256withRSA"}
-    for file in files:
-        path = target / "bucket" / file.key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    (target / "metadata.json").write_text(json.dumps(metadata))
     warehouse = _warehouse(str(target / "ledger.duckdb"))
+    target.mkdir(parents=True, exist_ok=True)
     Evidence(warehouse).prepare()
-    for start in range(0, len(files), 5_000):
-        rows = []
-        for file in files[start : start + 5_000]:
+    rows: list[FileRows] = []
+    number_of_files = round(digests * files_per_digest)
+    for account, region in places:
+        root = f"AWSLogs/{account}/"
+        files = []
+        for number in range(number_of_files):
+            stamp = plan.start + timedelta(minutes=number * (24 * 60 * plan.days) // number_of_files)
+            name = f"{account}_CloudTrail_{region}_{stamp:%Y%m%dT%H%MZ}_{number:016d}.json.gz"
+            key = f"{root}CloudTrail/{region}/{stamp:%Y/%m/%d}/{name}"
+            files.append(SignedFile(key, stamp, hashlib.sha256(key.encode()).hexdigest(), None, None))
+        for digest in digest_chain(plan, root, account, region, files, signer):
+            _write(target / "bucket" / digest.key, digest.content)
+            metadata[digest.key] = {"signature": digest.signature, "signature-algorithm": "SHA256withRSA"}
+        for file in files:
+            _write(target / "bucket" / file.key, b'{"Records":[]}')
             found = log_file("bench", file.key, 0, "e")
             assert found is not None
             entry = LedgerEntry(
@@ -74,17 +78,25 @@ def prepare(folder: Path, digests: int) -> dict[str, Any]:
                 "[]", file.delivered_at, None, None, None, None,
             )  # fmt: skip
             rows.append(FileRows(entry, [], []))
-        warehouse.write(rows)
+    (target / "metadata.json").write_text(json.dumps(metadata))
+    for start in range(0, len(rows), 5_000):
+        warehouse.write(rows[start : start + 5_000])
     written = {
         "folder": str(target),
         "digests": len(metadata),
-        "files": len(files),
+        "files": len(rows),
         "days": plan.days,
         "key": signer.public_key.hex(),
         "fingerprint": signer.fingerprint,
     }
     said.write_text(json.dumps(written))
     return written
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stream = zlib.compressobj(6, zlib.DEFLATED, 31)
+    path.write_bytes(stream.compress(content) + stream.flush())
 
 
 def validation(task: Task) -> Iterator[Any]:
