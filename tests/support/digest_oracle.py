@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from airflow_provider_cloudtrail.trail.digest import PublicKey
+from airflow_provider_cloudtrail.trail.public_keys import PublicKey
 from tests.support.signed_trail import Object
 
 HOUR = timedelta(hours=1)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.exceptions import CloudTrailIntegrityError
-from airflow_provider_cloudtrail.trail.digest import PublicKey
+from airflow_provider_cloudtrail.trail.public_keys import PublicKey
 from tests.support.damages import BUILDS, DAMAGES
 from tests.support.digest_oracle import Expected, Oracle
 from tests.support.signed_trail import BUCKET, HOUR, WINDOW, SignedTrail, sha256, signing_key
