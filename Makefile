@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ENGINES := .matrix/engines
 ICEBERG := .matrix/iceberg
+OLD_DUCKDB := .matrix/duckdb
 CONSTRAINTS := tests/environments/constraints.txt
 STAMP := $(VENV)/.set-up
 
@@ -50,7 +51,7 @@ test-reference: $(STAMP) ## compare the validation of digests with the AWS CLI's
 bench: $(STAMP) ## compare speed, memory and requests with other tools; make bench BENCH='--scale 0.05' takes minutes
 	@$(BIN)/python -m tests.benchmarks --output .bench/results.md $(BENCH)
 
-test-engines: $(STAMP) ## run warehouses on Snowflake's emulator, read Iceberg with DuckDB; both are installed for it
+test-engines: $(STAMP) ## run warehouses on Snowflake's emulator and the oldest DuckDB, read Iceberg with DuckDB; installed for it
 	@test -x $(ENGINES)/bin/python || $(BIN)/uv venv -q -p $(BIN)/python $(ENGINES)
 	@$(BIN)/uv pip install -q -p $(ENGINES)/bin/python -r tests/environments/engines.txt
 	@$(ENGINES)/bin/python -m pytest -k 'snowflake or all_engines or shows_no_value' \
@@ -58,6 +59,9 @@ test-engines: $(STAMP) ## run warehouses on Snowflake's emulator, read Iceberg w
 	@test -x $(ICEBERG)/bin/python || $(BIN)/uv venv -q -p $(BIN)/python $(ICEBERG)
 	@$(BIN)/uv pip install -q -p $(ICEBERG)/bin/python -r tests/environments/iceberg.txt
 	@$(BIN)/python -m pytest tests/reference/test_iceberg.py
+	@$(BIN)/uv pip install -q -p $(BIN)/python --no-deps --target $(OLD_DUCKDB) -r tests/environments/duckdb.txt
+	@PYTHONPATH=$(OLD_DUCKDB) $(BIN)/python -m pytest -n logical -k duckdb tests/unit/warehouse tests/unit/test_export.py \
+		tests/unit/test_export_batches.py
 
 distributions: $(STAMP) ## build the wheel and the sdist, look what is in them, throw them away
 	@$(BIN)/python .ci/check_distributions.py

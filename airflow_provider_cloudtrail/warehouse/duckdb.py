@@ -163,6 +163,12 @@ class DuckDBWarehouse(RelationalWarehouse):
             "run tasks that write it in a pool with one slot, or use PostgreSQL."
         )
 
+    def replace(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows, or update those with the same keys: before 1.2, a deleted key is taken until the commit."""
+        there = {row[0] for row in self.find(cursor, table, [columns[0].name], [row[0] for row in rows])}
+        self.update(cursor, table, columns, [row for row in rows if row[0] in there])
+        self.insert(cursor, table, columns, [row for row in rows if row[0] not in there])
+
     def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
         columns = columns_of(AuditEvent)
         names, event_id = self._names(columns), self.quoted("event_id")

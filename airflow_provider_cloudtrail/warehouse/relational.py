@@ -366,11 +366,11 @@ class RelationalWarehouse(Warehouse):
         first = first_of_each(event for file in files for event in file.events)
         inserted = self._insert_new_events(cursor, list(first.values())) if first else set()
         entries = [self._settled(file, first, inserted) for file in files]
-        if again := [file.entry.log_file_uri for file in files if file.previous is not None]:
-            self._delete(cursor, self.files, again)
-            self._delete(cursor, self.quarantine, again)
-        if entries:
-            self._insert(cursor, self.files, columns_of(LedgerEntry), entries)
+        if again := {file.entry.log_file_uri for file in files if file.previous is not None}:
+            self.replace(cursor, self.files, columns_of(LedgerEntry), [row for row in entries if row[0] in again])
+            self._delete(cursor, self.quarantine, sorted(again))
+        if new := [row for row in entries if row[0] not in again]:
+            self._insert(cursor, self.files, columns_of(LedgerEntry), new)
         if quarantined := [row for file in files for row in file.quarantine]:
             self._insert(cursor, self.quarantine, columns_of(QuarantineEntry), quarantined)
         return entries
@@ -383,5 +383,5 @@ class RelationalWarehouse(Warehouse):
         loaded = sum(1 for event in file.events if event.event_id in inserted and first[event.event_id] is event)
         if file.previous is not None:
             # Its rows of earlier reads are in the table and still its own.
-            loaded += file.previous.loaded or 0
+            loaded += int(file.previous.loaded or 0)
         return file.entry._replace(loaded=loaded, duplicate=len(file.events) - loaded)
