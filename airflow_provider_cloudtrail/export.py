@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 
-from airflow_provider_cloudtrail.audit_event import QUARANTINED, FileRows, KnownFile
+from airflow_provider_cloudtrail.audit_event import NO_MATCH, QUARANTINED, FileRows, KnownFile
 from airflow_provider_cloudtrail.export_batches import BatchWriter
 from airflow_provider_cloudtrail.export_summary import NAMED_FILES, ExportSummary
 from airflow_provider_cloudtrail.read_ahead import ReadAhead, Task
@@ -234,11 +234,17 @@ class _Export:
             # Log files are written once. Reading the new object would cover up what was loaded.
             self._summary.files_changed += 1
             self._log.warning("%s was loaded with ETag %s and now has %s", log_file.uri, known.etag, log_file.etag)
-        elif before is None or not before.covers(self._selection):
+        elif before is None or not (before.covers(self._selection) or self._was_searched(known, before)):
             return Task(log_file, wanted, known)
         if known.quarantined:
             self._name_known(log_file, f"{log_file.uri}: {known.quarantined} of its records")
         return None
+
+    def _was_searched(self, known: KnownFile, before: Selection) -> bool:
+        """Tell whether a file without a match was searched for all that this selection looks for in its bytes."""
+        if known.status != NO_MATCH or before.needles is None or self._selection.needles is None:
+            return False
+        return set(self._selection.needles) <= set(before.needles)
 
     def _may_be_readable_now(self, reason: str) -> bool:
         limit = _LIMIT_IN_REASON.search(reason) if reason.startswith("too_large:") else None

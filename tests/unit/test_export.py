@@ -15,6 +15,7 @@ from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from tests.support.engines import DUCKDB_TOGETHER, ONE_OF_EACH
 from tests.support.exports import WatchedStore, WatchedWarehouse, export
+from tests.support.log_files import MWAA as MWAA_SOURCE
 from tests.support.log_files import FolderTrail, event, foreign, log_bytes
 from tests.support.rows import ALL, MWAA, file_rows, reread
 from tests.support.tables import assert_balanced, execute, read_table
@@ -262,6 +263,25 @@ def test_wider_selection_of_a_file_that_is_gone_keeps_what_there_was(
     tables = read_table(warehouse)
     assert_balanced(tables)
     assert tables.file(files[1].uri) == before.file(files[1].uri)
+
+
+def test_file_without_a_match_is_read_again_only_if_something_else_is_looked_for(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
+) -> None:
+    files = [trail.deliver("20260203T1000Z", event("a")), trail.deliver("20260203T1001Z", foreign("b"))]
+    narrow = Selection.of([MWAA_SOURCE], event_names=["DeleteEnvironment"])
+    assert export(files, store, warehouse, narrow).files_without_match == 1
+    store.taken()
+    # Other names of events of the same sources: the same bytes were looked for.
+    wider = export(files, store, warehouse, Selection.of([MWAA_SOURCE]))
+    assert (wider.loaded, wider.files_read, wider.files_known) == (1, 1, 1)
+    assert store.taken() == Counter([files[0].key])
+    with_activity = Selection.of([MWAA_SOURCE], include_environment_activity=True)
+    assert export(files, store, warehouse, with_activity).files_read == 2
+    assert export(files, store, warehouse, ALL).loaded == 1
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert sorted(tables.event_ids) == ["a", "b"]
 
 
 def test_selection_of_a_later_version_is_read_again(
