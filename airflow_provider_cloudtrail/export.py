@@ -144,6 +144,9 @@ class _Export:
         try:
             with ahead:
                 for task, rows in ahead.results(self._tasks(log_files)):
+                    if self._warehouse.overdue():
+                        # It may take minutes until the next batch is full.
+                        self._writer.store()
                     if self._keeps_what_there_was(task, rows):
                         continue
                     log_file = task.log_file

@@ -116,6 +116,10 @@ class Warehouse(ABC):
         """Tell whether batches were written that are not stored for good yet."""
         return False
 
+    def overdue(self) -> bool:
+        """Tell whether others have waited for so long that :meth:`store` should be called before more is written."""
+        return False
+
     def store(self) -> None:  # noqa: B027 - most engines have nothing pending
         """
         Store for good what is pending.

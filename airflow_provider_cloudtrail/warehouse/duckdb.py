@@ -86,9 +86,13 @@ class DuckDBWarehouse(RelationalWarehouse):
         """Tell whether a transaction holds batches that it has not committed."""
         return self._file.pending
 
+    def overdue(self) -> bool:
+        """Tell whether the file has been kept for so long that others should have it."""
+        return self._file.overdue()
+
     def store(self) -> None:
         """
-        Commit the batches that are pending.
+        Commit the batches that are pending, and let the file go if it is overdue.
 
         :raises BatchesLostError: if that is not possible.
         """

@@ -174,9 +174,16 @@ class DuckDBFile:
             self.pending = False
             ONE_AT_A_TIME.release()
 
+    def overdue(self) -> bool:
+        """Tell whether the file has been kept for so long that others should have it."""
+        return self._kept is not None and self._is_open_for_long()
+
     def store(self) -> None:
-        """Commit what is pending; if that fails, it is lost."""
+        """Commit what is pending, and let the file go if it is overdue; if that fails, what is pending is lost."""
         if not self.pending:
+            if self.overdue():
+                ONE_AT_A_TIME.acquire()
+                self.end(self._kept, failed=False)
             return
         connection, failed = self._kept, True
         try:

@@ -116,6 +116,9 @@ class NoWarehouse:
     def pending(self) -> bool:
         return False
 
+    def overdue(self) -> bool:
+        return False
+
     def store(self) -> None:
         pass
 

@@ -70,6 +70,9 @@ class WatchedWarehouse:
     def pending(self) -> bool:
         return self._warehouse.pending()
 
+    def overdue(self) -> bool:
+        return self._warehouse.overdue()
+
     def store(self) -> None:
         self._warehouse.store()
 

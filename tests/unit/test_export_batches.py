@@ -190,6 +190,38 @@ def test_what_was_read_is_stored_when_the_bucket_fails(
     assert {row["log_file_uri"] for row in tables.files} == {file.uri for file in files[:9]}
 
 
+@pytest.mark.parametrize("together", [pytest.param(True, id="pending"), pytest.param(False, id="kept open")])
+def test_the_file_is_let_go_while_the_next_batch_is_read(
+    warehouse: Warehouse,
+    files: list[LogFile],
+    store: WatchedStore,
+    undisturbed: Undisturbed,
+    monkeypatch: pytest.MonkeyPatch,
+    together: bool,
+) -> None:
+    file = warehouse._file  # type: ignore[attr-defined]
+    if not together:
+        file.most_rows_together = 1
+    seconds = iter(range(10**9))
+    # Half a minute goes by for every 30 looks at the clock, of which there are some for each file.
+    monkeypatch.setattr("airflow_provider_cloudtrail.warehouse.duckdb_file.time.monotonic", lambda: next(seconds) * 1.0)
+    monkeypatch.setattr("airflow_provider_cloudtrail.warehouse.duckdb_file.time.sleep", lambda _: None)
+    let_go: list[bool] = []
+    look = file.overdue
+
+    def overdue() -> bool:
+        found = look()
+        let_go.append(found)
+        return bool(found)
+
+    monkeypatch.setattr(file, "overdue", overdue)
+    summary = export(files, store, warehouse, limits=LIMITS)
+    assert any(let_go)
+    tables, expected = undisturbed
+    assert read_table(warehouse) == tables
+    assert said(summary) == expected
+
+
 @pytest.mark.parametrize(
     ("within", "stored"),
     [

@@ -281,6 +281,28 @@ def test_batches_share_a_transaction_if_they_may(
     assert len(read_table(warehouse).events) == 12
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_file_that_is_overdue_is_let_go(
+    warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    monkeypatch.setattr(module.DuckDBFile, "rows_worth_keeping", 1)
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+    with warehouse.session(together=together):
+        warehouse.write(batch(1))
+        assert (warehouse.pending(), warehouse.overdue(), is_open(connections[-1])) == (together, False, True)
+        if not together:
+            # There is nothing to store, and no reason to let it go.
+            warehouse.store()
+            assert is_open(connections[-1])
+        monkeypatch.setattr(module, "_LONGEST_SECONDS", 0)
+        assert warehouse.overdue()
+        warehouse.store()
+        assert (warehouse.pending(), warehouse.overdue(), is_open(connections[-1])) == (False, False, False)
+        assert len(read_table(warehouse).events) == 3
+        warehouse.write(batch(2))
+    assert len(read_table(warehouse).events) == 6
+
+
 def test_batches_that_share_a_transaction_see_each_other(
     warehouse: Warehouse, module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
