@@ -167,7 +167,9 @@ def test_a_look_costs_a_listing_for_each_account_and_region_and_none_before_its_
 
     found, listed = look(delivered_from="2026-02-03T00:00:00Z", delivered_to="2026-02-04T00:00:00Z", max_files=1)
     assert found
-    assert len([prefix for folders, prefix in listed if not folders]) == 1
+    # The first one is enough; threads have begun with those behind it.
+    assert 1 <= len([prefix for folders, prefix in listed if not folders]) <= 4
+    assert len(set(listed)) == len(listed)
 
     settling = {"delivered_from": "2026-02-03T00:00:00Z", "delivered_to": "2099-02-04T00:00:00Z"}
     assert look(**settling, settle=timedelta(hours=1)) == (False, [])

@@ -109,8 +109,17 @@ class NoWarehouse:
     def __init__(self) -> None:
         self.loaded = 0
 
-    def session(self) -> AbstractContextManager[None]:
+    def session(self, *, together: bool) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def pending(self) -> bool:
+        return False
+
+    def overdue(self) -> bool:
+        return False
+
+    def store(self) -> None:
+        pass
 
     def known_files(self, uris: list[str]) -> dict[str, KnownFile]:
         return {}
