@@ -97,7 +97,8 @@ class ExportSummary:
     def add_all(self, other: ExportSummary) -> None:
         """Count what another summary has counted: of other files, at other times."""
         for name, value in vars(other).items():
-            if isinstance(value, (int, float)):
+            # Whatever is no list, dict or moment is a count or seconds: no kind of number is left out.
+            if value is not None and not isinstance(value, (list, dict, datetime)):
                 setattr(self, name, getattr(self, name) + value)
         for method, number in other.requests.items():
             self.requests[method] = self.requests.get(method, 0) + number

@@ -11,9 +11,8 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 CORES = 2
 Task = dict[str, Any]
@@ -105,35 +104,10 @@ def iceberg_floor(task: Task) -> Iterator[Any]:
 # -- the project -------------------------------------------------------------------------------------
 
 
-class NoWarehouse:
-    """Takes everything and keeps nothing, so that reading is measured alone."""
-
-    limits: ClassVar[dict[str, int]] = {}
-
-    def session(self, *, together: bool) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def pending(self) -> bool:
-        return False
-
-    def overdue(self) -> bool:
-        return False
-
-    def store(self) -> None:
-        pass
-
-    def known_files(self, uris: Any) -> dict[str, Any]:
-        return {}
-
-    def write(self, files: Any) -> list[Any]:
-        return [
-            file.entry._replace(loaded=len(file.events), duplicate=0) if file.entry.records is not None else file.entry
-            for file in files
-        ]
-
-
 def project_reading(task: Task) -> Iterator[Any]:
     """Read a local folder as the operator does, and store nothing."""
+    from tests.support.exports import NoWarehouse
+
     yield from _project(task, NoWarehouse())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile, LedgerEntry
@@ -84,6 +84,37 @@ class WatchedWarehouse:
         self.before_write(files)
         self.batches.append([file.entry.log_file_uri for file in files])
         return self._warehouse.write(files)
+
+
+class NoWarehouse:
+    """A warehouse that takes everything and keeps nothing, so that reading alone is measured."""
+
+    limits = Warehouse.limits
+
+    def __init__(self) -> None:
+        self.loaded = 0
+
+    def session(self, *, together: bool) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def pending(self) -> bool:
+        return False
+
+    def overdue(self) -> bool:
+        return False
+
+    def store(self) -> None:
+        pass
+
+    def known_files(self, uris: list[str]) -> dict[str, KnownFile]:
+        return {}
+
+    def write(self, files: list[FileRows]) -> list[LedgerEntry]:
+        self.loaded += sum(len(file.events) for file in files)
+        return [
+            file.entry._replace(loaded=len(file.events), duplicate=0) if file.entry.records is not None else file.entry
+            for file in files
+        ]
 
 
 class EndlessTrail(WatchedStore):

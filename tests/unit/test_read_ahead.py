@@ -4,17 +4,16 @@ import math
 import threading
 import tracemalloc
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
-from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile, LedgerEntry
+from airflow_provider_cloudtrail.audit_event import FileRows
 from airflow_provider_cloudtrail.export import Limits
 from airflow_provider_cloudtrail.read_ahead import FILES_HANDED_OVER
 from airflow_provider_cloudtrail.trail import bucket_threads
 from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
-from tests.support.exports import EndlessTrail, WatchedWarehouse, export
+from tests.support.exports import EndlessTrail, NoWarehouse, WatchedWarehouse, export
 from tests.support.log_files import event, log_bytes
 
 NewWarehouse = Callable[[str], Warehouse]
@@ -99,34 +98,6 @@ def test_listing_is_not_taken_further_than_the_ledger_is_asked(warehouse: Wareho
     watched.before_write = written
     export(store.files(300, 1000), store, watched, limits=Limits(threads=2, files_asked=10, batch_files=1))
     assert store.most_ahead <= 10 + (2 * 2 + 2) * FILES_HANDED_OVER
-
-
-class NoWarehouse:
-    """A warehouse that takes everything and keeps nothing, so that the memory of the export alone is measured."""
-
-    limits = Warehouse.limits
-
-    def __init__(self) -> None:
-        self.loaded = 0
-
-    def session(self, *, together: bool) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def pending(self) -> bool:
-        return False
-
-    def overdue(self) -> bool:
-        return False
-
-    def store(self) -> None:
-        pass
-
-    def known_files(self, uris: list[str]) -> dict[str, KnownFile]:
-        return {}
-
-    def write(self, files: list[FileRows]) -> list[LedgerEntry]:
-        self.loaded += sum(len(file.events) for file in files)
-        return [file.entry._replace(loaded=len(file.events), duplicate=0) for file in files]
 
 
 def test_memory_does_not_grow_with_the_number_of_files() -> None:

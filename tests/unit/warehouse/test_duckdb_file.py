@@ -62,6 +62,17 @@ def batch(hour: int, events: int = 3) -> list[Any]:
     return [file_rows(f"20260203T{hour:02}00Z", *[event(f"{hour}-{number}") for number in range(events)])]
 
 
+def events_after_a_crash(warehouse: Warehouse, left: Path) -> int:
+    """Return how many events would be there if the machine went down now; ``left`` is where a copy is made."""
+    path = Path(warehouse.hook.path)
+    for one in path.parent.glob(f"{path.name}*"):
+        if one.is_file():
+            shutil.copy(one, left.parent / one.name.replace(path.name, left.name))
+    with DuckDBHook(str(left)).get_conn() as connection:
+        ((events,),) = connection.execute(f"SELECT COUNT(*) FROM {warehouse.events}").fetchall()
+    return int(events)
+
+
 def test_outside_of_a_session_the_file_is_closed_behind_each_transaction(
     warehouse: Warehouse, connections: list[Any], module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,18 +169,11 @@ def test_each_batch_of_a_session_is_stored_for_good(
 ) -> None:
     monkeypatch.setattr(module.DuckDBFile, "rows_worth_keeping", 1)
     found = []
-    path = Path(warehouse.hook.path)
     with warehouse.session():
         for hour in range(3):
             warehouse.write(batch(hour))
-            # What would be there if the machine went down now.
-            left = tmp_path / f"{hour}.duckdb"
-            for one in path.parent.glob(f"{path.name}*"):
-                if one.is_file():
-                    shutil.copy(one, left.parent / one.name.replace(path.name, left.name))
-            with DuckDBHook(str(left)).get_conn() as connection:
-                found.append(connection.execute(f"SELECT COUNT(*) FROM {warehouse.events}").fetchall())
-    assert found == [[(3,)], [(6,)], [(9,)]]
+            found.append(events_after_a_crash(warehouse, tmp_path / f"{hour}.duckdb"))
+    assert found == [3, 6, 9]
 
 
 def test_a_session_closes_the_file_when_much_has_to_be_read_again_after_a_crash(
@@ -233,22 +237,15 @@ def test_versions_that_hang_for_lack_of_memory_get_what_they_want(
     assert (module._bytes(limits[0][0]) < 128 * 2**20) is bound
 
 
-def batches_seen_by_others(warehouse: Warehouse, tmp_path: Path, hours: range) -> list[int]:
-    """Write batches in a session of batches that may share a transaction; return what others would see behind each."""
-    path = Path(warehouse.hook.path)
+def events_left_by_crashes(warehouse: Warehouse, tmp_path: Path, hours: range) -> list[int]:
+    """Write batches that may share a transaction; return how many events a crash behind each would leave."""
     found = []
     with warehouse.session(together=True):
         for hour in hours:
             warehouse.write(batch(hour))
-            left = tmp_path / f"{hour}.duckdb"
-            for one in path.parent.glob(f"{path.name}*"):
-                if one.is_file():
-                    shutil.copy(one, left.parent / one.name.replace(path.name, left.name))
-            with DuckDBHook(str(left)).get_conn() as connection:
-                ((events,),) = connection.execute(f"SELECT COUNT(*) FROM {warehouse.events}").fetchall()
-            found.append(events)
+            found.append(events_after_a_crash(warehouse, tmp_path / f"{hour}.duckdb"))
             # Neither more nor less than what is said to be stored.
-            assert warehouse.pending() == (events < 3 * (hour + 1))
+            assert warehouse.pending() == (found[-1] < 3 * (hour + 1))
     return found
 
 
@@ -276,7 +273,7 @@ def test_batches_share_a_transaction_if_they_may(
     monkeypatch.setattr(module.DuckDBFile, "most_rows_together", most_together)
     monkeypatch.setattr(module, "_LONGEST_SECONDS", longest_seconds)
     monkeypatch.setattr(module.time, "sleep", lambda _: None)
-    assert batches_seen_by_others(warehouse, tmp_path, range(4)) == seen
+    assert events_left_by_crashes(warehouse, tmp_path, range(4)) == seen
     assert not warehouse.pending()
     assert len(read_table(warehouse).events) == 12
 
