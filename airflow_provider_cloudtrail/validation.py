@@ -29,10 +29,11 @@ from airflow_provider_cloudtrail.trail.delivered import (
     one_ahead,
     one_page_ahead,
 )
+from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey
 from airflow_provider_cloudtrail.trail.digest_chain import Coverage
 from airflow_provider_cloudtrail.trail.listings_ahead import listings_ahead
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store

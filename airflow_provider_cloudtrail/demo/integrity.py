@@ -15,7 +15,8 @@ from typing import Any
 from airflow_provider_cloudtrail.demo.digests import SigningKey
 from airflow_provider_cloudtrail.demo.expected import Expected
 from airflow_provider_cloudtrail.demo.plan import TrailPlan
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
+from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing, PublicKey
 from airflow_provider_cloudtrail.trail.s3_store import S3Store
 from airflow_provider_cloudtrail.validation import Validation, validate_trail

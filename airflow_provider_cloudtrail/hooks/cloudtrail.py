@@ -23,9 +23,10 @@ from airflow_provider_cloudtrail.hooks.buckets import Buckets
 from airflow_provider_cloudtrail.hooks.queues import QueueMessage, Queues
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
+from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files, region_folders
 from airflow_provider_cloudtrail.trail.listings_ahead import MOST_LISTINGS
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation, log_file_of_uri
+from airflow_provider_cloudtrail.trail.log_file import LogFile, TrailLocation, log_file_of_uri
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_records
 from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoreError
 from airflow_provider_cloudtrail.warehouse.staging import StagingFolder

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_cloudtrail._compat import Context
     from airflow_provider_cloudtrail.export_summary import ExportSummary
-    from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, TrailLocation
+    from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
+    from airflow_provider_cloudtrail.trail.log_file import LogFile, TrailLocation
     from airflow_provider_cloudtrail.trail.store import Store
 
 

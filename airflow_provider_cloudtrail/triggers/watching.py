@@ -18,7 +18,8 @@ from airflow_provider_cloudtrail import parameters
 from airflow_provider_cloudtrail._compat import BaseEventTrigger
 from airflow_provider_cloudtrail.exceptions import CloudTrailTrailNotFoundError
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, is_of
+from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
+from airflow_provider_cloudtrail.trail.log_file import LogFile, is_of
 from airflow_provider_cloudtrail.trail.watch import Watch
 from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, threads_of
 from airflow_provider_cloudtrail.waiting import TrailParameters

@@ -138,9 +138,10 @@ def _project(task: Task, warehouse: Any) -> Iterator[Any]:
     from datetime import timedelta
 
     from airflow_provider_cloudtrail.export import export_log_files
+    from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
     from airflow_provider_cloudtrail.trail.listing import list_log_files
     from airflow_provider_cloudtrail.trail.local_store import LocalStore
-    from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+    from airflow_provider_cloudtrail.trail.log_file import TrailLocation
     from airflow_provider_cloudtrail.trail.selection import Selection
     from tests.benchmarks.corpora import START
 
@@ -172,8 +173,9 @@ def listing(task: Task) -> Iterator[Any]:
     idle_worker(task)
     from datetime import timedelta
 
+    from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
     from airflow_provider_cloudtrail.trail.listing import list_log_files
-    from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+    from airflow_provider_cloudtrail.trail.log_file import TrailLocation
     from tests.benchmarks.corpora import START
 
     store = s3_store(task, "bench")

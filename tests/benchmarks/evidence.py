@@ -106,7 +106,8 @@ def validation(task: Task) -> Iterator[Any]:
     idle_worker(task)
     import airflow_provider_cloudtrail.operators.validate_logs  # noqa: F401
     from airflow_provider_cloudtrail.trail import digest_signature
-    from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+    from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
+    from airflow_provider_cloudtrail.trail.log_file import TrailLocation
     from airflow_provider_cloudtrail.trail.public_keys import KeyRing, PublicKey
     from airflow_provider_cloudtrail.trail.s3_store import S3Store
     from airflow_provider_cloudtrail.validation import Validation, validate_trail

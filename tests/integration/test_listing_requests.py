@@ -13,9 +13,10 @@ import pytest
 from airflow_provider_cloudtrail.trail import bucket_threads
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivered import account_regions
+from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.listing import list_log_files, new_log_files, region_folders
 from airflow_provider_cloudtrail.trail.listings_ahead import MOST_LISTINGS
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.s3_store import S3Store
 from airflow_provider_cloudtrail.trail.store import ListedObject, StoreError
 from tests.benchmarks.runner import counted, s3_server

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
+from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from tests.support.engines import REPOSITORY
 from tests.support.log_files import FolderTrail
 

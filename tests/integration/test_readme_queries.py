@@ -10,8 +10,9 @@ import pytest
 
 from airflow_provider_cloudtrail.audit_event import NO_MATCH
 from airflow_provider_cloudtrail.export import export_log_files
+from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.listing import list_log_files
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.validation import Validation, validate_trail
 from airflow_provider_cloudtrail.warehouse.base import Warehouse

@@ -11,8 +11,9 @@ import pytest
 from airflow_provider_cloudtrail.export import Limits, export_log_files
 from airflow_provider_cloudtrail.export_summary import ExportSummary
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
+from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.s3_store import S3Store
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.warehouse.base import Warehouse

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
+from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.store import ListedObject, StoreError
 from airflow_provider_cloudtrail.validation import Validation, validate_trail

@@ -16,8 +16,9 @@ import pytest
 from airflow_provider_cloudtrail.audit_event import DigestEntry
 from airflow_provider_cloudtrail.export import export_log_files
 from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST, MOST_AT_ONCE
+from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.listing import list_log_files
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, TrailLocation
+from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.store import ListedObject, Store, StoredObject
 from airflow_provider_cloudtrail.validation import Validation, validate_trail

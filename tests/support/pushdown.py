@@ -25,7 +25,8 @@ from airflow_provider_cloudtrail.export_summary import ExportSummary
 from airflow_provider_cloudtrail.pushdown.fill import PushdownSummary, fill_audit_table
 from airflow_provider_cloudtrail.pushdown.record_fields import RECORD_FIELDS, RecordField, Shape
 from airflow_provider_cloudtrail.pushdown.records import Records, spans
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, parse_key
+from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
+from airflow_provider_cloudtrail.trail.log_file import LogFile, parse_key
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import StoredObject
 from airflow_provider_cloudtrail.warehouse.duckdb import DuckDBWarehouse

@@ -21,9 +21,10 @@ from airflow_provider_cloudtrail.demo.plan import HOSTILE, TrailPlan
 from airflow_provider_cloudtrail.demo.trail import TrailObject, generate, write_folder
 from airflow_provider_cloudtrail.export_summary import ExportSummary
 from airflow_provider_cloudtrail.trail.codec import AcceleratedCodec, StandardCodec
+from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.listing import list_log_files
 from airflow_provider_cloudtrail.trail.local_store import LocalStore
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, Folder, TrailLocation, log_file, parse_key
+from airflow_provider_cloudtrail.trail.log_file import Folder, TrailLocation, log_file, parse_key
 from airflow_provider_cloudtrail.trail.reader import read_log_file
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.warehouse.base import Warehouse

@@ -17,7 +17,8 @@ from airflow_provider_cloudtrail.demo.plan import TrailPlan
 from airflow_provider_cloudtrail.demo.trail import generate
 from airflow_provider_cloudtrail.pushdown.records import Span, spans
 from airflow_provider_cloudtrail.pushdown.statements import MOST_DAYS
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, LogFile, log_file
+from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
+from airflow_provider_cloudtrail.trail.log_file import LogFile, log_file
 from airflow_provider_cloudtrail.trail.selection import Selection
 from tests.support.log_files import event, foreign, key_of, listed, log_bytes
 from tests.support.pushdown import AthenaOnDuckDB, BothPaths

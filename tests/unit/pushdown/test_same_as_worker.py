@@ -21,7 +21,8 @@ from airflow_provider_cloudtrail.demo.trail import generate
 from airflow_provider_cloudtrail.pushdown.audit_events import COLUMNS
 from airflow_provider_cloudtrail.pushdown.record_fields import RECORD_FIELDS, RecordField, Shape
 from airflow_provider_cloudtrail.pushdown.unfit import MEANINGS, REASONS
-from airflow_provider_cloudtrail.trail.log_file import DeliveryWindow, log_file
+from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
+from airflow_provider_cloudtrail.trail.log_file import log_file
 from airflow_provider_cloudtrail.trail.scrub import scrub
 from airflow_provider_cloudtrail.trail.selection import Selection
 from tests.support.log_files import ACCOUNT, MWAA, REGION, event, key_of, listed, log_bytes
