@@ -17,7 +17,14 @@ from itertools import islice
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.listings_ahead import MOST_LISTINGS, listings_ahead
-from airflow_provider_cloudtrail.trail.log_file import Folder, LogFile, TrailLocation, first_key, is_behind, log_file
+from airflow_provider_cloudtrail.trail.log_file import (
+    Folder,
+    LogFile,
+    TrailLocation,
+    first_key,
+    is_behind,
+    log_files_of,
+)
 from airflow_provider_cloudtrail.trail.store import ListedObject, Store
 
 log = logging.getLogger(__name__)
@@ -119,11 +126,12 @@ def list_log_files(
         for folder, objects in stack.enter_context(closing(listed)):
             # The account's: that a Region has none yet is no fault.
             folders[folder.path.removesuffix(f"{folder.region}/")] = None
+            log_file = log_files_of(location.bucket, folder.path, folder.account_id, folder.region)
             for found in objects:
                 nothing = False
                 if is_behind(found.key, folder.path, window.ceiling):
                     break
-                file = log_file(location.bucket, found.key, found.size_bytes, found.etag)
+                file = log_file(found.key, found.size_bytes, found.etag)
                 if file is None:
                     log.info("Left alone, because it is not named like a log file: %s", found.key)
                 elif window.reads(file.delivered_at):

@@ -187,28 +187,61 @@ def log_file(bucket: str, key: str, size_bytes: int | None = None, etag: str | N
     return LogFile(bucket, key, parsed.account_id, parsed.region, parsed.stamp, size_bytes, etag)
 
 
-def stamps_of(region_folder: str, account_id: str, region: str) -> Callable[[str], datetime | None]:
+def log_files_of(
+    bucket: str, region_folder: str, account_id: str, region: str
+) -> Callable[[str, int | None, str | None], LogFile | None]:
     """
-    Return what tells the stamp of a log file by its key, or None for what is none.
+    Return what gives the log file of a key, its size and its ETag, or None for what is none.
 
     It says the same as :func:`log_file`, for keys of a Region's folder in a fraction of the time: within it only the
     ends of keys differ.
 
     :param region_folder: ``.../ACCOUNT/CloudTrail/REGION/``.
     """
-    names = f"/{account_id}_CloudTrail_{region}_"
-    grammatical = log_file("", f"{region_folder}2014/02/03{names}20140203T0000Z_x.json.gz") is not None
-    matches = re.compile(f"{re.escape(region_folder)}{_DAY}{re.escape(names)}{_LOG_STAMP}", re.ASCII).fullmatch
-    # Files share their minutes.
-    moment = lru_cache(maxsize=64)(_stamp)
+    usual = _usual_stamps(region_folder, account_id, region)
+
+    def file(key: str, size_bytes: int | None = None, etag: str | None = None) -> LogFile | None:
+        delivered_at = usual(key)
+        if delivered_at is None:
+            return log_file(bucket, key, size_bytes, etag)
+        return LogFile(bucket, key, account_id, region, delivered_at, size_bytes, etag)
+
+    return file
+
+
+def stamps_of(region_folder: str, account_id: str, region: str) -> Callable[[str], datetime | None]:
+    """
+    Return what tells the stamp of a log file by its key, or None for what is none, as :func:`log_files_of` does.
+
+    :param region_folder: ``.../ACCOUNT/CloudTrail/REGION/``.
+    """
+    usual = _usual_stamps(region_folder, account_id, region)
 
     def stamp(key: str) -> datetime | None:
-        found = matches(key) if grammatical else None
-        if found is not None:
-            delivered_at = moment(found["stamp"])
-            return delivered_at if delivered_at is not None and _lies_in(found["day"], delivered_at) else None
-        parsed = log_file("", key)
-        return parsed.delivered_at if parsed is not None else None
+        delivered_at = usual(key)
+        if delivered_at is None and (parsed := log_file("", key)) is not None:
+            return parsed.delivered_at
+        return delivered_at
+
+    return stamp
+
+
+def _usual_stamps(region_folder: str, account_id: str, region: str) -> Callable[[str], datetime | None]:
+    """Return what tells the stamps of a Region's folder, or None for keys that have to be looked at more closely."""
+    names = f"/{account_id}_CloudTrail_{region}_"
+    if log_file("", f"{region_folder}2014/02/03{names}20140203T0000Z_x.json.gz") is None:
+        return lambda _: None
+    matches = re.compile(f"{re.escape(region_folder)}{_DAY}{re.escape(names)}{_LOG_STAMP}", re.ASCII).fullmatch
+
+    # Files share their minutes.
+    @lru_cache(maxsize=64)
+    def lying_in(day: str, text: str) -> datetime | None:
+        delivered_at = _stamp(text)
+        return delivered_at if delivered_at is not None and _lies_in(day, delivered_at) else None
+
+    def stamp(key: str) -> datetime | None:
+        found = matches(key)
+        return lying_in(*found.groups()) if found is not None else None
 
     return stamp
 

@@ -14,6 +14,7 @@ from airflow_provider_cloudtrail.trail.log_file import (
     local_folder,
     log_file,
     log_file_of_uri,
+    log_files_of,
     object_uri,
     parse_key,
     split_uri,
@@ -167,6 +168,7 @@ def test_other_folders_are_told_apart(key: str, folder: Folder, stamp: datetime 
 def test_what_is_no_log_file(key: str) -> None:
     assert log_file("b", key) is None
     assert stamps_of(REGION_FOLDER, ACCOUNT, "eu-west-1")(key) is None
+    assert log_files_of("b", REGION_FOLDER, ACCOUNT, "eu-west-1")(key, 17, "e1") is None
 
 
 @pytest.mark.parametrize("stamp", ["20260203T0000", "20260203T2359", "20260204T0059", "20260202T2300"])
@@ -176,6 +178,7 @@ def test_around_midnight_folder_or_stamp_may_be_ahead(stamp: str) -> None:
     assert found is not None
     assert f"{found.delivered_at:%Y%m%dT%H%M}" == stamp
     assert stamps_of(REGION_FOLDER, ACCOUNT, "eu-west-1")(key) == found.delivered_at
+    assert log_files_of("b", REGION_FOLDER, ACCOUNT, "eu-west-1")(key, None, None) == found
 
 
 @pytest.mark.parametrize(

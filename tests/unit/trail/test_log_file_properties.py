@@ -13,6 +13,7 @@ from airflow_provider_cloudtrail.trail.log_file import (
     is_behind,
     log_file,
     log_file_of_uri,
+    log_files_of,
     parse_key,
     split_uri,
     stamps_of,
@@ -105,9 +106,10 @@ def test_the_keys_of_a_folder_are_read_as_all_keys_are(
     prefix: str, organization: str | None, account: str, region: str, ends: list[str]
 ) -> None:
     folder = folder_of(prefix, organization, account, region)
-    stamp_of = stamps_of(folder, account, region)
+    stamp_of, file_of = stamps_of(folder, account, region), log_files_of("b", folder, account, region)
     for key in (*(folder + end for end in ends), *ends):
-        found = log_file("b", key)
+        found = log_file("b", key, 17, "e1")
+        assert file_of(key, 17, "e1") == found
         assert stamp_of(key) == (found.delivered_at if found is not None else None)
 
 
