@@ -19,12 +19,12 @@ from operator import attrgetter
 from airflow_provider_cloudtrail.audit_event import NO_MATCH, QUARANTINED, FileRows, KnownFile
 from airflow_provider_cloudtrail.export_batches import BatchWriter
 from airflow_provider_cloudtrail.export_summary import NAMED_FILES, ExportSummary
-from airflow_provider_cloudtrail.read_ahead import ReadAhead, Task
+from airflow_provider_cloudtrail.read_ahead import Fetched, ReadAhead, Task
 from airflow_provider_cloudtrail.trail.bucket_threads import MOST_AT_ONCE
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_log_file, unreadable_file
 from airflow_provider_cloudtrail.trail.selection import Selection
-from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoreError
+from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoredObject, StoreError
 from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, Warehouse, WarehouseError
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class _Export:
     def _load(self, log_files: Iterator[LogFile]) -> None:
         batch: dict[str, tuple[LogFile, FileRows]] = {}
         events = size = 0
-        ahead = ReadAhead(self._read, self._limits.threads, self._limits.bytes_ahead)
+        ahead = ReadAhead(self._fetch, self._rows_of, self._limits.threads, self._limits.bytes_ahead)
         try:
             with ahead:
                 for task, rows in ahead.results(self._tasks(log_files)):
@@ -255,15 +255,19 @@ class _Export:
 
     # -- reading -----------------------------------------------------------------------------------
 
-    def _read(self, task: Task) -> FileRows:
-        log_file, started = task.log_file, time.monotonic()
-        getting = 0.0
+    def _fetch(self, task: Task) -> Fetched:
+        started = time.monotonic()
         try:
-            stored = self._store_of(log_file.bucket).get(log_file.key)
+            stored: StoredObject | ObjectError = self._store_of(task.log_file.bucket).get(task.log_file.key)
         except ObjectError as error:
-            rows = unreadable_file(log_file, error.code, str(error), task.selection, loaded_by=self._loaded_by)
+            stored = error
+        return Fetched(stored, time.monotonic() - started)
+
+    def _rows_of(self, task: Task, fetched: Fetched) -> FileRows:
+        log_file, stored = task.log_file, fetched.stored
+        if isinstance(stored, ObjectError):
+            rows = unreadable_file(log_file, stored.code, str(stored), task.selection, loaded_by=self._loaded_by)
         else:
-            getting = time.monotonic() - started
             rows = read_log_file(
                 log_file,
                 stored.body,
@@ -273,8 +277,8 @@ class _Export:
                 max_file_bytes=self._max_file_bytes,
                 parsing=self._parsing,
             )
+            rows.getting = fetched.seconds
         rows.previous = task.previous
-        rows.getting = getting
         return rows
 
     def _keeps_what_there_was(self, task: Task, rows: FileRows) -> bool:

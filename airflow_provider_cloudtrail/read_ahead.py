@@ -16,14 +16,16 @@ from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.selection import Selection
-from airflow_provider_cloudtrail.trail.store import StoreError
+from airflow_provider_cloudtrail.trail.store import ObjectError, StoredObject, StoreError
 
 # Log files unpack to about this many times their size.
 _EXPANSION = 12
 _SIZE_IF_UNKNOWN = 64 * 1024
 # Of quiet Regions files are so small that handing them over to a thread one by one costs as much as unpacking them.
-FILES_HANDED_OVER = 8
-_BYTES_HANDED_OVER = 256 * 1024
+FILES_HANDED_OVER = 32
+_BYTES_HANDED_OVER = 1024 * 1024
+# While a bucket takes its time it is the number of threads that counts, and each must have something to wait for.
+PARTS_IF_SLOW = 8
 # So that those who read have something to do while a batch is stored.
 _LEAST_GROUPS_AHEAD = 16
 
@@ -56,15 +58,30 @@ class _Group:
     failure: StoreError | None = None
 
 
-def _groups(tasks: Iterator[Task], threads: int, bytes_ahead: int) -> Iterator[_Group]:
+@dataclass(frozen=True)
+class Fetched:
+    """
+    A log file as it came from the bucket.
+
+    :param stored: the object, or why it could not be fetched.
+    :param seconds: that fetching it took.
+    """
+
+    stored: StoredObject | ObjectError
+    seconds: float
+
+
+def _groups(tasks: Iterator[Task], pool: BucketThreads, threads: int, bytes_ahead: int) -> Iterator[_Group]:
     """Yield small files together, larger ones and the first ones alone: every thread has one at once."""
-    most = min(_BYTES_HANDED_OVER, bytes_ahead // (2 * threads))
     group = _Group()
     yielded = 0
     try:
         for task in tasks:
+            parts = PARTS_IF_SLOW if pool.slow else 1
             if group.tasks and (
-                yielded < threads or len(group.tasks) >= FILES_HANDED_OVER or group.weight + task.weight > most
+                yielded < threads
+                or len(group.tasks) >= FILES_HANDED_OVER // parts
+                or group.weight + task.weight > min(_BYTES_HANDED_OVER // parts, bytes_ahead // (2 * threads))
             ):
                 yield group
                 yielded += 1
@@ -82,12 +99,20 @@ class ReadAhead:
     """
     Threads that read log files; a context manager that ends them.
 
-    :param read: reads one file; called by several threads.
+    :param fetch: fetches one file; called by several threads.
+    :param read: makes rows of what was fetched; called by several threads.
     :param threads: files that are read at the same time, at most.
     :param bytes_ahead: most bytes, unpacked and by estimate, that are read ahead; a single larger file is read alone.
     """
 
-    def __init__(self, read: Callable[[Task], FileRows], threads: int, bytes_ahead: int) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[Task], Fetched],
+        read: Callable[[Task, Fetched], FileRows],
+        threads: int,
+        bytes_ahead: int,
+    ) -> None:
+        self._fetch = fetch
         self._read = read
         self._threads = threads
         self._bytes_ahead = bytes_ahead
@@ -111,7 +136,7 @@ class ReadAhead:
         """
         pending: deque[tuple[_Group, Future[list[FileRows]]]] = deque()
         ahead = 0
-        for group in _groups(tasks, self._threads, self._bytes_ahead):
+        for group in _groups(tasks, self._pool, self._threads, self._bytes_ahead):
             while pending and (len(pending) >= self._groups_ahead() or ahead + group.weight > self._bytes_ahead):
                 done, future = pending.popleft()
                 ahead -= done.weight
@@ -125,20 +150,22 @@ class ReadAhead:
         return min(2 * self._threads, max(2 * self._pool.at_once, _LEAST_GROUPS_AHEAD))
 
     def _read_group(self, group: _Group) -> list[FileRows]:
-        """Read files one after the other; those before one of which the bucket does not answer are not lost."""
-        read: list[FileRows] = []
+        """Read files; those before one of which the bucket does not answer are not lost."""
+        fetched: list[Fetched] = []
         try:
+            # One after the other, and unpacked only then: a thread that waits for the bucket in between has to get
+            # hold of Python's lock again, and of its core.
             for task in group.tasks:
                 if self._stopped:
                     break
-                rows = self._read(task)
-                read.append(rows)
-                # Of what could not be fetched nobody knows.
-                if rows.getting > 0:
-                    self._pool.took(rows.getting)
+                fetched.append(self._fetch(task))
         except StoreError as error:
             group.failure = error
-        return read
+        for one in fetched:
+            # Of what could not be fetched nobody knows.
+            if not isinstance(one.stored, ObjectError):
+                self._pool.took(one.seconds)
+        return list(map(self._read, group.tasks, fetched))
 
     def _results(self, group: _Group, future: Future[list[FileRows]]) -> Iterator[tuple[Task, FileRows]]:
         read = future.result()

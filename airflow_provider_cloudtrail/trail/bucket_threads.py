@@ -44,7 +44,8 @@ class BucketThreads:
         self._counting = threading.Lock()
         self._looked_at = 0
         self._quickest = math.inf
-        self._slow = False
+        self.slow = False
+        """Whether the bucket was found to take its time."""
 
     def __enter__(self) -> BucketThreads:
         return self
@@ -61,7 +62,7 @@ class BucketThreads:
     def submit(self, work: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
         """Have a thread do some work on an item; may be called by several threads, but not by the work itself."""
         with self._submitting:
-            if self._slow and self.at_once < self._most:
+            if self.slow and self.at_once < self._most:
                 # A pool does not grow: the small one ends what it was given, which is little.
                 self._pool.shutdown()
                 self.at_once = self._most
@@ -104,7 +105,7 @@ class BucketThreads:
             self._looked_at += 1
             self._quickest = min(self._quickest, seconds)
             if self._looked_at == _ANSWERS_LOOKED_AT:
-                self._slow = self._slow or self._quickest >= SLOW_SECONDS
+                self.slow = self.slow or self._quickest >= SLOW_SECONDS
                 self._looked_at, self._quickest = 0, math.inf
 
     def _new_pool(self) -> ThreadPoolExecutor:
