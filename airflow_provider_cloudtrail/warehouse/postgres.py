@@ -9,7 +9,7 @@ Works with psycopg 3 and psycopg2, whichever the installed Postgres provider use
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
@@ -76,20 +76,9 @@ class PostgresWarehouse(RelationalWarehouse):
 def _copy_text(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
     """Yield rows in the text format of COPY, some hundred at a time."""
     for start in range(0, len(rows), _ROWS_IN_ONE_BUFFER):
-        portion = rows[start : start + _ROWS_IN_ONE_BUFFER]
         # Column by column: that costs a fraction of a look at each value of each row.
-        values = list(zip(*portion, strict=True))
-        texts = list(map(_texts, columns, values))
-        text = _joined(texts)
-        # A text that holds nothing but what stands for null counts, too.
-        if (
-            text.count("\\") != sum(given.count(None) for given in values)
-            or text.count("\t") != len(portion) * (len(columns) - 1)
-            or text.count("\n") != len(portion)
-            or "\r" in text
-        ):
-            text = _joined(map(_escaped, texts))
-        yield text
+        values = zip(*rows[start : start + _ROWS_IN_ONE_BUFFER], strict=True)
+        yield "\n".join(map("\t".join, zip(*map(_texts, columns, values), strict=True))) + "\n"
 
 
 def _texts(column: Column, values: Sequence[Any]) -> Sequence[str]:
@@ -97,17 +86,12 @@ def _texts(column: Column, values: Sequence[Any]) -> Sequence[str]:
         # Times as PostgreSQL reads them: with their offset from UTC. Many are the same.
         known = {value: _NULL if value is None else str(value) for value in set(values)}
         return [known[value] for value in values]
-    # Nothing is quicker than to hand on what has neither null nor an empty text.
-    return values if all(values) else [_NULL if value is None else value for value in values]
-
-
-def _escaped(texts: Sequence[str]) -> Sequence[str]:
-    whole = "".join(text for text in texts if text is not _NULL)
+    given = values if all(values) else list(filter(None, values))
+    # One search through all of them takes less than looking at each.
+    whole = "".join(given)
     found = [(plain, escape) for plain, escape in _ESCAPES if plain in whole]
+    if given is values and not found:
+        return values
     for plain, escape in found:
-        texts = [text if text is _NULL else text.replace(plain, escape) for text in texts]
-    return texts
-
-
-def _joined(texts: Iterable[Sequence[str]]) -> str:
-    return "\n".join(map("\t".join, zip(*texts, strict=True))) + "\n"
+        values = [value and value.replace(plain, escape) for value in values]
+    return [_NULL if value is None else value for value in values]
