@@ -39,9 +39,12 @@ class PostgresWarehouse(RelationalWarehouse):
     })
 
     def _lock(self, cursor: Any) -> None:
-        # Readers go on; writers queue up, so that "which ids are new" stays true until the commit.
-        cursor.execute(f"SET LOCAL lock_timeout = {int(self._lock_timeout.total_seconds() * 1000)}")
-        cursor.execute(f"LOCK TABLE {self.files} IN EXCLUSIVE MODE")
+        # Readers go on; writers queue up, so that "which ids are new" stays true until the commit. Both at once: who
+        # waits for an answer waits for Python's lock as well.
+        cursor.execute(
+            f"SET LOCAL lock_timeout = {int(self._lock_timeout.total_seconds() * 1000)}; "
+            f"LOCK TABLE {self.files} IN EXCLUSIVE MODE"
+        )
 
     def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
         event_id = self.quoted("event_id")
