@@ -229,7 +229,8 @@ class _Export:
         wanted = self._selection if before is None else before | self._selection
         changed = log_file.etag is not None and known.etag is not None and log_file.etag != known.etag
         if known.status == QUARANTINED:
-            if changed or self._may_be_readable_now(known.reason or ""):
+            # Whoever names a file, instead of listing it, brings no ETag that would tell whether it was put right.
+            if changed or log_file.etag is None or self._may_be_readable_now(known.reason or ""):
                 return Task(log_file, wanted, known)
             self._name_known(log_file, known.reason or log_file.uri)
             return None

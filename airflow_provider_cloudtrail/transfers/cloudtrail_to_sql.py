@@ -66,7 +66,8 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         Costs listings, no GET: what was loaded is known from the ledger.
     :param settle: how far behind the window files are listed too.
     :param files: ``s3://`` URIs of log files, for runs that are driven by events; then nothing is
-        listed and window, bucket and trail are ignored. (templated)
+        listed and window, bucket and trail are ignored. Of these, a file that is in quarantine as a whole is read
+        again. (templated)
     :param event_sources: services whose events are wanted; None: all. (templated)
     :param event_names: API actions that are wanted; None: all. (templated)
     :param environment_names: environments (or MWAA Serverless workflows) that are wanted; None: all. (templated)

@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_cloudtrail.audit_event import FileRows
 from airflow_provider_cloudtrail.export import Limits
 from airflow_provider_cloudtrail.export_summary import ExportSummary
-from airflow_provider_cloudtrail.trail.log_file import LogFile
+from airflow_provider_cloudtrail.trail.log_file import LogFile, log_file_of_uri
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
@@ -175,6 +175,24 @@ def test_quarantined_file_is_read_again_when_it_has_changed(
     tables = read_table(warehouse)
     assert_balanced(tables)
     assert tables.quarantine == []
+
+
+def test_quarantined_file_is_read_again_when_it_is_named(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
+) -> None:
+    file = trail.put(trail.deliver("20260203T1000Z").key, b"no gzip")
+    named = log_file_of_uri(file.uri)
+    export([file], store, warehouse)
+    again = export([named], store, warehouse)
+    assert (again.files_read, again.files_quarantined, len(again.known_quarantined)) == (1, 0, 1)
+    trail.put(file.key, log_bytes(event("a")))
+    assert export([named], store, warehouse).loaded == 1
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert tables.quarantine == []
+    store.taken()
+    assert export([named], store, warehouse).files_known == 1
+    assert store.taken() == Counter()
 
 
 @pytest.mark.parametrize(
