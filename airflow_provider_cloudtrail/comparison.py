@@ -168,7 +168,7 @@ class Comparison:
         bucket, key = self._object(uri)
         started = time.monotonic()
         try:
-            stored = self._run.store_of(bucket).get(key)
+            stored = self._run.store_of(bucket).get(key, self._run.max_file_bytes)
             self._pool.took(time.monotonic() - started)
             etag = stored.etag
             with self._unpacking:

@@ -9,26 +9,40 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivered import DeliveredFiles, probe
-from airflow_provider_cloudtrail.trail.digest import DigestKey, Fault, FetchedDigest, ListedFiles, fetch_digest
+from airflow_provider_cloudtrail.trail.digest import (
+    DigestKey,
+    Fault,
+    FetchedDigest,
+    ListedFiles,
+    fetch_digest,
+    get_digest,
+    read_digest,
+)
 from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest
 from airflow_provider_cloudtrail.trail.digest_signature import verified_early
 from airflow_provider_cloudtrail.trail.log_file import object_uri
-from airflow_provider_cloudtrail.trail.store import StoreError
+from airflow_provider_cloudtrail.trail.store import StoredObject, StoreError
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail.validation import Validation
 
 _Place = TypeVar("_Place")
+_FetchedAhead = Callable[[], FetchedDigest | None]
 
 # Digests that are fetched ahead, so that the bucket has something to do while log files are listed.
 _AHEAD = 32
+# So many of them are held at once, unpacked and taken apart: of larger ones only the object, of very large ones
+# nothing. Nobody has proven yet that they are CloudTrail's; its own list some hundred files in so many bytes.
+_SMALL_BYTES = 32 * 1024
+_MOST_BYTES_AHEAD = 2 * 1024 * 1024
 # For each batch the ledger is opened twice, which takes DuckDB as long as what it is asked then.
 _BATCH_FILES = 20_000
 _BATCH_DIGESTS = 400
@@ -115,15 +129,23 @@ class PlaceDigests:
 
     # -- digests -----------------------------------------------------------------------------------
 
-    def _checked(self, fetched: Iterator[FetchedDigest | None]) -> Iterator[CheckedDigest]:
+    def _checked(self, fetched: Iterator[_FetchedAhead]) -> Iterator[CheckedDigest]:
         verifier = ChainVerifier(self._run.ring, self._fetch, self._run.window.start)
-        return verifier.check(filter(None, fetched))
+        return verifier.check(filter(None, (digest() for digest in fetched)))
 
-    def _fetch_ahead(self, key: DigestKey) -> FetchedDigest | None:
+    def _fetch_ahead(self, key: DigestKey) -> _FetchedAhead:
+        """Return what gives the digest when its turn has come."""
         started = time.monotonic()
-        found = self._fetch(key)
+        stored = get_digest(self._store, key, _MOST_BYTES_AHEAD)
         self._pool.took(time.monotonic() - started)
-        return verified_early(found, self._run.ring) if found is not None else None
+        if stored is None:
+            return lambda: None
+        if isinstance(stored, Fault) and stored.code == "too_large":
+            return partial(self._fetch, key)
+        if isinstance(stored, StoredObject) and len(stored.body) > _SMALL_BYTES:
+            return partial(read_digest, self._bucket, key, stored)
+        found = verified_early(read_digest(self._bucket, key, stored), self._run.ring)
+        return lambda: found
 
     def _fetch(self, key: DigestKey) -> FetchedDigest | None:
         if key.bucket is None:

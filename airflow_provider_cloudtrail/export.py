@@ -257,9 +257,10 @@ class _Export:
     # -- reading -----------------------------------------------------------------------------------
 
     def _fetch(self, task: Task) -> Fetched:
-        started = time.monotonic()
+        log_file, started = task.log_file, time.monotonic()
+        stored: StoredObject | ObjectError
         try:
-            stored: StoredObject | ObjectError = self._store_of(task.log_file.bucket).get(task.log_file.key)
+            stored = self._store_of(log_file.bucket).get(log_file.key, self._max_file_bytes)
         except ObjectError as error:
             stored = error
         return Fetched(stored, time.monotonic() - started)

@@ -203,7 +203,7 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         """
         file = log_file_of_uri(uri)
         try:
-            content = self.get_store(file.bucket).get(file.key).body
+            content = self.get_store(file.bucket).get(file.key, max_file_bytes).body
             yield from read_records(content, max_file_bytes=max_file_bytes)
         except ObjectError as error:
             raise CloudTrailLogFileError(str(error)) from None

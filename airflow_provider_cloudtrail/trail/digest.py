@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, StandardCodec
 from airflow_provider_cloudtrail.trail.log_file import Folder, object_uri, parse_key
-from airflow_provider_cloudtrail.trail.store import ObjectError, Store
+from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoredObject
 
 MAX_DIGEST_BYTES = 64 * 1024 * 1024
 """Most bytes that a digest may have when unpacked; one listed file takes about 500."""
 
+# Nothing makes the hash of a listed file shorter than 32 bytes, and a file takes some 700 at most.
+_HIGHEST_RATIO = 32
 # Of the texts in it: a key has at most 1,024 bytes, and so many digits has the signature of a key of 4,096 bits.
 _LONGEST_TEXT = 1_024
 # What neither a request nor a warehouse takes: control characters, halves of surrogate pairs.
@@ -191,16 +193,43 @@ def fetch_digest(store: Store, bucket: str, key: DigestKey, codec: StandardCodec
     :return: None if it is not there.
     :raises StoreError: if the bucket does not answer.
     """
+    stored = get_digest(store, key)
+    return read_digest(bucket, key, stored, codec) if stored is not None else None
+
+
+def get_digest(store: Store, key: DigestKey, most_bytes: int = MAX_DIGEST_BYTES) -> StoredObject | Fault | None:
+    """
+    Get the object of a digest, or why it cannot be read, or None if it is not there.
+
+    :param most_bytes: a larger object is not read, and has the fault ``too_large``.
+    :raises StoreError: if the bucket does not answer.
+    """
     try:
-        stored = store.get(key.key)
+        return store.get(key.key, most_bytes)
     except ObjectError as error:
-        return None if error.code == "not_found" else FetchedDigest(key, None, fault=Fault(error.code, str(error)))
+        return None if error.code == "not_found" else Fault(error.code, str(error))
+
+
+def read_digest(
+    bucket: str, key: DigestKey, stored: StoredObject | Fault, codec: StandardCodec = CODEC
+) -> FetchedDigest:
+    """
+    Check the form, the name and the place of a digest.
+
+    :param bucket: bucket that it lies in, or ``file://`` URI of a copy, whose own name is not known then.
+    :param stored: its object, or why it cannot be read.
+    """
+    if isinstance(stored, Fault):
+        return FetchedDigest(key, None, fault=stored)
     signature = stored.metadata.get("signature")
     generated_at = _generated_at(stored.metadata.get("backfill-generation-timestamp"), key.end)
     try:
-        digest = parse_digest(codec.gunzip(stored.body, MAX_DIGEST_BYTES), codec)
+        digest = parse_digest(
+            codec.gunzip(stored.body, min(MAX_DIGEST_BYTES, _HIGHEST_RATIO * len(stored.body))), codec
+        )
     except MalformedError as error:
-        return FetchedDigest(key, None, signature, generated_at, Fault("invalid_format", str(error)))
+        message = "it unpacks to more than a digest does" if error.code == "too_large" else str(error)
+        return FetchedDigest(key, None, signature, generated_at, Fault("invalid_format", message))
     fault = None
     if digest.key != key.key or (digest.bucket != bucket and not bucket.startswith("file://")):
         fault = Fault("moved", f"it was delivered as {object_uri(digest.bucket, digest.key)}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from airflow_provider_cloudtrail.trail.log_file import local_folder
-from airflow_provider_cloudtrail.trail.store import ListedObject, ObjectError, StoredObject, StoreError
+from airflow_provider_cloudtrail.trail.store import ListedObject, ObjectError, StoredObject, StoreError, refuse_above
 
 
 class LocalStore:
@@ -53,13 +53,15 @@ class LocalStore:
     def _etag(stat: os.stat_result) -> str:
         return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, most_bytes: int | None = None) -> StoredObject:
         """Read a file."""
         if _leads_out(key):
             raise ObjectError("not_found", f"{self._bucket}/{key}: no key in a copy of a bucket")
         try:
             with open(f"{self._folder}/{key}", "rb", buffering=0) as file:  # noqa: PTH123 - see _walk
-                return StoredObject(file.read(), self._etag(os.fstat(file.fileno())))
+                stat = os.fstat(file.fileno())
+                refuse_above(most_bytes, stat.st_size, f"{self._bucket}/{key}")
+                return StoredObject(file.read(), self._etag(stat))
         except FileNotFoundError:
             raise ObjectError("not_found", f"{self._bucket}/{key}: the file is not there") from None
         except PermissionError:

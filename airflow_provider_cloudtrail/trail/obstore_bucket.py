@@ -22,7 +22,7 @@ from airflow_provider_cloudtrail.trail.s3_errors import (
     is_about_credentials,
     missing,
 )
-from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, StoreError
+from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, StoreError, refuse_above
 
 if TYPE_CHECKING:
     import obstore.store
@@ -111,15 +111,17 @@ class ObstoreBucket:
             if page:
                 asked()
 
-    def get(self, key: str) -> StoredObject:
-        """Read one object with one GET."""
+    def get(self, key: str, most_bytes: int | None) -> StoredObject:
+        """Read one object with one GET; of one with more bytes only its head."""
         from obstore.exceptions import BaseError, PermissionDeniedError
 
         try:
             result = self._store.get(key)
+            described = result.meta
+            refuse_above(most_bytes, described["size"], f"s3://{self._bucket}/{key}")
             # One copy, so that every reader behind gets plain bytes.
             body = bytes(result.bytes())
-            etag = result.meta["e_tag"]
+            etag = described["e_tag"]
             metadata = {
                 str(name).lower(): str(value)
                 for name, value in result.attributes.items()

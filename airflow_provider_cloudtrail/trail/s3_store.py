@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
@@ -33,7 +34,7 @@ from airflow_provider_cloudtrail.trail.s3_errors import (
     is_about_credentials,
     missing,
 )
-from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, StoreError
+from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, StoreError, refuse_above
 
 log = logging.getLogger(__name__)
 
@@ -130,14 +131,14 @@ class S3Store:
         except BotoCoreError as error:
             raise StoreError(f"listing s3://{self._bucket}/{prefix}: {error}") from error
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, most_bytes: int | None = None) -> StoredObject:
         """Read one object with one GET; throttling, resets and server errors are tried again with back-off."""
         for attempt in range(1, ATTEMPTS + 1):
             self._count("GET")
             try:
                 if self._obstore is not None and is_plain_key(key):
-                    return self._obstore.get(key)
-                return self._get_through_boto3(key)
+                    return self._obstore.get(key, most_bytes)
+                return self._get_through_boto3(key, most_bytes)
             except StoreError as error:
                 if attempt == ATTEMPTS:
                     raise
@@ -150,13 +151,15 @@ class S3Store:
         with self._counting:
             self.requests[method] += 1
 
-    def _get_through_boto3(self, key: str) -> StoredObject:
+    def _get_through_boto3(self, key: str, most_bytes: int | None) -> StoredObject:
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
         from urllib3.exceptions import HTTPError
 
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=key)
-            return StoredObject(answer["Body"].read(), answer["ETag"].strip('"'), answer.get("Metadata", {}))
+            with closing(answer["Body"]) as body:
+                refuse_above(most_bytes, answer["ContentLength"], f"s3://{self._bucket}/{key}")
+                return StoredObject(body.read(), answer["ETag"].strip('"'), answer.get("Metadata", {}))
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")

@@ -19,7 +19,7 @@ class ObjectError(Exception):
     """
     Raised when one object cannot be read; the others can.
 
-    :param code: ``not_found``, ``access_denied`` or ``archived``.
+    :param code: ``not_found``, ``access_denied``, ``archived`` or ``too_large``.
     :param message: names bucket, key and cause.
     """
 
@@ -29,6 +29,16 @@ class ObjectError(Exception):
 
     def __reduce__(self) -> tuple[type[ObjectError], tuple[str, str]]:
         return type(self), (self.code, str(self))
+
+
+def refuse_above(most_bytes: int | None, size_bytes: int, uri: str) -> None:
+    """
+    Refuse an object before it is read.
+
+    :raises ObjectError: ``too_large``.
+    """
+    if most_bytes is not None and size_bytes > most_bytes:
+        raise ObjectError("too_large", f"{uri}: it has {size_bytes} bytes, more than max_file_bytes={most_bytes}")
 
 
 class ListedObject(NamedTuple):
@@ -63,10 +73,11 @@ class Store(Protocol):
     def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects under a prefix in the order of their keys, from the first key behind ``start_after``."""
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, most_bytes: int | None = None) -> StoredObject:
         """
         Read one object with one request.
 
+        :param most_bytes: a larger object is not read: it could be larger than the memory; None: any is.
         :raises ObjectError: if this object is not there or must not be read.
         :raises StoreError: if the store does not answer, after retries.
         """

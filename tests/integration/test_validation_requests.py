@@ -70,9 +70,9 @@ class PagedStore(MemoryStore):
             self.pages += number % KEYS_PER_PAGE == 0
             yield listed
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, most_bytes: int | None = None) -> StoredObject:
         assert "/CloudTrail-Digest/" in key, f"a log file was fetched: {key}"
-        return super().get(key)
+        return super().get(key, most_bytes)
 
 
 def load(store: Store, warehouse: Warehouse, days: int, bucket: str = BUCKET) -> None:
@@ -168,7 +168,7 @@ class CrowdedStore(MemoryStore):
         self.enough = {False: threading.Event(), True: threading.Event()}
         self.given_up = False
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, most_bytes: int | None = None) -> StoredObject:
         is_digest = "/CloudTrail-Digest/" in key
         with self.lock:
             self.begun[is_digest] += 1
@@ -181,7 +181,7 @@ class CrowdedStore(MemoryStore):
             # Without so many threads the first ones end by their timeout.
             self.given_up = not self.enough[is_digest].wait(timeout=10)
         try:
-            return super().get(key)
+            return super().get(key, most_bytes)
         finally:
             with self.lock:
                 self.running[is_digest] -= 1

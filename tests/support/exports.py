@@ -35,7 +35,7 @@ class WatchedStore:
     def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         return self._store.objects(prefix, start_after)
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, most_bytes: int | None = None) -> StoredObject:
         with self._lock:
             self.gets[key] += 1
             self.running += 1
@@ -43,7 +43,7 @@ class WatchedStore:
         try:
             if key in self.faults:
                 raise self.faults[key]
-            return self._store.get(key)
+            return self._store.get(key, most_bytes)
         finally:
             with self._lock:
                 self.running -= 1
@@ -142,7 +142,7 @@ class EndlessTrail(WatchedStore):
     def key(index: int, stamp: str) -> str:
         return key_of(stamp, unique=f"{index:016}")
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, most_bytes: int | None = None) -> StoredObject:
         index = int(key[-24:-8])
         with self._lock:
             self.started += 1

@@ -145,7 +145,7 @@ class MemoryStore:
         self.objects: dict[str, bytes] = {}
         self.gets: list[str] = []
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, most_bytes: int | None = None) -> StoredObject:
         self.gets.append(key)
         return StoredObject(self.objects[key], "etag")
 

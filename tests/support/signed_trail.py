@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_provider_cloudtrail.demo.digests import SigningKey, string_to_sign
 from airflow_provider_cloudtrail.trail.public_keys import PublicKey
-from airflow_provider_cloudtrail.trail.store import ListedObject, ObjectError, StoredObject
+from airflow_provider_cloudtrail.trail.store import ListedObject, ObjectError, StoredObject, refuse_above
 
 ACCOUNT, REGION, HOME, BUCKET, TRAIL = "111122223333", "eu-west-1", "eu-central-1", "example-trail", "audit_trail"
 HOUR = timedelta(hours=1)
@@ -259,9 +259,10 @@ class MemoryStore:
                 body = self.contents[key].body
                 yield ListedObject(key, len(body), hashlib.md5(body).hexdigest())
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, most_bytes: int | None = None) -> StoredObject:
         self.gets.append(key)
         if key not in self.contents:
             raise ObjectError("not_found", f"{key}: the object is not there any more")
         stored = self.contents[key]
+        refuse_above(most_bytes, len(stored.body), key)
         return StoredObject(stored.body, hashlib.md5(stored.body).hexdigest(), dict(stored.metadata))

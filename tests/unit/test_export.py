@@ -196,23 +196,28 @@ def test_quarantined_file_is_read_again_when_it_is_named(
 
 
 @pytest.mark.parametrize(
-    ("limit", "loaded"),
+    ("before", "limit", "loaded"),
     [
-        pytest.param(100, 0, id="lowered"),
-        pytest.param(300, 0, id="the same"),
-        pytest.param(301, 0, id="raised, but not enough"),
-        pytest.param(100_000, 1, id="raised"),
+        pytest.param(300, 100, 0, id="lowered"),
+        pytest.param(300, 300, 0, id="the same"),
+        pytest.param(300, 301, 0, id="raised, but not enough"),
+        pytest.param(300, 100_000, 1, id="raised"),
+        pytest.param(50, 50, 0, id="the same, below the size of the object"),
+        pytest.param(50, 100_000, 1, id="raised, from below the size of the object"),
     ],
 )
 def test_large_file_is_read_again_when_the_limit_is_raised(
-    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, limit: int, loaded: int
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, before: int, limit: int, loaded: int
 ) -> None:
     file = trail.deliver("20260203T1000Z", event("a"))
-    assert export([file], store, warehouse, max_file_bytes=300).files_quarantined == 1
+    first = export([file], store, warehouse, max_file_bytes=before)
+    assert first.files_quarantined == 1
+    assert f"max_file_bytes={before}" in first.quarantine[0]
+    assert ("when unpacked" in first.quarantine[0]) == (before > file.size_bytes)
     store.taken()
     summary = export([file], store, warehouse, max_file_bytes=limit)
     assert summary.loaded == loaded
-    assert sum(store.taken().values()) == (limit > 300)
+    assert sum(store.taken().values()) == (limit > before)
     assert_balanced(read_table(warehouse))
 
 

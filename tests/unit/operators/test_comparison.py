@@ -43,7 +43,7 @@ def test_what_was_loaded_and_replaced_by_what_nobody_can_read_is_no_never_loaded
     if fault == "access_denied":
         get = world.store.get
 
-        def denied(key):
+        def denied(key, *_):
             if key == replaced:
                 raise ObjectError("access_denied", f"{key}: AccessDenied")
             return get(key)
@@ -108,7 +108,7 @@ def test_what_cannot_be_downloaded_is_not_compared(world, trail, monkeypatch, co
     closed = trail.logs(MIDDLE)[0]
     get = world.store.get
 
-    def refuse(key):
+    def refuse(key, *_):
         if key == closed:
             raise ObjectError(code, f"s3://{BUCKET}/{key}: made up")
         return get(key)

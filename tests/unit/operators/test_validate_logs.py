@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from airflow_provider_cloudtrail.exceptions import (
 )
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateLogsOperator
+from airflow_provider_cloudtrail.trail import digest
 from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from tests.support.signed_trail import (
@@ -79,13 +81,35 @@ def test_one_batch_per_digest_gives_the_same(world, trail, monkeypatch):
     assert world.validate()["files_verified"] == len(trail.in_window())
 
 
+@pytest.mark.parametrize(
+    ("most_ahead", "gets"),
+    [pytest.param(100_000, 1, id="their objects are fetched"), pytest.param(0, 2, id="nothing of them is held")],
+)
+def test_large_digests_are_taken_apart_when_their_turn_has_come(world, trail, monkeypatch, most_ahead, gets):
+    monkeypatch.setattr(digest_batches, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(digest_batches, "_MOST_BYTES_AHEAD", most_ahead)
+    parse, threads = digest.parse_digest, []
+
+    def parsed(*arguments):
+        threads.append(threading.current_thread().name)
+        return parse(*arguments)
+
+    monkeypatch.setattr(digest, "parse_digest", parsed)
+    world.load()
+    summary = world.validate()
+    assert (summary["digests_valid"], summary["files_verified"]) == (DIGESTS, len(trail.in_window()))
+    # Those that fetch have names of their own.
+    assert len(threads) == len(world.store.gets) / gets
+    assert not any(name.startswith("cloudtrail_") for name in threads)
+
+
 @pytest.mark.parametrize("in_one_batch", [1, 400])
 def test_what_was_read_before_the_bucket_failed_is_recorded(world, trail, monkeypatch, in_one_batch):
     monkeypatch.setattr(digest_batches, "_BATCH_DIGESTS", in_one_batch)
     world.load()
     get = world.store.get
 
-    def fail(key):
+    def fail(key, *_):
         if key == trail.digests[MIDDLE]:
             raise StoreError("503: slow down")
         return get(key)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -23,6 +24,7 @@ from tests.support.signed_trail import (
     WINDOW,
     Hour,
     MemoryStore,
+    Object,
     SignedTrail,
     signing_key,
 )
@@ -348,6 +350,19 @@ def test_a_document_of_more_values_than_a_digest_has_is_not_decoded():
         assert raised.value.code == "invalid_format"
 
 
+def test_a_document_that_is_packed_smaller_than_hashes_can_be_is_not_unpacked():
+    trail = SignedTrail()
+    trail.build()
+    key = trail.digests[MIDDLE]
+    stored = trail.objects[key]
+    document = json.loads(gzip.decompress(stored.body))
+    document["logFiles"] = document["logFiles"][:1] * 10_000
+    trail.objects[key] = Object(gzip.compress(json.dumps(document).encode()), stored.metadata)
+    found = fetch_digest(MemoryStore(trail), BUCKET, digest_key(key))
+    assert (found.digest, found.fault.code) == (None, "invalid_format")
+    assert "unpacks to more than a digest does" in found.fault.message
+
+
 class Untouched(StandardCodec):
     def decode(self, data):
         raise AssertionError("it was decoded")
@@ -357,7 +372,7 @@ def test_a_digest_of_many_log_files_with_the_shortest_names_is_read():
     trail = SignedTrail(bucket="abc")
     hour = trail.hours[MIDDLE]
     for number in range(2_000):
-        hour.files[trail.log_key(hour.start, f"{number:016}")] = b"{}"
+        hour.files[trail.log_key(hour.start, f"{number:016}")] = b"%d" % number
     trail.build()
     found = fetch_digest(MemoryStore(trail), "abc", digest_key(trail.digests[MIDDLE]))
     assert found.fault is None

@@ -81,6 +81,14 @@ def test_missing_file(trail: FolderTrail) -> None:
     assert pickle.loads(pickle.dumps(caught.value)).code == "not_found"
 
 
+def test_file_that_is_too_large(trail: FolderTrail) -> None:
+    (trail.folder / "x").write_bytes(bytes(101))
+    with pytest.raises(ObjectError, match="x: it has 101 bytes, more than max_file_bytes=100") as caught:
+        trail.store.get("x", 100)
+    assert caught.value.code == "too_large"
+    assert len(trail.store.get("x", 101).body) == 101
+
+
 def test_file_that_is_a_folder(trail: FolderTrail) -> None:
     (trail.folder / "AWSLogs").mkdir()
     with pytest.raises(StoreError, match="AWSLogs: Is a directory"):

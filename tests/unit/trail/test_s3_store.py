@@ -96,6 +96,17 @@ def test_object_of_a_bucket_that_is_not_there(bucket: Bucket, transport: str) ->
 
 @needs_moto
 @pytest.mark.parametrize("transport", TRANSPORTS)
+def test_object_that_is_too_large(bucket: Bucket, transport: str) -> None:
+    bucket.put("a/b", bytes(101))
+    store = bucket.store(transport)
+    with pytest.raises(ObjectError, match=f"s3://{bucket.name}/a/b: it has 101 bytes, .* max_file_bytes=100") as caught:
+        store.get("a/b", 100)
+    assert caught.value.code == "too_large"
+    assert len(store.get("a/b", 101).body) == 101
+
+
+@needs_moto
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
 def test_archived_object(bucket: Bucket, transport: str, storage_class: str) -> None:
     bucket.put("a/b", StorageClass=storage_class)
