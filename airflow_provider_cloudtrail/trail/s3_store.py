@@ -158,7 +158,7 @@ class S3Store:
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=key)
             with closing(answer["Body"]) as body:
-                refuse_above(most_bytes, answer["ContentLength"], f"s3://{self._bucket}/{key}")
+                refuse_above(most_bytes, answer.get("ContentLength", 0), f"s3://{self._bucket}/{key}")
                 return StoredObject(body.read(), answer["ETag"].strip('"'), answer.get("Metadata", {}))
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
