@@ -88,16 +88,17 @@ def regions(parameter: str, value: Any) -> list[str] | None:
     return found
 
 
-def moment(parameter: str, value: Any) -> datetime:
+def moment(parameter: str, value: Any, *, instead: str | None = None) -> datetime:
     """
     Return a time, given as a ``datetime`` or in ISO 8601; without a zone it is UTC.
 
+    :param instead: another parameter that can be given in its place.
     :raises ValueError: if it is none.
     """
     if value in _NOTHING:
         raise ValueError(
-            f"{parameter} is not set: this run has no data interval (it was triggered by hand or by an asset). Give "
-            f"{parameter} a time such as 2026-02-03T00:00:00Z, or give files"
+            f"{parameter} is not set; a run that was triggered by hand or by an asset has no data interval. Give "
+            f"{parameter} a time such as 2026-02-03T00:00:00Z{f', or give {instead}' if instead else ''}"
         )
     if isinstance(value, datetime):
         found = value
@@ -124,14 +125,18 @@ def duration(parameter: str, value: Any) -> timedelta:
     return value
 
 
-def window(delivered_from: Any, delivered_to: Any, lookback: Any, settle: Any) -> DeliveryWindow:
+def window(
+    delivered_from: Any, delivered_to: Any, lookback: Any, settle: Any, *, instead: str | None = None
+) -> DeliveryWindow:
     """
     Return the window of delivery.
 
+    :param instead: another parameter that can be given in its place.
     :raises ValueError: if it is empty or reversed; says so if the reason is a timetable without intervals. If
         ``lookback`` or ``settle`` is no duration.
     """
-    start, end = moment("delivered_from", delivered_from), moment("delivered_to", delivered_to)
+    start = moment("delivered_from", delivered_from, instead=instead)
+    end = moment("delivered_to", delivered_to, instead=instead)
     if start == end:
         raise ValueError(
             f"delivered_from and delivered_to are both {start.isoformat()}, so the window is empty. With Airflow 3's "

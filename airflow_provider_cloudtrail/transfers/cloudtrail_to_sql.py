@@ -247,7 +247,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             raise ValueError(f"files: {error}") from None
 
     def _window(self) -> DeliveryWindow:
-        return parameters.window(self.delivered_from, self.delivered_to, self.lookback, self.settle)
+        return parameters.window(self.delivered_from, self.delivered_to, self.lookback, self.settle, instead="files")
 
     def _trail(self) -> tuple[TrailLocation, list[str] | None]:
         return self.hook.locate(self.bucket, self.prefix, self.organization_id, self.trail_name, self.account_ids)

@@ -72,6 +72,7 @@ def test_settle_is_over(trail):
     ("arguments", "message"),
     [
         pytest.param({"bucket": None}, "neither bucket nor trail_name", id="no-bucket"),
+        pytest.param({"delivered_from": "None"}, "delivered_from is not set.*00Z$", id="no-interval"),
         pytest.param({"delivered_to": "2026-02-03T00:00:00Z"}, "both 2026-02-03", id="no-length"),
         pytest.param({"regions": "[1"}, "regions=", id="no-list"),
         pytest.param({"regions": "eu-west1"}, "'eu-west1' is no Region", id="no-region"),
