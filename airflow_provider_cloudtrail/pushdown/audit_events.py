@@ -14,7 +14,15 @@ from airflow_provider_cloudtrail.pushdown.record_fields import RECORD_FIELDS, Re
 from airflow_provider_cloudtrail.pushdown.selected import SESSION_NAME
 from airflow_provider_cloudtrail.pushdown.sql import boolean, first_match, json_object, json_value, scalar, text_literal
 from airflow_provider_cloudtrail.trail.actor import KINDS
-from airflow_provider_cloudtrail.trail.environment import MWAA, MWAA_SERVERLESS, PARTITIONS
+from airflow_provider_cloudtrail.trail.environment import (
+    ARN_BEFORE_RESOURCE,
+    ARN_MEMBERS,
+    MWAA,
+    MWAA_SERVERLESS,
+    NAME,
+    PARTITIONS,
+)
+from airflow_provider_cloudtrail.trail.record import DENIED
 from airflow_provider_cloudtrail.trail.scrub import MASK, SECRET_MEMBERS, SECRET_OF_REST_CALLS, SHORTEST_SECRET
 
 _FIELDS = {field.name: field for field in RECORD_FIELDS}
@@ -69,11 +77,10 @@ SCRUBBED = tuple(
 
 # -- the environment -------------------------------------------------------------------------------------------
 
-_NAME = "[A-Za-z][A-Za-z0-9_-]{0,79}"
+# What trail.environment takes out of an ARN by groups is taken out of the text by further expressions here.
 _ARN = (
-    "arn:aws[a-z-]*:(?:"
-    f"airflow:[a-z0-9-]*:[0-9]*:(?:environment|role)/{_NAME}"
-    "|airflow-serverless:[a-z0-9-]*:[0-9]*:workflow/[A-Za-z0-9_-]+)"
+    f"(?:{ARN_BEFORE_RESOURCE[MWAA]}(?:environment|role)/{NAME}"
+    f"|{ARN_BEFORE_RESOURCE[MWAA_SERVERLESS]}workflow/[A-Za-z0-9_-]+)"
 )
 _OF_MWAA = f"eventsource IN ('{MWAA}', '{MWAA_SERVERLESS}')"
 _ARN_IN_RESOURCES = (
@@ -82,14 +89,8 @@ _ARN_IN_RESOURCES = (
 )
 _ARN_IN_RECORD = ", ".join((
     *(
-        first_match(f"json_extract_scalar({document}, '$.{name}')", f"^{_ARN}")
-        for document, name in (
-            ("requestparameters", "ResourceArn"),
-            ("requestparameters", "resourceArn"),
-            ("requestparameters", "workflowArn"),
-            ("responseelements", "Arn"),
-            ("responseelements", "workflowArn"),
-        )
+        first_match(f"json_extract_scalar({_FIELDS[document].column}, '$.{name}')", f"^{_ARN}")
+        for document, name in ARN_MEMBERS
     ),
     first_match("errormessage", _ARN),
     first_match("json_extract_scalar(responseelements, '$.message')", _ARN),
@@ -120,7 +121,7 @@ _PARTITION = (
 )
 _ENVIRONMENT_ARN = (
     "CASE WHEN arn_found IS NOT NULL AND NOT arn_found LIKE '%:role/%' THEN arn_found"
-    f" WHEN eventsource = '{MWAA}' AND regexp_like(environment_name, '^{_NAME}$')"
+    f" WHEN eventsource = '{MWAA}' AND regexp_like(environment_name, '^{NAME}$')"
     " AND awsregion <> '' AND recipientaccountid <> ''"
     f" THEN concat('arn:', {_PARTITION}, ':airflow:', awsregion, ':', recipientaccountid, ':environment/',"
     " environment_name) END"
@@ -148,10 +149,9 @@ def _text(column: str) -> str:
 _STATUS = "json_extract_scalar(responseelements, '$.RestApiStatusCode')"
 REST_STATUS = f"CASE WHEN regexp_like({_STATUS}, '^[1-9][0-9][0-9]$') THEN CAST({_STATUS} AS bigint) END"
 
-_DENIED = "(?i)access.?denied|unauthorized|not.?authorized|forbidden|auth.?failure"
 _OUTCOME = (
     f"CASE WHEN {_text('errorcode')} <> '200'"
-    f" THEN CASE WHEN regexp_like(errorcode, '{_DENIED}') THEN 'denied' ELSE 'error' END"
+    f" THEN CASE WHEN regexp_like(errorcode, '{DENIED}') THEN 'denied' ELSE 'error' END"
     " WHEN rest_status >= 400 THEN CASE WHEN rest_status IN (401, 403) THEN 'denied' ELSE 'error' END"
     " WHEN json_extract_scalar(responseelements, '$.ConsoleLogin') = 'Failure' THEN 'denied'"
     " ELSE 'success' END"

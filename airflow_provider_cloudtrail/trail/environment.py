@@ -21,15 +21,29 @@ MWAA_CALLERS = (MWAA, "airflow-env.amazonaws.com", MWAA_SERVERLESS)
 ENVIRONMENT_SESSION = "AmazonMWAA-airflow"
 """Role session name of an environment's execution role, the same in all environments."""
 
-_ARN = re.compile(
-    r"arn:aws[a-z-]*:(?:"
-    r"airflow:[a-z0-9-]*:[0-9]*:environment/(?P<environment>[A-Za-z][A-Za-z0-9_-]{0,79})"
-    # The error text of a denied login token names a role of the environment instead of the environment.
-    r"|airflow:[a-z0-9-]*:[0-9]*:role/(?P<role_of>[A-Za-z][A-Za-z0-9_-]{0,79})"
-    r"|airflow-serverless:[a-z0-9-]*:[0-9]*:workflow/(?P<workflow>[A-Za-z0-9_-]+?)(?:-[A-Za-z0-9]{10})?(?![A-Za-z0-9_-])"
-    r")"
+NAME = "[A-Za-z][A-Za-z0-9_-]{0,79}"
+"""Pattern of the name of an environment."""
+ARN_BEFORE_RESOURCE = {
+    service: f"arn:aws[a-z-]*:{service.partition('.')[0]}:[a-z0-9-]*:[0-9]*:" for service in (MWAA, MWAA_SERVERLESS)
+}
+"""Pattern of what comes in an ARN of a service before the kind of the resource."""
+ARN_MEMBERS = (
+    ("requestParameters", "ResourceArn"),
+    ("requestParameters", "resourceArn"),
+    ("requestParameters", "workflowArn"),
+    ("responseElements", "Arn"),
+    ("responseElements", "workflowArn"),
 )
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,79}")
+"""Where a record may have the ARN of an environment, behind its resources: document and member."""
+
+_ARN = re.compile(
+    f"{ARN_BEFORE_RESOURCE[MWAA]}environment/(?P<environment>{NAME})"
+    # The error text of a denied login token names a role of the environment instead of the environment.
+    f"|{ARN_BEFORE_RESOURCE[MWAA]}role/(?P<role_of>{NAME})"
+    f"|{ARN_BEFORE_RESOURCE[MWAA_SERVERLESS]}workflow/"
+    "(?P<workflow>[A-Za-z0-9_-]+?)(?:-[A-Za-z0-9]{10})?(?![A-Za-z0-9_-])"
+)
+_NAME = re.compile(NAME)
 PARTITIONS = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("us-isob-", "aws-iso-b"), ("us-iso-", "aws-iso"))
 """Partitions by the beginning of their Regions; all others lie in ``aws``."""
 
@@ -83,17 +97,11 @@ def is_environment_activity(record: Mapping[str, Any]) -> bool:
 
 def _arns(record: Mapping[str, Any]) -> Iterator[re.Match[str]]:
     yield from _resource_arns(record)
-    parameters, response = member(record, "requestParameters"), member(record, "responseElements")
-    for value in (
-        parameters.get("ResourceArn"),
-        parameters.get("resourceArn"),
-        parameters.get("workflowArn"),
-        response.get("Arn"),
-        response.get("workflowArn"),
-    ):
+    for document, name in ARN_MEMBERS:
+        value = member(record, document).get(name)
         if isinstance(value, str) and (found := _ARN.match(value)):
             yield found
-    for value in (record.get("errorMessage"), response.get("message")):
+    for value in (record.get("errorMessage"), member(record, "responseElements").get("message")):
         if isinstance(value, str):
             yield from _ARN.finditer(value)
 

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 LONGEST_EVENT_ID = 255
 """Longest eventID that is taken as it is; CloudTrail's have 36 characters."""
 
-_DENIED = re.compile(r"access.?denied|unauthorized|not.?authorized|forbidden|auth.?failure", re.IGNORECASE)
+DENIED = "(?i)access.?denied|unauthorized|not.?authorized|forbidden|auth.?failure"
+"""Pattern that occurs in the error code of a call that was denied."""
+
+_DENIED = re.compile(DENIED)
 _TEXTS = (
     *("eventSource", "eventName", "eventCategory", "eventType", "eventVersion", "awsRegion", "recipientAccountId"),
     *("sourceIPAddress", "userAgent", "errorCode", "errorMessage", "requestID", "sharedEventID"),
