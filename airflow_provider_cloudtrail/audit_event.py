@@ -300,6 +300,9 @@ class LookupRows:
     quarantine: list[QuarantineEntry]
 
 
+LOOKUP_SCHEME = "event-history://"
+"""What the URI of a lookup begins with; it stands in ``log_file_uri`` where a log file has ``s3://``."""
+
 # Kinds of findings.
 INVALID = "invalid"
 MISSING = "missing"

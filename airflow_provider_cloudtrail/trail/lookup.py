@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
+from airflow_provider_cloudtrail.audit_event import LOOKUP_SCHEME
 from airflow_provider_cloudtrail.trail.selection import Clause, Selection
 
 SECOND = timedelta(seconds=1)
 DATA_EVENTS = frozenset({"CreateWebLoginToken", "CreateCliToken", "InvokeRestApi"})
 """What MWAA records as data events only (MWAA user guide, "Viewing audit logs in AWS CloudTrail")."""
 
-_SCHEME = "event-history://"
 _STAMP = "%Y%m%dT%H%M%SZ"
-_URI = re.compile(r"event-history://[^/]+/[^/]+/(?P<start>\d{8}T\d{6}Z)-(?P<end>\d{8}T\d{6}Z)/\w+", re.ASCII)
+_URI = re.compile(LOOKUP_SCHEME + r"[^/]+/[^/]+/(?P<start>\d{8}T\d{6}Z)-(?P<end>\d{8}T\d{6}Z)/\w+", re.ASCII)
 
 
 class Attribute(NamedTuple):
@@ -138,7 +138,7 @@ def lookup_uri(account_id: str, region: str, span: Span) -> str:
     does not keep answers.
     """
     window = f"{span.start.strftime(_STAMP)}-{span.end.strftime(_STAMP)}"
-    return f"{_SCHEME}{account_id}/{region}/{window}/{uuid.uuid4().hex[:12]}"
+    return f"{LOOKUP_SCHEME}{account_id}/{region}/{window}/{uuid.uuid4().hex[:12]}"
 
 
 def span_of_uri(uri: str) -> Span:

@@ -11,6 +11,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_provider_cloudtrail import parameters
 from airflow_provider_cloudtrail.assets import tell_outlets
+from airflow_provider_cloudtrail.audit_event import LOOKUP_SCHEME
 from airflow_provider_cloudtrail.event_history_export import EventHistorySummary, export_event_history
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailError,
@@ -277,7 +278,7 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         """Return what was read and written, for the OpenLineage provider where it is installed."""
         from airflow_provider_cloudtrail.lineage import operator_lineage
 
-        account = f"event-history://{self.hook.read_account_id()}"
+        account = f"{LOOKUP_SCHEME}{self.hook.read_account_id()}"
         sources = [(account, region) for region in self._regions()]
         return operator_lineage(sources, self.conn_id, self.schema, self.table, "lookups")
 

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import (
     LOADED,
+    LOOKUP_SCHEME,
     AuditEvent,
     ColumnKind,
     FileRows,
@@ -37,7 +38,6 @@ from airflow_provider_cloudtrail.warehouse.base import WarehouseError, first_of_
 MAX_DAYS = 100
 """Partitions that one statement may write to."""
 _DAY = timedelta(days=1)
-_LOOKUPS = "event-history://"
 _COUNTS = {column.name for column in columns_of(LedgerEntry) if column.kind is ColumnKind.INTEGER}
 
 
@@ -83,9 +83,9 @@ class AthenaWarehouse(AthenaEngine):
         for portion, marks in self._portions([event.event_id for event in events]):
             session.execute(
                 f"DELETE FROM {self.events} WHERE {self.quoted('event_id')} IN ({marks}) "
-                f"AND SUBSTR({uri}, 1, {len(_LOOKUPS)}) = {self.hook.placeholder} "
+                f"AND SUBSTR({uri}, 1, {len(LOOKUP_SCHEME)}) = {self.hook.placeholder} "
                 f"AND {uri} NOT IN (SELECT {self.quoted('lookup_uri')} FROM {lookups}){within}",
-                [*portion, _LOOKUPS],
+                [*portion, LOOKUP_SCHEME],
             )
 
     def _rows_by_file(self, session: AthenaSession, events: Sequence[AuditEvent]) -> dict[str, int]:

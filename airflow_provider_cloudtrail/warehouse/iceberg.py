@@ -21,6 +21,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from airflow_provider_cloudtrail.audit_event import (
+    LOOKUP_SCHEME,
     AuditEvent,
     Column,
     FileRows,
@@ -55,7 +56,6 @@ log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 _KEYS_AT_ONCE = 10_000
-_LOOKUP = "event-history://"
 # The stamp in the name of a log file, which is its delivered_at in the ledger.
 _STAMP = re.compile(r"_(\d{8}T\d{4}Z)_[^/]*$")
 
@@ -160,7 +160,7 @@ class IcebergWarehouse(Warehouse):
 
     def _lost_lookups(self, cursor: TablesAtOnce, uris: Collection[str]) -> set[str]:
         """Return which of the origins of rows are lookups that no ledger knows, and see to it that none will."""
-        of_lookups = [uri for uri in uris if uri.startswith(_LOOKUP)]
+        of_lookups = [uri for uri in uris if uri.startswith(LOOKUP_SCHEME)]
         if not of_lookups:
             return set()
         name = self.qualified(f"{self.table}_lookups")
