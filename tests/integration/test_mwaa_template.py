@@ -13,8 +13,8 @@ import pytest
 from airflow_provider_cloudtrail.mwaa import permissions
 from airflow_provider_cloudtrail.mwaa.__main__ import TEMPLATE, main
 from airflow_provider_cloudtrail.mwaa.permissions import STATEMENTS
-from tests.integration.test_coverage_moto import REGION, Trail
 from tests.support.engines import REPOSITORY, installed
+from tests.support.moto_trail import REGION, Trail
 
 README = REPOSITORY / "airflow_provider_cloudtrail" / "mwaa" / "README.md"
 
