@@ -19,21 +19,9 @@ from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.trail.local_store import LocalStore
 from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
-from tests.unit.face import ACCOUNT, DAY, FolderTrail, SqliteHook, connection_of, record
+from tests.unit.face import ACCOUNT, DAY, record
 
 ONE_REGION = {"account_ids": [ACCOUNT], "regions": ["eu-west-1"]}
-
-
-@pytest.fixture
-def trail(tmp_path):
-    return FolderTrail(tmp_path / "bucket")
-
-
-@pytest.fixture
-def warehouse(tmp_path, monkeypatch):
-    hook = SqliteHook(tmp_path / "audit.sqlite")
-    monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: connection_of(hook)))
-    return hook
 
 
 def operator(trail, **arguments):

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
-import pytest
-
-from airflow_provider_cloudtrail._compat import BaseHook
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
-from tests.unit.face import ACCOUNT, DAY, FolderTrail, SqliteHook, connection_of, record
+from tests.unit.face import ACCOUNT, DAY, record
 
 # What the first version wrote: neither is to be changed together with the code.
 TEXT, TEXT_OR_NULL, NUMBER_OR_NULL = "TEXT NOT NULL", "TEXT", "INTEGER"
@@ -42,18 +39,6 @@ SELECTION = (
     '"environment_names":null,"include_environment_activity":false}]'
 )
 MIDNIGHT = "2026-02-04T00:00:00.000000+00:00"
-
-
-@pytest.fixture
-def trail(tmp_path):
-    return FolderTrail(tmp_path / "bucket")
-
-
-@pytest.fixture
-def warehouse(tmp_path, monkeypatch):
-    hook = SqliteHook(tmp_path / "audit.sqlite")
-    monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: connection_of(hook)))
-    return hook
 
 
 def load(trail, **arguments):
