@@ -15,7 +15,7 @@ from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
-from tests.support.log_files import FolderTrail, key_of, listed
+from tests.support.log_files import FolderTrail, event, foreign, key_of, listed
 from tests.support.rows import MWAA
 
 
@@ -153,6 +153,16 @@ class EndlessTrail(WatchedStore):
         finally:
             with self._lock:
                 self.running -= 1
+
+
+def fill(trail: FolderTrail, number: int, events: int = 2) -> list[LogFile]:
+    """Deliver log files, one a minute, each of some events and a foreign one."""
+    return [
+        trail.deliver(
+            f"20260203T{minute // 60:02}{minute % 60:02}Z", *[event(f"{minute}-{i}") for i in range(events)], foreign()
+        )
+        for minute in range(number)
+    ]
 
 
 def export(

@@ -9,15 +9,14 @@ import pytest
 from airflow_provider_cloudtrail.audit_event import FileRows
 from airflow_provider_cloudtrail.export import Limits
 from airflow_provider_cloudtrail.export_summary import ExportSummary
-from airflow_provider_cloudtrail.trail.log_file import LogFile, log_file_of_uri
+from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.selection import Selection
-from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
+from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from tests.support.engines import DUCKDB_TOGETHER, ONE_OF_EACH
-from tests.support.exports import WatchedStore, WatchedWarehouse, export
-from tests.support.log_files import MWAA as MWAA_SOURCE
-from tests.support.log_files import FolderTrail, event, foreign, log_bytes
-from tests.support.rows import ALL, MWAA, file_rows, reread
+from tests.support.exports import WatchedStore, WatchedWarehouse, export, fill
+from tests.support.log_files import FolderTrail, event, foreign
+from tests.support.rows import file_rows, reread
 from tests.support.tables import assert_balanced, execute, read_table
 
 NewWarehouse = Callable[[str], Warehouse]
@@ -33,15 +32,6 @@ def warehouse(new_warehouse: NewWarehouse) -> Warehouse:
     prepared = new_warehouse("sqlite")
     prepared.prepare()
     return prepared
-
-
-def fill(trail: FolderTrail, number: int, events: int = 2) -> list[LogFile]:
-    return [
-        trail.deliver(
-            f"20260203T{minute // 60:02}{minute % 60:02}Z", *[event(f"{minute}-{i}") for i in range(events)], foreign()
-        )
-        for minute in range(number)
-    ]
 
 
 def counts(summary: ExportSummary) -> tuple[int, ...]:
@@ -147,175 +137,6 @@ def test_files_that_are_given_twice_count_once(
     assert (summary.files_read, summary.loaded) == (3, 6)
     assert summary.files == summary.files_read + summary.files_known
     assert store.taken() == Counter(file.key for file in files)
-
-
-# -- what is read again ------------------------------------------------------------------------------
-
-
-def test_quarantined_file_is_not_read_again(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse) -> None:
-    file = trail.put(trail.deliver("20260203T1000Z").key, b"no gzip")
-    export([file], store, warehouse)
-    store.taken()
-    summary = export([file], store, warehouse)
-    assert store.taken() == Counter()
-    assert len(summary.known_quarantined) == 1
-    outside = export([file], store, warehouse, in_window=lambda _: False)
-    assert outside.known_quarantined == []
-    assert export([file], store, warehouse, ALL).files_read == 0
-
-
-def test_quarantined_file_is_read_again_when_it_has_changed(
-    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
-) -> None:
-    file = trail.put(trail.deliver("20260203T1000Z").key, b"no gzip")
-    export([file], store, warehouse)
-    changed = trail.put(file.key, log_bytes(event("a")))
-    assert changed.etag != file.etag
-    assert export([changed], store, warehouse).loaded == 1
-    tables = read_table(warehouse)
-    assert_balanced(tables)
-    assert tables.quarantine == []
-
-
-def test_quarantined_file_is_read_again_when_it_is_named(
-    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
-) -> None:
-    file = trail.put(trail.deliver("20260203T1000Z").key, b"no gzip")
-    named = log_file_of_uri(file.uri)
-    export([file], store, warehouse)
-    again = export([named], store, warehouse)
-    assert (again.files_read, again.files_quarantined, len(again.known_quarantined)) == (1, 0, 1)
-    trail.put(file.key, log_bytes(event("a")))
-    assert export([named], store, warehouse).loaded == 1
-    tables = read_table(warehouse)
-    assert_balanced(tables)
-    assert tables.quarantine == []
-    store.taken()
-    assert export([named], store, warehouse).files_known == 1
-    assert store.taken() == Counter()
-
-
-@pytest.mark.parametrize(
-    ("before", "limit", "loaded"),
-    [
-        pytest.param(300, 100, 0, id="lowered"),
-        pytest.param(300, 300, 0, id="the same"),
-        pytest.param(300, 301, 0, id="raised, but not enough"),
-        pytest.param(300, 100_000, 1, id="raised"),
-        pytest.param(50, 50, 0, id="the same, below the size of the object"),
-        pytest.param(50, 100_000, 1, id="raised, from below the size of the object"),
-    ],
-)
-def test_large_file_is_read_again_when_the_limit_is_raised(
-    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, before: int, limit: int, loaded: int
-) -> None:
-    file = trail.deliver("20260203T1000Z", event("a"))
-    first = export([file], store, warehouse, max_file_bytes=before)
-    assert first.files_quarantined == 1
-    assert f"max_file_bytes={before}" in first.quarantine[0]
-    assert ("when unpacked" in first.quarantine[0]) == (before > file.size_bytes)
-    store.taken()
-    summary = export([file], store, warehouse, max_file_bytes=limit)
-    assert summary.loaded == loaded
-    assert sum(store.taken().values()) == (limit > before)
-    assert_balanced(read_table(warehouse))
-
-
-@pytest.mark.parametrize("code", ["access_denied", "archived", "not_found"])
-def test_file_that_could_not_be_fetched_is_tried_again(
-    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, code: str
-) -> None:
-    files = fill(trail, 3)
-    store.faults[files[1].key] = ObjectError(code, f"{files[1].uri}: made up")
-    first = export(files, store, warehouse)
-    assert (first.loaded, first.files_quarantined) == (4, 1)
-    assert first.quarantine == [f"{code}: {files[1].uri}: made up"]
-    store.taken()
-    again = export(files, store, warehouse)
-    # No news, and for a run in whose look-back it lies none of its business.
-    assert (again.files_quarantined, again.quarantine, again.known_quarantined) == (0, [], first.quarantine)
-    assert store.taken() == Counter([files[1].key])
-    outside = export(files, store, warehouse, in_window=lambda _: False)
-    assert (outside.files_quarantined, outside.quarantine, outside.known_quarantined) == (0, [], [])
-    assert len(read_table(warehouse).quarantine) == 1
-    # Another reason is.
-    other = "access_denied" if code == "not_found" else "not_found"
-    store.faults[files[1].key] = ObjectError(other, f"{files[1].uri}: made up")
-    assert export(files, store, warehouse, in_window=lambda _: False).files_quarantined == 1
-    store.faults.clear()
-    assert export(files, store, warehouse).loaded == 2
-    tables = read_table(warehouse)
-    assert_balanced(tables)
-    assert tables.quarantine == []
-
-
-def test_loaded_file_that_changes_is_left_alone_and_named(
-    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, caplog: pytest.LogCaptureFixture
-) -> None:
-    file = trail.deliver("20260203T1000Z", event("a"))
-    export([file], store, warehouse)
-    store.taken()
-    before = read_table(warehouse)
-    changed = trail.put(file.key, log_bytes(event("b"), event("c")))
-    for selection in (MWAA, ALL):
-        assert export([changed], store, warehouse, selection).files_changed == 1
-    assert store.taken() == Counter()
-    assert read_table(warehouse) == before
-    assert f"{file.uri} was loaded with ETag" in caplog.text
-
-
-def test_records_in_quarantine_of_a_loaded_file_that_changes_are_not_forgotten(
-    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
-) -> None:
-    file = trail.deliver("20260203T1000Z", event("a"), 7)
-    export([file], store, warehouse)
-    summary = export([trail.put(file.key, log_bytes(event("b")))], store, warehouse)
-    assert (summary.files_changed, summary.known_quarantined) == (1, [f"{file.uri}: 1 of its records"])
-
-
-def test_wider_selection_of_a_file_that_is_gone_keeps_what_there_was(
-    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
-) -> None:
-    files = fill(trail, 3)
-    export(files, store, warehouse)
-    before = read_table(warehouse)
-    store.faults[files[1].key] = ObjectError("not_found", f"{files[1].uri}: gone")
-    summary = export(files, store, warehouse, ALL)
-    assert (summary.files_not_read_again, summary.files_quarantined, summary.files_read) == (1, 0, 2)
-    assert any("not readable any more: not_found" in reason for reason in summary.quarantine)
-    tables = read_table(warehouse)
-    assert_balanced(tables)
-    assert tables.file(files[1].uri) == before.file(files[1].uri)
-
-
-def test_file_without_a_match_is_read_again_only_if_something_else_is_looked_for(
-    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
-) -> None:
-    files = [trail.deliver("20260203T1000Z", event("a")), trail.deliver("20260203T1001Z", foreign("b"))]
-    narrow = Selection.of([MWAA_SOURCE], event_names=["DeleteEnvironment"])
-    assert export(files, store, warehouse, narrow).files_without_match == 1
-    store.taken()
-    # Other names of events of the same sources: the same bytes were looked for.
-    wider = export(files, store, warehouse, Selection.of([MWAA_SOURCE]))
-    assert (wider.loaded, wider.files_read, wider.files_known) == (1, 1, 1)
-    assert store.taken() == Counter([files[0].key])
-    with_activity = Selection.of([MWAA_SOURCE], include_environment_activity=True)
-    assert export(files, store, warehouse, with_activity).files_read == 2
-    assert export(files, store, warehouse, ALL).loaded == 1
-    tables = read_table(warehouse)
-    assert_balanced(tables)
-    assert sorted(tables.event_ids) == ["a", "b"]
-
-
-def test_selection_of_a_later_version_is_read_again(
-    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
-) -> None:
-    (file,) = fill(trail, 1)
-    export([file], store, warehouse)
-    execute(warehouse, f"UPDATE {warehouse.files} SET selection = '{{\"version\":2}}'")
-    summary = export([file], store, warehouse)
-    assert (summary.files_read, summary.loaded, summary.duplicate) == (1, 0, 2)
-    assert_balanced(read_table(warehouse))
 
 
 # -- others at work ----------------------------------------------------------------------------------
