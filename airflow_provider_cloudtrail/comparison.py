@@ -118,7 +118,7 @@ class Comparison:
             for file in doubtful:
                 found = hashed.get(file.uri)
                 status = _status(file, found) if checked.valid else DIGEST_INVALID
-                counts[status or "not_loaded"] += 1
+                counts[status or NOT_LOADED] += 1
                 self._report(file, status, checked, uri, found)
                 if status is not None and file.known is not None:
                     self._verdicts.append(FileVerdicts([file.uri], uri, status, now))
@@ -236,7 +236,7 @@ class Comparison:
             files_verified=counts[VERIFIED] if checked.valid else None,
             files_altered=counts[ALTERED] if checked.valid else None,
             files_deleted=counts[DELETED] if checked.valid else None,
-            files_not_loaded=counts["not_loaded"] if checked.valid else None,
+            files_not_loaded=counts[NOT_LOADED] if checked.valid else None,
             verified_at=self._run.now,
             verified_by=self._run.verified_by,
         )

@@ -39,7 +39,7 @@ from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store
 from airflow_provider_cloudtrail.validation_findings import About, Findings
 from airflow_provider_cloudtrail.validation_place import PlaceValidation, count_absence, count_gap, recorded_chains
-from airflow_provider_cloudtrail.validation_summary import ValidationSummary
+from airflow_provider_cloudtrail.validation_summary import NO_DIGEST, ValidationSummary
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence, Examined
 
 log = logging.getLogger(__name__)
@@ -142,9 +142,8 @@ def _validate(run: Validation) -> ValidationSummary:
     for account_id, region in _without_digests(run, with_digests | silent):
         about = About(window.start, window.end, account_id, region)
         count_absence(summary, findings, about, f"{' '.join(filter(None, about[2:4]))}: no digest at all")
-    if not summary.digests_valid + summary.digests_invalid:
-        message = "no digest at all: is log file validation switched on, or were the digests deleted?"
-        findings.add(GAP, About(window.start, window.end), message, objects=0, always_fails=True)
+    if summary.has_no_digest:
+        findings.add(GAP, About(window.start, window.end), NO_DIGEST, objects=0, always_fails=True)
     run.evidence.write([], [], findings.take())
     run.evidence.resolve(
         Examined(

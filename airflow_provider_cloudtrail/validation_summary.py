@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from airflow_provider_cloudtrail.audit_event import ALTERED, DELETED, GAP, INVALID, NOT_LOADED, UNLISTED
+
+NO_DIGEST = "no digest at all: is log file validation switched on, or were the digests deleted?"
+"""What is said of a window without any."""
 NAMED = 100
 """Findings of one kind that are named."""
 
@@ -60,13 +64,18 @@ class ValidationSummary:
     def findings(self) -> dict[str, int]:
         """Return how much was found of each kind that can fail a run."""
         return {
-            "invalid": self.digests_invalid,
-            "altered": self.files_altered,
-            "deleted": self.files_deleted,
-            "gap": self.gaps + self.digests_missing,
-            "unlisted": self.files_unlisted,
-            "not_loaded": self.files_not_loaded,
+            INVALID: self.digests_invalid,
+            ALTERED: self.files_altered,
+            DELETED: self.files_deleted,
+            GAP: self.gaps + self.digests_missing,
+            UNLISTED: self.files_unlisted,
+            NOT_LOADED: self.files_not_loaded,
         }
+
+    @property
+    def has_no_digest(self) -> bool:
+        """Whether there is not one digest in the window, which always fails a run."""
+        return not self.digests_valid + self.digests_invalid
 
     def name(self, kind: str, finding: object) -> None:
         """Keep the text of a finding, as long as there are few."""

@@ -10,6 +10,7 @@ from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail.audit_event import GAP, MISSING, NOT_LOADED
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
     CloudTrailDigestsPendingError,
@@ -22,7 +23,7 @@ from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store, StoreError
 from airflow_provider_cloudtrail.validation import Validation, validate_trail
-from airflow_provider_cloudtrail.validation_summary import ValidationSummary
+from airflow_provider_cloudtrail.validation_summary import NO_DIGEST, ValidationSummary
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE
@@ -30,7 +31,7 @@ from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail._compat import Context
 
-FINDINGS = ("invalid", "altered", "deleted", "gap", "unlisted", "not_loaded")
+FINDINGS = tuple(ValidationSummary().findings())
 """What ``fail_on`` can name."""
 
 _NAMED = 10
@@ -244,14 +245,14 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
 def _problems(summary: ValidationSummary, fail_on: list[str]) -> str:
     """Return what must fail the task, or nothing."""
     lines = []
-    if not summary.digests_valid + summary.digests_invalid:
-        lines.append("no digest at all: is log file validation switched on, or were the digests deleted?")
+    if summary.has_no_digest:
+        lines.append(NO_DIGEST)
     for kind, number in summary.findings().items():
         if number and kind in fail_on:
             lines.append(f"{kind}: {number}")
             lines += [f"  {found}" for found in summary.found.get(kind, ())[:_NAMED]]
-            if kind == "gap":
-                lines += [f"  {found}" for found in summary.found.get("missing", ())[:_NAMED]]
-            if kind == "not_loaded":
+            if kind == GAP:
+                lines += [f"  {found}" for found in summary.found.get(MISSING, ())[:_NAMED]]
+            if kind == NOT_LOADED:
                 lines += [f"  {uri}" for uri in summary.not_loaded[:_NAMED]]
     return "\n".join(lines)
