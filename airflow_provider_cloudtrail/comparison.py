@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -166,10 +165,9 @@ class Comparison:
 
     def _hash(self, uri: str, etag: str | None) -> HashedFile:
         bucket, key = self._object(uri)
-        started = time.monotonic()
         try:
-            stored = self._run.store_of(bucket).get(key, self._run.max_file_bytes)
-            self._pool.took(time.monotonic() - started)
+            with self._pool.answering():
+                stored = self._run.store_of(bucket).get(key, self._run.max_file_bytes)
             etag = stored.etag
             with self._unpacking:
                 sha256 = hashlib.sha256(CODEC.gunzip(stored.body, self._run.max_file_bytes)).hexdigest()

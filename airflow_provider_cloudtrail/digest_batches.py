@@ -8,7 +8,6 @@ while the ledger is asked about this one.
 from __future__ import annotations
 
 import heapq
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -135,9 +134,8 @@ class PlaceDigests:
 
     def _fetch_ahead(self, key: DigestKey) -> _FetchedAhead:
         """Return what gives the digest when its turn has come."""
-        started = time.monotonic()
-        stored = get_digest(self._store, key, _MOST_BYTES_AHEAD)
-        self._pool.took(time.monotonic() - started)
+        with self._pool.answering():
+            stored = get_digest(self._store, key, _MOST_BYTES_AHEAD)
         if stored is None:
             return lambda: None
         if isinstance(stored, Fault) and stored.code == "too_large":

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from types import TracebackType
 from typing import TypeVar
@@ -93,6 +95,13 @@ class BucketThreads:
         finally:
             for future in pending:
                 future.cancel()
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Note how long the bucket takes to answer within, unless an error is raised; entered by the work."""
+        started = time.monotonic()
+        yield
+        self.took(time.monotonic() - started)
 
     def took(self, seconds: float) -> None:
         """

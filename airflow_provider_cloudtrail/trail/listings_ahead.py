@@ -8,7 +8,6 @@ pages that are asked for are the same as one after the other.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
@@ -96,11 +95,10 @@ class _Ahead(Generic[_Item, _Name]):
 
     def _begin(self, item: _Item) -> _Begun[_Name]:
         begun: list[_Name] = []
-        started = time.monotonic()
         try:
-            names = self._listing_of(item)
-            begun += islice(names, 1)
-            self._pool.took(time.monotonic() - started)
+            with self._pool.answering():
+                names = self._listing_of(item)
+                begun += islice(names, 1)
             for most in range(_PAGE, (_PAGES_OF_EACH + 1) * _PAGE, _PAGE):
                 begun += islice(names, most - len(begun))
                 if len(begun) < most or self._stopped.is_set():
