@@ -8,31 +8,27 @@ writer takes before its transaction sees anything of the tables.
 from __future__ import annotations
 
 import gzip
-import json
 import logging
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.driver_errors import describe, sqlstate
-from airflow_provider_cloudtrail.warehouse.redshift_values import MAX_STRING, super_json, super_record
+from airflow_provider_cloudtrail.warehouse.redshift_rows import ROOM_OF_INSERTS, Report, json_line, staged_values
+from airflow_provider_cloudtrail.warehouse.redshift_values import MAX_STRING
 from airflow_provider_cloudtrail.warehouse.shorten import shortened
-from airflow_provider_cloudtrail.warehouse.sql import REDSHIFT_KEY_BYTES, SqlWarehouse
+from airflow_provider_cloudtrail.warehouse.sql import SqlWarehouse
 from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE, StagingFolder
 
 log = logging.getLogger(__name__)
 
-_encode = json.JSONEncoder(ensure_ascii=False).encode
 _STAGE = "cloudtrail_stage"
 _PIECES = "raw_event_pieces"
 _MANY_ROWS = 10_000
 _MIB = 1024 * 1024
 _FILE_BYTES = 16 * _MIB
 _STATEMENT_BYTES = 4 * _MIB
-_MAX_ROW = 4_000_000
-"""Bytes of the longest JSON object that COPY reads, with a little to spare."""
 
 _QUERY_CANCELLED = "57014"
 # What these say is about S3, IAM and system tables, never about values.
@@ -48,26 +44,6 @@ _SAFE_TO_QUOTE = (
     "The specified S3 prefix",
     "permission denied",
 )
-
-
-class _Room(NamedTuple):
-    """How many bytes of a row its strings, its JSON columns, the record, and a record that is parsed may take."""
-
-    text: int
-    json: int
-    record: int
-    parsed_record: int
-
-
-# The first that makes a row that COPY reads. SUPER values above 1 MB are taken from files only.
-_ROOMS = (
-    _Room(65_535, 1_000_000, 3_900_000, 3_900_000),
-    _Room(65_535, 65_535, 3_900_000, 3_900_000),
-    _Room(65_535, 65_535, 2_000_000, 2_000_000),
-    _Room(16_384, 16_384, 1_000_000, 1_000_000),
-    _Room(2_048, 2_048, 200_000, 200_000),
-)
-_ROOM_OF_INSERTS = _Room(65_535, 65_535, 1_000_000, 65_535)
 
 
 class _LockTimeoutError(Exception):
@@ -174,12 +150,12 @@ class RedshiftWarehouse(SqlWarehouse):
         self, cursor: Any, columns: Sequence[Column], events: Sequence[AuditEvent], staging: StagingFolder
     ) -> None:
         self._create_stage(cursor, columns)
-        report = _Report()
+        report = Report()
         with staging.load() as files:
             lines: list[bytes] = []
             size = number = 0
             for event in events:
-                line = _json_line(columns, event, report)
+                line = json_line(columns, event, report)
                 lines.append(line)
                 size += len(line)
                 if size >= _FILE_BYTES:
@@ -203,12 +179,12 @@ class RedshiftWarehouse(SqlWarehouse):
                 _MANY_ROWS,
             )
         self._create_stage(cursor, columns)
-        report = _Report()
+        report = Report()
         rows: list[list[Any]] = []
         pieces: dict[str, list[str]] = {}
         size = 0
         for event in events:
-            values, of_record = _values(columns, event, _ROOM_OF_INSERTS, report)
+            values, of_record = staged_values(columns, event, ROOM_OF_INSERTS, report)
             if of_record is not None:
                 pieces[event.event_id] = of_record
                 values["raw_event"] = None
@@ -226,87 +202,6 @@ class RedshiftWarehouse(SqlWarehouse):
                 [*of_record, event_id],
             )
         report.log(self.events)
-
-
-class _Report:
-    """How many values of a batch did not fit."""
-
-    def __init__(self) -> None:
-        self.shortened = self.in_pieces = self.cut = 0
-
-    def log(self, table: str) -> None:
-        if self.shortened:
-            log.warning(
-                "%s: %s values were longer than Redshift allows, or no JSON that it can hold, and are shortened in "
-                "their columns, with a remark; raw_event has them complete",
-                table,
-                self.shortened,
-            )
-        if self.in_pieces:
-            log.warning(
-                "%s: %s records cannot be held by SUPER as they are (strings above 65,535 bytes, repeated names, "
-                "more than 1,000 levels or 38 digits): their raw_event is an array of the pieces of their text",
-                table,
-                self.in_pieces,
-            )
-        if self.cut:
-            log.warning(
-                "%s: %s records are too large for a row of Redshift: of their text only the beginning is in "
-                "raw_event, with a remark; log_file_uri and log_file_index say where they are complete",
-                table,
-                self.cut,
-            )
-
-    def add(self, other: _Report) -> None:
-        self.shortened += other.shortened
-        self.in_pieces += other.in_pieces
-        self.cut += other.cut
-
-
-def _json_line(columns: Sequence[Column], event: AuditEvent, report: _Report) -> bytes:
-    """Return a row as the JSON object that COPY reads."""
-    for room in _ROOMS:
-        of_row = _Report()
-        values, _ = _values(columns, event, room, of_row)
-        members = []
-        for column, value in zip(columns, values.values(), strict=True):
-            if value is not None:
-                is_json = column.kind in (ColumnKind.JSON, ColumnKind.RAW_JSON)
-                # JSON stands there as it is, on one line: outside of strings a line end is but a space.
-                text = value.replace("\n", " ").replace("\r", " ") if is_json else _encode(value)
-                members.append(f'"{column.name}":{text}')
-        line = f"{{{','.join(members)}}}".encode()
-        if len(line) <= _MAX_ROW:
-            break
-    report.add(of_row)
-    return line
-
-
-def _values(
-    columns: Sequence[Column], event: AuditEvent, room: _Room, report: _Report
-) -> tuple[dict[str, Any], list[str] | None]:
-    """Return the values of a row as they are staged; and the pieces of the record if that is how it is kept."""
-    values: dict[str, Any] = {}
-    pieces = None
-    given: Iterable[Any] = event
-    for column, value in zip(columns, given, strict=True):
-        staged = value
-        if value is None:
-            pass
-        elif column.kind is ColumnKind.RAW_JSON:
-            staged, pieces, cut = super_record(value, room.record, room.parsed_record)
-            report.in_pieces += pieces is not None
-            report.cut += cut
-        elif column.kind is ColumnKind.JSON:
-            staged = super_json(value, room.json)
-            report.shortened += staged is not value
-        elif isinstance(value, str):
-            staged = shortened(value, REDSHIFT_KEY_BYTES if column.kind is ColumnKind.KEY else room.text)
-            report.shortened += staged is not value
-        elif isinstance(value, datetime):
-            staged = value.astimezone(timezone.utc).isoformat(" ", "microseconds").replace("+00:00", "+00")
-        values[column.name] = staged
-    return values, pieces
 
 
 def _said(error: Exception) -> str:
