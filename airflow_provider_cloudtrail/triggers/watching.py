@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 import random
 from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
@@ -22,6 +20,7 @@ from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.log_file import LogFile, is_of
 from airflow_provider_cloudtrail.trail.watch import Watch
 from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, threads_of
+from airflow_provider_cloudtrail.triggers.watcher_memory import WatcherMemory
 from airflow_provider_cloudtrail.waiting import TrailParameters
 
 log = logging.getLogger(__name__)
@@ -222,7 +221,8 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
     # -- the events --------------------------------------------------------------------------------
 
     async def _events(self, polls: AsyncIterator[Any], watchers: _Watchers) -> AsyncIterator[TriggerEvent]:
-        memory = _Memory(self)
+        identity = [*vars(self.trail).values(), self.account_ids, self.regions, self.aws.key]
+        memory = WatcherMemory(identity, getattr(self, "asset_state_store", None))
         watch = Watch(timedelta(seconds=self.lookback), datetime.now(timezone.utc), await memory.load())
         watcher = _Watcher(
             watch,
@@ -251,55 +251,6 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
                     await memory.save(watch.state())
         finally:
             watchers.pop(id(self), None)
-
-
-class _Memory:
-    """
-    What a watcher has seen, in the asset state store of Airflow 3.3.
-
-    Stored one poll late: events leave the triggerer some time after they were yielded, and a memory that is
-    ahead of them would lose what a kill loses.
-    """
-
-    def __init__(self, trigger: CloudTrailLogFileTrigger) -> None:
-        identity = json.dumps(
-            [*vars(trigger.trail).values(), trigger.account_ids, trigger.regions, trigger.aws.key], default=str
-        )
-        self._key = f"cloudtrail_log_files:{hashlib.sha256(identity.encode()).hexdigest()}"
-        self._store = getattr(trigger, "asset_state_store", None)
-        self._stored: Any = None
-        self._next: Any = None
-
-    async def load(self) -> Any:
-        """Return what was stored, or None."""
-        if self._store is None:
-            return None
-        try:
-            if hasattr(self._store, "aget"):
-                self._stored = await self._store.aget(self._key, None)
-            else:  # Airflow 3.3.0 and 3.3.1
-                self._stored = await in_thread(threads_of(self._key), self._store.get, self._key, None)
-        except ValueError:
-            log.warning(
-                "Several assets share this watcher, so that its memory cannot be stored with one of them; log files "
-                "of the last hours are repeated when the triggerer restarts. Give each asset other parameters"
-            )
-            self._store = None
-        return self._stored
-
-    async def save(self, state: Any) -> None:
-        """Store the state before this one."""
-        before, self._next = self._next, state
-        if self._store is None or before is None or before == self._stored:
-            return
-        try:
-            if hasattr(self._store, "aset"):
-                await self._store.aset(self._key, before)
-            else:
-                await in_thread(threads_of(self._key), self._store.set, self._key, before)
-            self._stored = before
-        except Exception:
-            log.warning("The watcher's memory could not be stored; it goes on with the old one", exc_info=True)
 
 
 def _union(wanted: Iterator[frozenset[str] | None]) -> list[str] | None:
