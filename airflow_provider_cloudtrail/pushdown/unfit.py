@@ -34,10 +34,7 @@ _READ_AS_TEXT = (
 _NOT_SCRUBBED = ("identity_text", COLUMNS["resources"], COLUMNS["event_id"])
 
 NO_OBJECT = " OR ".join(f"COALESCE(NOT starts_with({name}, '{{'), false)" for name in DOCUMENTS)
-"""Condition: a column that should be an object is something else. To be asked before :data:`OBJECTS`."""
-
-OBJECTS: Mapping[str, str] = {name: f"CASE WHEN starts_with({name}, '{{') THEN {name} END" for name in DOCUMENTS}
-"""These columns without what is no object, so that members can be asked for."""
+"""Condition: a column that should be an object is something else. To be asked before ``records`` leaves that out."""
 
 REASONS: Mapping[str, str] = {
     "event_id": f"eventid IS NULL OR NOT regexp_like(eventid, '{_GUID}')",
