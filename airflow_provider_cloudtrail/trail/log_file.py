@@ -136,6 +136,7 @@ _LOG_NAME = re.compile(
     rf"(?P<account>[^/_]+)_(?P<kind>CloudTrail|CloudTrail-Insight)_(?P<region>[A-Za-z0-9-]+)_{_LOG_STAMP}", re.ASCII
 )
 _NEAR_MIDNIGHT = timedelta(hours=1)
+_BEFORE_MIDNIGHT = _NEAR_MIDNIGHT - timedelta(microseconds=1)
 _FOLDERS = {folder.value: folder for folder in Folder}
 _DIGEST_NAME = re.compile(
     r"(?P<account>[^/_]+)_CloudTrail-Digest_(?P<region>[A-Za-z0-9-]+)_(?P<trail>.+)_(?P<home>[A-Za-z0-9-]+)_"
@@ -308,7 +309,9 @@ def first_key(region_folder: str, account_id: str, region: str, floor: datetime)
     :param region_folder: ``.../CloudTrail/REGION/``.
     :param floor: earliest stamp that is wanted, UTC.
     """
-    return f"{region_folder}{day_folder(floor)}/{account_id}_CloudTrail_{region}_{floor:%Y%m%dT%H%MZ}"
+    # Behind midnight a file may lie in the folder of the day before.
+    day = day_folder(_shifted(floor, -_NEAR_MIDNIGHT))
+    return f"{region_folder}{day}/{account_id}_CloudTrail_{region}_{floor:%Y%m%dT%H%MZ}"
 
 
 def is_behind(key: str, region_folder: str, ceiling: datetime) -> bool:
@@ -316,8 +319,19 @@ def is_behind(key: str, region_folder: str, ceiling: datetime) -> bool:
     Tell whether this key, and so every later one of the listing, lies on a day behind the window.
 
     Only whole days end a listing: within one, a name of the old form sorts elsewhere.
+
+    :param ceiling: end of the stamps that are wanted (not included), UTC.
     """
-    return key[len(region_folder) : len(region_folder) + 10] > day_folder(ceiling)
+    # Before midnight a file may lie in the folder of the next day.
+    return key[len(region_folder) : len(region_folder) + 10] > day_folder(_shifted(ceiling, _BEFORE_MIDNIGHT))
+
+
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    """Return another moment, or the same in the first or the last hour that there is."""
+    try:
+        return moment + by
+    except OverflowError:
+        return moment
 
 
 def _lies_in(day: str, stamp: datetime) -> bool:
@@ -328,11 +342,7 @@ def _lies_in(day: str, stamp: datetime) -> bool:
     """
     if day == day_folder(stamp):
         return True
-    try:
-        return day in (day_folder(stamp - _NEAR_MIDNIGHT), day_folder(stamp + _NEAR_MIDNIGHT))
-    except OverflowError:
-        # The first or the last hour that there is.
-        return False
+    return day in (day_folder(_shifted(stamp, -_NEAR_MIDNIGHT)), day_folder(_shifted(stamp, _NEAR_MIDNIGHT)))
 
 
 def _stamp(text: str) -> datetime | None:

@@ -17,6 +17,7 @@ from airflow_provider_cloudtrail.exceptions import (
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.parameters import window
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
+from tests.support import log_files
 from tests.support.s3 import silent_server
 from tests.unit.face import DAY, FolderTrail, record
 
@@ -85,6 +86,20 @@ def test_lists_both_layouts_of_a_bucket_and_prefixes_with_slashes(trail):
     assert [file.uri for file in everything] == uris
     organization = CloudTrailHook().list_log_files(TrailLocation(trail.bucket, "a/b", "o-exampleorg"), day)
     assert [file.uri for file in organization] == uris[1:]
+
+
+@pytest.mark.parametrize(
+    ("stamp", "day", "begin", "end"),
+    [
+        pytest.param("20260203T0010Z", "2026/02/02", "2026-02-03T00:00:00Z", "2026-02-04T00:00:00Z", id="behind"),
+        pytest.param("20260203T2340Z", "2026/02/04", "2026-02-03T23:00:00Z", "2026-02-03T23:45:00Z", id="ahead"),
+    ],
+)
+def test_lists_what_lies_in_the_folder_of_a_neighbouring_day(trail, stamp, day, begin, end):
+    key = log_files.key_of(stamp).replace("/2026/02/03/", f"/{day}/")
+    log_files.FolderTrail(trail.folder).put(key, log_files.log_bytes(record("a")))
+    span = window(begin, end, timedelta(0), timedelta(0))
+    assert [file.key for file in CloudTrailHook().list_log_files(TrailLocation(trail.bucket), span)] == [key]
 
 
 def test_lists_accounts_and_regions(trail):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -22,6 +22,7 @@ from airflow_provider_cloudtrail.trail.log_file import (
 minutes = st.datetimes(datetime(2013, 1, 1), datetime(2099, 12, 31)).map(
     lambda moment: moment.replace(second=0, microsecond=0, tzinfo=timezone.utc)
 )
+MIDNIGHT = datetime(2026, 2, 3, tzinfo=timezone.utc)
 accounts = st.from_regex(r"[0-9]{12}", fullmatch=True) | st.from_regex(r"[A-Za-z0-9-]{1,12}", fullmatch=True)
 regions = st.from_regex(r"[a-z]{2}(-gov|-iso[a-f]?)?-[a-z]{4,9}-[1-9]", fullmatch=True)
 organizations = st.none() | st.from_regex(r"o-[a-z0-9]{10,32}", fullmatch=True)
@@ -57,14 +58,20 @@ def test_what_cloudtrail_writes_is_read_back(
     assert log_file_of_uri(found.uri) == found
 
 
-@given(prefixes, accounts, regions, minutes, minutes, uniques)
+@given(prefixes, accounts, regions, minutes, minutes, st.sampled_from([0, -59, 60]), uniques)
+@example("", "1", "eu-west-1", MIDNIGHT, MIDNIGHT, -59, "_x")
+@example("", "1", "eu-west-1", MIDNIGHT - timedelta(minutes=60), MIDNIGHT - timedelta(minutes=59), 60, "_x")
 def test_listing_from_the_first_key_to_the_first_behind_holds_the_window(
-    prefix: str, account: str, region: str, stamp: datetime, bound: datetime, unique: str
+    prefix: str, account: str, region: str, stamp: datetime, bound: datetime, ahead: int, unique: str
 ) -> None:
     folder = folder_of(prefix, None, account, region)
-    key = f"{folder}{stamp:%Y/%m/%d}/{account}_CloudTrail_{region}_{stamp:%Y%m%dT%H%MZ}{unique}.json.gz"
-    assert (key > first_key(folder, account, region, bound)) == (stamp >= bound)
-    if stamp < bound:
+    # Around midnight the folder may be that of the day before, or of the next one.
+    day = stamp + timedelta(minutes=ahead)
+    key = f"{folder}{day:%Y/%m/%d}/{account}_CloudTrail_{region}_{stamp:%Y%m%dT%H%MZ}{unique}.json.gz"
+    assert log_file("b", key) is not None
+    if stamp >= bound:
+        assert key > first_key(folder, account, region, bound)
+    else:
         assert not is_behind(key, folder, bound)
 
 
