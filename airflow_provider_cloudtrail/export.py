@@ -227,7 +227,7 @@ class _Export:
         except ValueError:
             before = None
         wanted = self._selection if before is None else before | self._selection
-        changed = log_file.etag is not None and known.etag is not None and log_file.etag != known.etag
+        changed = _differ(log_file.etag, known.etag)
         if known.status == QUARANTINED:
             # Whoever names a file, instead of listing it, brings no ETag that would tell whether it was put right.
             if changed or log_file.etag is None or self._may_be_readable_now(known.reason or ""):
@@ -235,14 +235,19 @@ class _Export:
             self._name_known(log_file, known.reason or log_file.uri)
             return None
         if changed:
-            # Log files are written once. Reading the new object would cover up what was loaded.
-            self._summary.files_changed += 1
-            self._log.warning("%s was loaded with ETag %s and now has %s", log_file.uri, known.etag, log_file.etag)
-        elif before is None or not (before.covers(self._selection) or self._was_searched(known, before)):
+            self._leave_changed(log_file, known, log_file.etag)
+            return None
+        if before is None or not (before.covers(self._selection) or self._was_searched(known, before)):
             return Task(log_file, wanted, known)
-        if known.quarantined:
-            self._name_known(log_file, f"{log_file.uri}: {known.quarantined} of its records")
+        self._name_known_records(log_file, known)
         return None
+
+    def _leave_changed(self, log_file: LogFile, known: KnownFile, etag: str | None) -> None:
+        """Note that another object lies where one was loaded from."""
+        # Log files are written once. Reading the new object would cover up what was loaded.
+        self._summary.files_changed += 1
+        self._log.warning("%s was loaded with ETag %s and now has %s", log_file.uri, known.etag, etag)
+        self._name_known_records(log_file, known)
 
     def _was_searched(self, known: KnownFile, before: Selection) -> bool:
         """Tell whether a file without a match was searched for all that this selection looks for in its bytes."""
@@ -284,8 +289,16 @@ class _Export:
         return rows
 
     def _keeps_what_there_was(self, task: Task, rows: FileRows) -> bool:
-        """Tell whether a file cannot be read any more that was read before: the ledger then keeps what it said."""
-        if rows.entry.status != QUARANTINED or task.previous is None or task.previous.status == QUARANTINED:
+        """Tell whether what was read before is not there to be read any more: the ledger then keeps what it said."""
+        if task.previous is None or task.previous.status == QUARANTINED:
+            return False
+        if _differ(rows.entry.etag, task.previous.etag):
+            # Nobody has listed it, or it was replaced since.
+            self._leave_changed(task.log_file, task.previous, rows.entry.etag)
+            self._summary.files_known += 1
+            self._unwritten.discard(task.log_file.uri)
+            return True
+        if rows.entry.status != QUARANTINED:
             return False
         # Its rows are in the table and its counts a balance.
         self._summary.files_not_read_again += 1
@@ -304,7 +317,16 @@ class _Export:
         if self._in_window(log_file) and len(self._summary.known_quarantined) < NAMED_FILES:
             self._summary.known_quarantined.append(reason)
 
+    def _name_known_records(self, log_file: LogFile, known: KnownFile) -> None:
+        if known.quarantined:
+            self._name_known(log_file, f"{log_file.uri}: {known.quarantined} of its records")
+
     def _name(self, reason: str) -> None:
         if len(self._summary.quarantine) < NAMED_FILES:
             self._log.warning("Quarantine: %s", reason)
             self._summary.quarantine.append(reason)
+
+
+def _differ(etag: str | None, other: str | None) -> bool:
+    """Tell whether ETags are those of different objects; None: it is not known."""
+    return etag is not None and other is not None and etag != other

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -138,6 +139,30 @@ def test_loaded_file_that_changes_is_left_alone_and_named(
     for selection in (MWAA, ALL):
         assert export([changed], store, warehouse, selection).files_changed == 1
     assert store.taken() == Counter()
+    assert read_table(warehouse) == before
+    assert f"{file.uri} was loaded with ETag" in caplog.text
+
+
+@pytest.mark.parametrize("body", [pytest.param(log_bytes(event("d")), id="log file"), pytest.param(b"x", id="no gzip")])
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_loaded_file_whose_change_the_listing_does_not_show_is_left_alone_and_named(
+    trail: FolderTrail,
+    store: WatchedStore,
+    warehouse: Warehouse,
+    caplog: pytest.LogCaptureFixture,
+    body: bytes,
+    is_listed: bool,
+) -> None:
+    # Named without an ETag, or replaced behind the listing.
+    file = trail.deliver("20260203T1000Z", event("a"), event("b"), foreign("c"), 7)
+    export([file], store, warehouse)
+    before = read_table(warehouse)
+    trail.put(file.key, body)
+    given = file if is_listed else replace(file, size_bytes=None, etag=None)
+    summary = export([given], store, warehouse, ALL)
+    assert (summary.files, summary.files_known, summary.files_read, summary.files_not_read_again) == (1, 1, 0, 0)
+    assert (summary.files_changed, set(summary.balance().values())) == (1, {0})
+    assert summary.known_quarantined == [f"{file.uri}: 1 of its records"]
     assert read_table(warehouse) == before
     assert f"{file.uri} was loaded with ETag" in caplog.text
 
