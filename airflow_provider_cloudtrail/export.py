@@ -300,6 +300,9 @@ class _Export:
             return True
         if rows.entry.status != QUARANTINED:
             return False
+        if task.previous.status == NO_MATCH and rows.entry.sha256 is not None:
+            # Nobody had parsed it, and it turns out that nobody can.
+            return False
         # Its rows are in the table and its counts a balance.
         self._summary.files_not_read_again += 1
         self._unwritten.discard(task.log_file.uri)

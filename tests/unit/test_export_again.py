@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -208,6 +210,26 @@ def test_file_without_a_match_is_read_again_only_if_something_else_is_looked_for
     tables = read_table(warehouse)
     assert_balanced(tables)
     assert sorted(tables.event_ids) == ["a", "b"]
+
+
+def test_file_without_a_match_that_turns_out_to_be_no_log_file(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
+) -> None:
+    body = gzip.compress(b'{"Records":' + json.dumps(foreign()).encode(), mtime=0)
+    file = trail.put(trail.deliver("20260203T1000Z").key, body)
+    assert export([file], store, warehouse).files_without_match == 1
+    # Too large for this run, not for the one that searched it: what that one said holds.
+    assert export([file], store, warehouse, ALL, max_file_bytes=100).files_not_read_again == 1
+    assert read_table(warehouse).file(file.uri)["status"] == "no_match"
+    summary = export([file], store, warehouse, ALL)
+    assert (summary.files_quarantined, summary.files_not_read_again) == (1, 0)
+    assert [reason.partition(":")[0] for reason in summary.quarantine] == ["not_json"]
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert tables.file(file.uri)["status"] == "quarantined"
+    store.taken()
+    assert export([file], store, warehouse, ALL).files_known == 1
+    assert store.taken() == Counter()
 
 
 def test_selection_of_a_later_version_is_read_again(
