@@ -9,13 +9,12 @@ it. Its signature lies in the S3 metadata of the object, and once more in the ne
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from datetime import MINYEAR, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, StandardCodec
-from airflow_provider_cloudtrail.trail.log_file import Folder, object_uri, parse_key
+from airflow_provider_cloudtrail.trail.log_file import UNFIT, Folder, object_uri, parse_key
 from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoredObject
 
 MAX_DIGEST_BYTES = 64 * 1024 * 1024
@@ -25,8 +24,6 @@ MAX_DIGEST_BYTES = 64 * 1024 * 1024
 _HIGHEST_RATIO = 32
 # Of the texts in it: a key has at most 1,024 bytes, and so many digits has the signature of a key of 4,096 bits.
 _LONGEST_TEXT = 1_024
-# What neither a request nor a warehouse takes: control characters, halves of surrogate pairs.
-_UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 # A listed file has a value in 50 bytes. Decoded, the shortest values take 70 bytes each, whatever their text.
 _BYTES_OF_A_VALUE = 16
 _VALUES_OF_NO_FILE = 100
@@ -285,7 +282,7 @@ def _text(value: Any) -> str:
         raise TypeError
     if value.isascii() and value.isprintable() and len(value) <= _LONGEST_TEXT:
         return value
-    if _UNFIT.search(value) or len(value.encode()) > _LONGEST_TEXT:
+    if UNFIT.search(value) or len(value.encode()) > _LONGEST_TEXT:
         raise ValueError
     return value
 

@@ -135,6 +135,9 @@ _LOG_STAMP = r"(?P<stamp>\d{8}T\d{4}Z)_?\w+\.json\.gz"
 _LOG_NAME = re.compile(
     rf"(?P<account>[^/_]+)_(?P<kind>CloudTrail|CloudTrail-Insight)_(?P<region>[A-Za-z0-9-]+)_{_LOG_STAMP}", re.ASCII
 )
+UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+"""What neither a request nor a warehouse takes: control characters, halves of surrogate pairs."""
+
 _NEAR_MIDNIGHT = timedelta(hours=1)
 _BEFORE_MIDNIGHT = _NEAR_MIDNIGHT - timedelta(microseconds=1)
 _FOLDERS = {folder.value: folder for folder in Folder}

@@ -9,15 +9,18 @@ SNS topic between or not, and EventBridge ("Object Created"). All deliver at lea
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
-from airflow_provider_cloudtrail.trail.log_file import LogFile, log_file
+from airflow_provider_cloudtrail.trail.log_file import UNFIT, LogFile, log_file
 
 # What CloudTrail sends, as text and not as JSON, when a topic is set.
 _VALIDATION = "CloudTrail validation message."
 _DEEPEST = 3
+# Also those of before 2018 in us-east-1. A folder on the worker (file://...) is no bucket that a message may name.
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
 
 
 class Notification(NamedTuple):
@@ -99,7 +102,7 @@ def _objects(body: Any, depth: int) -> Iterator[_Named | str]:
         )
 
 
-def _of_cloudtrail(message: dict[str, Any]) -> Iterator[_Named]:
+def _of_cloudtrail(message: dict[str, Any]) -> Iterator[_Named | str]:
     keys = message["s3ObjectKey"]
     for key in [keys] if isinstance(keys, str) else keys if isinstance(keys, list) else [None]:
         yield _named(message.get("s3Bucket"), key)
@@ -114,7 +117,7 @@ def _of_s3(records: Any) -> Iterator[_Named | str]:
             raise _UnreadableError("a record of the S3 event has no s3 member")
         name = str(record.get("eventName", ""))
         if not name.removeprefix("s3:").startswith("ObjectCreated:"):
-            yield f"S3 event {name}"
+            yield f"S3 event {name!a}"
             continue
         key = _member(stored, "object", "key")
         # Only S3 itself encodes keys, with + for a space.
@@ -123,7 +126,7 @@ def _of_s3(records: Any) -> Iterator[_Named | str]:
 
 def _of_eventbridge(message: dict[str, Any]) -> _Named | str:
     if message["detail-type"] != "Object Created":
-        return f"EventBridge event {message['detail-type']}"
+        return f"EventBridge event {message['detail-type']!a}"
     detail = message.get("detail")
     detail = detail if isinstance(detail, dict) else {}
     return _named(_member(detail, "bucket", "name"), _member(detail, "object", "key"))
@@ -134,7 +137,12 @@ def _member(value: dict[str, Any], name: str, inner: str) -> Any:
     return found.get(inner) if isinstance(found, dict) else None
 
 
-def _named(bucket: Any, key: Any) -> _Named:
+def _named(bucket: Any, key: Any) -> _Named | str:
     if not isinstance(bucket, str) or not bucket or not isinstance(key, str) or not key:
         raise _UnreadableError("the message names no bucket or no key")
+    if _BUCKET.fullmatch(bucket) is None:
+        raise _UnreadableError("what the message names as bucket cannot be the name of one")
+    if UNFIT.search(key) is not None:
+        # Not passed on as a file: what holds a half of a surrogate pair ends the triggerer, with all that runs in it.
+        return f"not a log file: s3://{bucket}/{ascii(key)[1:-1]}"
     return _Named(bucket, key)

@@ -80,9 +80,30 @@ def test_dropped_on_purpose(body, reason):
     assert reason in found.dropped[0]
 
 
+@pytest.mark.parametrize("unfit", ["\ud800", "\x00", "\r", "\x7f"])
+@pytest.mark.parametrize("message", [{**TOPIC, "s3ObjectKey": ["{}"]}, eventbridge("{}")], ids=["topic", "eventbridge"])
+def test_a_key_that_nothing_behind_the_queue_takes_is_no_log_file(message, unfit):
+    """Airflow's triggerer ends, with all that runs in it, if the text of an event is not Unicode."""
+    found = read_notification(json.dumps(message).replace("{}", json.dumps(f"{unfit}/{KEY}")[1:-1]))
+    assert (found.files, found.poison) == ((), None)
+    (reason,) = found.dropped
+    assert reason.isascii()
+    assert reason.isprintable()
+
+
+def test_what_is_said_of_a_foreign_message_can_be_logged():
+    for message in (s3_event(KEY, event="\ud800\n"), eventbridge(KEY, "\ud800\n")):
+        (reason,) = read_notification(json.dumps(message)).dropped
+        assert reason.isascii()
+        assert reason.isprintable()
+
+
 @pytest.mark.parametrize(
     "body",
     [
+        pytest.param(json.dumps({**TOPIC, "s3Bucket": "file:///etc"}), id="folder-of-the-worker"),
+        pytest.param(json.dumps({**TOPIC, "s3Bucket": "other/folder"}), id="bucket-and-folder"),
+        pytest.param(json.dumps({**TOPIC, "s3Bucket": "trail\ud800"}), id="bucket-no-unicode"),
         pytest.param("hello", id="text"),
         pytest.param("", id="empty"),
         pytest.param("[]", id="list"),
