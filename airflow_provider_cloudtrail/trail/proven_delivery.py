@@ -26,6 +26,10 @@ from airflow_provider_cloudtrail.trail.store import Store
 _BEHIND = 3 * HOUR
 
 
+class _BegunLater(str):
+    """Why a chain proves nothing that cannot prove it any more: its first digest begins behind the moment."""
+
+
 class _Digests(NamedTuple):
     """
     The digests of a chain.
@@ -68,13 +72,14 @@ def waiting_for(
     :raises StoreError: if the bucket does not answer.
     """
     waiting: list[str] = []
+    later: list[str] = []
     seen: set[tuple[str, str]] = set()
 
     def chains_of(place: AccountRegion) -> Iterator[_Digests]:
         chains = _chains(store, place, until - seen_within, until + _BEHIND)
         for chain, keys in sorted(chains.items()):
             # Two: a copy of a digest that has lost its signature is vouched for by the next one.
-            covering = [key for key in keys if key.end + TOLERANCE >= until][:2]
+            covering = [key for key in keys if key.end >= until][:2]
             # The keys to verify it are asked for by one thread only.
             yield _Digests(chain, keys, covering, [fetch_digest(store, location.bucket, key) for key in covering])
 
@@ -83,10 +88,16 @@ def waiting_for(
         places = account_regions(store, location, account_ids, regions, pool)
         for place, chains in stack.enter_context(closing(listings_ahead(chains_of, places, pool))):
             for digests in chains:
+                reason = _not_proven(store, location.bucket, digests, until, ring)
+                if isinstance(reason, _BegunLater):
+                    later.append(f"{digests.chain}: {reason}")
+                    continue
                 seen.add((place.account_id, place.region))
-                if (reason := _not_proven(store, location.bucket, digests, until, ring)) is not None:
+                if reason is not None:
                     waiting.append(f"{digests.chain}: {reason}")
-    waiting += _never_seen(seen, account_ids, regions)
+    never_seen = _never_seen(seen, account_ids, regions)
+    # It had no digest before the moment, so that nobody has waited for it then; it proves nothing of that time either.
+    waiting += never_seen + later if never_seen or not seen else []
     return waiting or ([] if seen else ["no digest at all: is log file validation switched on for the trail?"])
 
 
@@ -109,7 +120,9 @@ def _not_proven(store: Store, bucket: str, digests: _Digests, until: datetime, r
     if not checked.valid:
         return f"{checked.key.key} is not valid ({checked.fault})"
     if checked.start > until + TOLERANCE:
-        return f"the digest behind it covers only what is later than {checked.start.isoformat()}"
+        reason = f"the digest behind it covers only what is later than {checked.start.isoformat()}"
+        begins = checked.digest is not None and checked.digest.previous_key is None and covering[0] == digests.keys[0]
+        return _BegunLater(reason) if begins else reason
     return None
 
 

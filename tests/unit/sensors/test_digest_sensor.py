@@ -73,6 +73,38 @@ def test_a_valid_digest_proves_delivery(trail):
     assert ask(trail) == []
 
 
+@pytest.mark.parametrize(("behind", "waits"), [(0, False), (1, True), (59, True)])
+def test_a_digest_that_ends_seconds_before_the_moment_does_not_cover_it(trail, behind, waits):
+    """A log file of these seconds may still come: the next digest lists it."""
+    number = covering(trail)
+    trail.delete(*trail.digests[number:])
+    until = trail.hours[number - 1].end + timedelta(seconds=behind)
+    assert bool(ask(trail, until=until)) is waits
+
+
+def test_what_begins_behind_the_moment_is_not_waited_for(trail):
+    """An account that joined the organization the morning after has no digest of the day, and never will."""
+    joined = SignedTrail("444455556666")
+    joined.hours = [hour for hour in joined.hours if hour.start > UNTIL]
+    joined.hours[0].starting = True
+    joined.build()
+    assert ask(trail, joined) == []
+    # By name it is.
+    named = ask(trail, joined, account_ids=[ACCOUNT, "444455556666"])
+    assert named[0] == "444455556666: no digest yet"
+    assert "covers only what is later" in named[1]
+
+
+def test_a_chain_that_begins_again_behind_the_moment_is_waited_for(trail):
+    """Logging was stopped, or the digests between were deleted: that is not known."""
+    again = SignedTrail("444455556666")
+    again.hours = [hour for hour in again.hours if hour.end <= UNTIL - HOUR or hour.start > UNTIL]
+    next(hour for hour in again.hours if hour.start > UNTIL).starting = True
+    (reason,) = ask(trail, again.build())
+    assert "444455556666" in reason
+    assert "covers only what is later" in reason
+
+
 def test_waits_for_the_digest_that_covers_the_moment(trail):
     trail.delete(*trail.digests[covering(trail) :])
     (reason,) = ask(trail)
