@@ -9,16 +9,16 @@ gives the same tables as one that was not. Needs no Airflow: a plain function ca
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 
-from airflow_provider_cloudtrail.audit_event import NO_MATCH, QUARANTINED, FileRows, KnownFile
+from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile
 from airflow_provider_cloudtrail.export_batches import BatchWriter
-from airflow_provider_cloudtrail.export_summary import NAMED_FILES, ExportSummary
+from airflow_provider_cloudtrail.export_known import KnownFiles
+from airflow_provider_cloudtrail.export_summary import ExportSummary
 from airflow_provider_cloudtrail.read_ahead import Fetched, ReadAhead, Task
 from airflow_provider_cloudtrail.trail.bucket_threads import MOST_AT_ONCE
 from airflow_provider_cloudtrail.trail.log_file import LogFile
@@ -30,9 +30,6 @@ from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, Warehou
 log = logging.getLogger(__name__)
 
 _MIB = 1024 * 1024
-# Whether these can be read may have changed since; what is inside of an object does not.
-_WORTH_ANOTHER_TRY = ("not_found:", "access_denied:", "archived:")
-_LIMIT_IN_REASON = re.compile(r"max_file_bytes=(\d+)")
 _ROUNDS = 5
 _RAW_EVENT = attrgetter("raw_event")
 
@@ -106,14 +103,12 @@ class _Export:
     ) -> None:
         self._store_of = store_of
         self._warehouse = warehouse
-        self._selection = selection
         self._loaded_by = loaded_by
         self._max_file_bytes = max_file_bytes
-        self._in_window = in_window
         self._limits = limits
-        self._log = log
         self._summary = ExportSummary()
         self._started = time.monotonic()
+        self._known_files = KnownFiles(selection, max_file_bytes, in_window, self._summary, log)
         self._writer = BatchWriter(warehouse, self._summary, in_window, log)
         self._unwritten: set[str] = set()
         self._parsing = threading.Lock()
@@ -147,7 +142,8 @@ class _Export:
                     if self._warehouse.overdue():
                         # It may take minutes until the next batch is full.
                         self._writer.store()
-                    if self._keeps_what_there_was(task, rows):
+                    if self._known_files.keep(task, rows):
+                        self._unwritten.discard(task.log_file.uri)
                         continue
                     log_file = task.log_file
                     if (
@@ -183,7 +179,7 @@ class _Export:
             known = self._known(list(new))
             self._summary.seconds_asking += time.monotonic() - started
             for uri, log_file in new.items():
-                task = self._task(log_file, known.get(uri))
+                task = self._known_files.task(log_file, known.get(uri))
                 if task is None:
                     self._summary.files_known += 1
                 else:
@@ -219,46 +215,6 @@ class _Export:
             started = time.monotonic()
         self._summary.seconds_listing += time.monotonic() - started
 
-    def _task(self, log_file: LogFile, known: KnownFile | None) -> Task | None:
-        if known is None:
-            return Task(log_file, self._selection, None)
-        try:
-            before = Selection.from_text(known.selection)
-        except ValueError:
-            before = None
-        wanted = self._selection if before is None else before | self._selection
-        changed = _differ(log_file.etag, known.etag)
-        if known.status == QUARANTINED:
-            # Whoever names a file, instead of listing it, brings no ETag that would tell whether it was put right.
-            if changed or log_file.etag is None or self._may_be_readable_now(known.reason or ""):
-                return Task(log_file, wanted, known)
-            self._name_known(log_file, known.reason or log_file.uri)
-            return None
-        if changed:
-            self._leave_changed(log_file, known, log_file.etag)
-            return None
-        if before is None or not (before.covers(self._selection) or self._was_searched(known, before)):
-            return Task(log_file, wanted, known)
-        self._name_known_records(log_file, known)
-        return None
-
-    def _leave_changed(self, log_file: LogFile, known: KnownFile, etag: str | None) -> None:
-        """Note that another object lies where one was loaded from."""
-        # Log files are written once. Reading the new object would cover up what was loaded.
-        self._summary.files_changed += 1
-        self._log.warning("%s was loaded with ETag %s and now has %s", log_file.uri, known.etag, etag)
-        self._name_known_records(log_file, known)
-
-    def _was_searched(self, known: KnownFile, before: Selection) -> bool:
-        """Tell whether a file without a match was searched for all that this selection looks for in its bytes."""
-        if known.status != NO_MATCH or before.needles is None or self._selection.needles is None:
-            return False
-        return set(self._selection.needles) <= set(before.needles)
-
-    def _may_be_readable_now(self, reason: str) -> bool:
-        limit = _LIMIT_IN_REASON.search(reason) if reason.startswith("too_large:") else None
-        return reason.startswith(_WORTH_ANOTHER_TRY) or (limit is not None and int(limit[1]) < self._max_file_bytes)
-
     # -- reading -----------------------------------------------------------------------------------
 
     def _fetch(self, task: Task) -> Fetched:
@@ -288,48 +244,8 @@ class _Export:
         rows.previous = task.previous
         return rows
 
-    def _keeps_what_there_was(self, task: Task, rows: FileRows) -> bool:
-        """Tell whether what was read before is not there to be read any more: the ledger then keeps what it said."""
-        if task.previous is None or task.previous.status == QUARANTINED:
-            return False
-        if _differ(rows.entry.etag, task.previous.etag):
-            # Nobody has listed it, or it was replaced since.
-            self._leave_changed(task.log_file, task.previous, rows.entry.etag)
-            self._summary.files_known += 1
-            self._unwritten.discard(task.log_file.uri)
-            return True
-        if rows.entry.status != QUARANTINED:
-            return False
-        if task.previous.status == NO_MATCH and rows.entry.sha256 is not None:
-            # Nobody had parsed it, and it turns out that nobody can.
-            return False
-        # Its rows are in the table and its counts a balance.
-        self._summary.files_not_read_again += 1
-        self._unwritten.discard(task.log_file.uri)
-        self._name(f"wanted for a wider selection, but not readable any more: {rows.entry.reason}")
-        return True
-
     # -- writing -----------------------------------------------------------------------------------
 
     def _write(self, batch: dict[str, tuple[LogFile, FileRows]]) -> None:
         self._writer.write(batch)
         self._unwritten.difference_update(batch)
-
-    def _name_known(self, log_file: LogFile, reason: str) -> None:
-        """Name what an earlier run put into quarantine, if it concerns this one."""
-        if self._in_window(log_file) and len(self._summary.known_quarantined) < NAMED_FILES:
-            self._summary.known_quarantined.append(reason)
-
-    def _name_known_records(self, log_file: LogFile, known: KnownFile) -> None:
-        if known.quarantined:
-            self._name_known(log_file, f"{log_file.uri}: {known.quarantined} of its records")
-
-    def _name(self, reason: str) -> None:
-        if len(self._summary.quarantine) < NAMED_FILES:
-            self._log.warning("Quarantine: %s", reason)
-            self._summary.quarantine.append(reason)
-
-
-def _differ(etag: str | None, other: str | None) -> bool:
-    """Tell whether ETags are those of different objects; None: it is not known."""
-    return etag is not None and other is not None and etag != other
