@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_cloudtrail.audit_event import FileRows
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
-from tests.support.engines import POSTGRES, REDSHIFT
+from tests.support.engines import POSTGRES, REDSHIFT, SNOWFLAKE
 from tests.support.log_files import event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, reread
 from tests.support.tables import Tables, assert_balanced, read_table
@@ -94,8 +94,11 @@ def written(warehouse: Warehouse, *, wider: bool) -> Tables:
 @pytest.mark.parametrize("ran", [False, True], ids=["before it ran", "after it ran"])
 @pytest.mark.parametrize(
     ("engine", "step"),
-    # What stands in for Redshift takes its time: of some in a row one.
-    [*((engine, 1) for engine in [*POSTGRES[:1], "sqlite"]), *((engine, 8) for engine in REDSHIFT[:1])],
+    # What stands in for Redshift and for Snowflake takes its time: of some in a row one.
+    [
+        *((engine, 1) for engine in [*POSTGRES[:1], "sqlite"]),
+        *((engine, 8) for engine in [*REDSHIFT[:1], *SNOWFLAKE]),
+    ],
 )
 def test_a_statement_fails_once(
     new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str, step: int, ran: bool
