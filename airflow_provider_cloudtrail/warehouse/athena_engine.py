@@ -33,6 +33,7 @@ from airflow_provider_cloudtrail.warehouse.athena_tables import (
     create_table,
     folder_of_tables,
     schema_of,
+    what_is,
 )
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.conditions import Condition
@@ -159,6 +160,9 @@ class AthenaEngine(RelationalWarehouse):
         present = columns_of_table(cursor, schema_of(cursor, self.schema), table) or ()
         if missing := [column for column in columns if column.name not in present]:
             cursor.execute(add_columns(table, missing))
+
+    def _what_is(self, cursor: AthenaSession, table: str) -> tuple[str, dict[str, str]]:
+        return what_is(cursor, schema_of(cursor, self.schema), table)
 
     # -- statements --------------------------------------------------------------------------------
 

@@ -24,19 +24,31 @@ def columns_of_table(session: AthenaSession, schema: str, table: str) -> frozens
     """Return the columns of a table, by the API, which costs no statement; None if there is no such table."""
     from botocore.exceptions import ClientError
 
-    connection = session.connection
     try:
-        answer = connection.client.get_table_metadata(
-            CatalogName=connection.catalog_name or "AwsDataCatalog",
-            DatabaseName=schema,
-            TableName=_plain(table),
-            **({"WorkGroup": connection.work_group} if connection.work_group else {}),
-        )
+        found = _metadata(session, schema, table)
     except ClientError as error:
         if error_code(error) == "MetadataException" and "EntityNotFound" in str(error):
             return None
         raise
-    return frozenset(column["Name"].lower() for column in answer["TableMetadata"]["Columns"])
+    return frozenset(column["Name"].lower() for column in found["Columns"])
+
+
+def what_is(session: AthenaSession, schema: str, table: str) -> tuple[str, dict[str, str]]:
+    """Return what a table is for Glue, which may be a view, and the types of its columns by their names."""
+    found = _metadata(session, schema, table)
+    return str(found.get("TableType")), {column["Name"].lower(): column["Type"] for column in found["Columns"]}
+
+
+def _metadata(session: AthenaSession, schema: str, table: str) -> dict[str, Any]:
+    connection = session.connection
+    answer: dict[str, Any] = connection.client.get_table_metadata(
+        CatalogName=connection.catalog_name or "AwsDataCatalog",
+        DatabaseName=schema,
+        TableName=_plain(table),
+        **({"WorkGroup": connection.work_group} if connection.work_group else {}),
+    )
+    metadata: dict[str, Any] = answer["TableMetadata"]
+    return metadata
 
 
 def create_table(table: str, columns: Sequence[Column], folder: str, partitions: str | None) -> str:

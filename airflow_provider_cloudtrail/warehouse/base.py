@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
@@ -93,11 +93,7 @@ class Warehouse(ABC):
 
         :raises WarehouseError: if the warehouse cannot be reached or does not allow it.
         """
-        expected = {
-            self.events: columns_of(AuditEvent),
-            self.files: columns_of(LedgerEntry),
-            self.quarantine: columns_of(QuarantineEntry),
-        }
+        expected = {self.qualified(name): columns for name, columns in self._expected().items()}
         self.ensure_tables(expected, without_key=[self.quarantine])
 
     def session(self, *, together: bool = False) -> AbstractContextManager[None]:  # noqa: ARG002 - few engines gain
@@ -236,6 +232,34 @@ class Warehouse(ABC):
     def _describe(self, error: Exception) -> str:
         """Return kind and place of an error of the engine, without any value."""
         return type(error).__name__
+
+    def _unfit(self) -> str:
+        """Return what is there in the place of the tables and cannot hold their rows, or nothing."""
+        return ""
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Have an error of a write say what is wrong with the tables, if something is."""
+        try:
+            yield
+        except WarehouseError as error:
+            if type(error) is not WarehouseError:
+                raise
+            found = ""
+            # What is told is why the write failed; this is asked besides.
+            with suppress(Exception):
+                found = self._unfit()
+            if not found:
+                raise
+            raise WarehouseError(f"{error}. {found}") from None
+
+    def _expected(self) -> dict[str, Sequence[Column]]:
+        """Return the columns of the tables that every warehouse has, by their plain names."""
+        return {
+            self.table: columns_of(AuditEvent),
+            f"{self.table}_files": columns_of(LedgerEntry),
+            f"{self.table}_quarantine": columns_of(QuarantineEntry),
+        }
 
     def _advice(self) -> str:
         return "Let the other task finish, or run tasks that write this table one after another (a pool with one slot)."

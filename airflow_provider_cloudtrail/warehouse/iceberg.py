@@ -24,6 +24,7 @@ from airflow_provider_cloudtrail.audit_event import (
     LOOKUP_SCHEME,
     AuditEvent,
     Column,
+    ColumnKind,
     FileRows,
     KnownFile,
     LedgerEntry,
@@ -48,8 +49,9 @@ from airflow_provider_cloudtrail.warehouse.iceberg_conditions import between, ke
 from airflow_provider_cloudtrail.warehouse.iceberg_events import insert_events, origins_of, rows_of, settled_entry
 from airflow_provider_cloudtrail.warehouse.iceberg_own_rows import OwnRows
 from airflow_provider_cloudtrail.warehouse.iceberg_quarantine import SETTLED, announce, is_announced, refuse
-from airflow_provider_cloudtrail.warehouse.iceberg_schema import PARTITIONED, arrow_rows
+from airflow_provider_cloudtrail.warehouse.iceberg_schema import PARTITIONED, arrow_rows, iceberg_type
 from airflow_provider_cloudtrail.warehouse.iceberg_tables import LostRaceError, TablesAtOnce
+from airflow_provider_cloudtrail.warehouse.unfit_tables import unfit
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +98,9 @@ class IcebergWarehouse(Warehouse):
         if not files:
             return []
         doing = f"writing {self.events}"
-        settled = self._again_and_again(doing, lambda: self._write_events(files))
-        return self._again_and_again(doing, lambda: self._write_ledger(settled))
+        with self._explained():
+            settled = self._again_and_again(doing, lambda: self._write_events(files))
+            return self._again_and_again(doing, lambda: self._write_ledger(settled))
 
     # -- what further tables beside these go through -----------------------------------------------
 
@@ -343,6 +346,16 @@ class IcebergWarehouse(Warehouse):
                 raise
             # No value of a record has been handed over yet.
             raise WarehouseError(f"iceberg, preparing {name}: {in_one_line(error)}") from None
+
+    def _unfit(self) -> str:
+        types = {
+            name: {
+                field.name: str(field.field_type) for field in self._catalog.load(self.qualified(name)).schema().fields
+            }
+            for name in self._expected()
+        }
+        wanted = {kind.value: str(iceberg_type(kind)) for kind in ColumnKind}
+        return unfit(self._expected(), [(name, "table", of_columns) for name, of_columns in types.items()], wanted)
 
     def _is_conflict(self, error: Exception) -> bool:
         return isinstance(error, LostRaceError) or is_conflict(error)

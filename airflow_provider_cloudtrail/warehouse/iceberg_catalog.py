@@ -92,10 +92,21 @@ class LazyCatalog:
 
         :param suffix: what follows the name of the audit table in its name.
         """
-        from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+        from pyiceberg.exceptions import (
+            NoSuchIcebergTableError,
+            NoSuchNamespaceError,
+            NoSuchPropertyException,
+            NoSuchTableError,
+        )
 
         try:
             table = self.load(name)
+        except (NoSuchIcebergTableError, NoSuchPropertyException):
+            # Glue has views and tables of other kinds under the same names.
+            raise WarehouseError(
+                f"iceberg, preparing {name}: there is a view or a table in the catalog that is no Iceberg table; "
+                "rename it, then it is created anew, or name other tables by the parameter table"
+            ) from None
         except NoSuchTableError:
             schema = schema_of(columns, has_key=has_key)
             spec, properties = partitions_of(schema, suffix), properties_of(columns, has_key=has_key)

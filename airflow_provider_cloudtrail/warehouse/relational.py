@@ -35,6 +35,7 @@ from airflow_provider_cloudtrail.warehouse.base import (
 from airflow_provider_cloudtrail.warehouse.conditions import Condition, Value
 from airflow_provider_cloudtrail.warehouse.driver_errors import CONFLICTS, describe, sqlstate
 from airflow_provider_cloudtrail.warehouse.sql_conditions import as_sql
+from airflow_provider_cloudtrail.warehouse.unfit_tables import unfit
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +52,14 @@ class Dialect:
         somewhere (``raw``) usable; it is left out where it would make names case-sensitive.
     :param convert: for kinds whose Python value the driver does not take as it is, what to hand over.
     :param max_parameters: most placeholders in one statement.
+    :param current_schema: what gives the schema of names without one.
     """
 
     types: Mapping[ColumnKind, str]
     quote: str = '"{}"'
     convert: Mapping[ColumnKind, Callable[[Any], Any]] = field(default_factory=dict)
     max_parameters: int = 900
+    current_schema: str = "CURRENT_SCHEMA()"
 
 
 class RelationalWarehouse(Warehouse):
@@ -94,7 +97,8 @@ class RelationalWarehouse(Warehouse):
                 names = self._create(table, columns, has_key=table not in without_key)
             missing = [column for column in columns if column.name not in names]
             if missing:
-                self._run(f"adding columns to {table}", partial(self._add, table=table, columns=missing))
+                with self._explained():
+                    self._run(f"adding columns to {table}", partial(self._add, table=table, columns=missing))
                 log.info("Added columns to %s: %s", table, ", ".join(column.name for column in missing))
 
     def qualified(self, name: str) -> str:
@@ -297,7 +301,25 @@ class RelationalWarehouse(Warehouse):
                     self._lock(cursor)
                 return work(cursor)
 
-        return self._again_and_again(doing, once)
+        if not writes:
+            return self._again_and_again(doing, once)
+        with self._explained():
+            return self._again_and_again(doing, once)
+
+    def _unfit(self) -> str:
+        with self._transaction() as cursor:
+            found = [(name, *self._what_is(cursor, name)) for name in self._expected()]
+        return unfit(self._expected(), found, {kind.value: name for kind, name in self.dialect.types.items()})
+
+    def _what_is(self, cursor: Any, table: str) -> tuple[str, dict[str, str]]:
+        """Return what an object of the schema is, and the types of its columns by their names."""
+        mark = self.hook.placeholder
+        schema, values = (self.dialect.current_schema, []) if self.schema is None else (f"LOWER({mark})", [self.schema])
+        where = f"WHERE LOWER(table_schema) = LOWER({schema}) AND LOWER(table_name) = LOWER({mark})"
+        cursor.execute(f"SELECT table_type FROM information_schema.tables {where}", [*values, table])
+        kind = next(iter(cursor.fetchall()), ("",))[0]
+        cursor.execute(f"SELECT column_name, data_type FROM information_schema.columns {where}", [*values, table])
+        return str(kind), {str(name).lower(): str(of_column) for name, of_column in cursor.fetchall()}
 
     def _describe(self, error: Exception) -> str:
         return describe(error)

@@ -59,6 +59,7 @@ DIALECTS = {
         ),
         quote="`{}`",
         convert={ColumnKind.TIMESTAMP: _utc_naive},
+        current_schema="SCHEMA()",
     ),
     # Lengths are in bytes.
     "redshift": Dialect(
@@ -96,6 +97,13 @@ class SqlWarehouse(RelationalWarehouse):
             type(error).__name__ == "OperationalError"
             and ("database is locked" in str(error) or error.args[:1] in _MYSQL_CONFLICTS)
         )
+
+    def _what_is(self, cursor: Any, table: str) -> tuple[str, dict[str, str]]:
+        if self.engine != "sqlite":
+            return super()._what_is(cursor, table)
+        # Any value fits into any of its columns.
+        cursor.execute("SELECT type FROM sqlite_master WHERE LOWER(name) = LOWER(?)", [table])
+        return str(next(iter(cursor.fetchall()), ("",))[0]), {}
 
     def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
         event_id = self.quoted("event_id")

@@ -267,7 +267,8 @@ class AthenaStandIn:
                 "MetadataException", "EntityNotFoundException from Glue: Entity Not Found (Service: AWSGlue)"
             )
         columns = [{"Name": name, "Type": kind.lower()} for name, kind in table.columns.items()]
-        return {"TableMetadata": {"Name": request["TableName"], "Columns": columns}}
+        kind = "VIRTUAL_VIEW" if table.is_view else "EXTERNAL_TABLE"
+        return {"TableMetadata": {"Name": request["TableName"], "TableType": kind, "Columns": columns}}
 
     def _query(self, request: dict[str, Any]) -> Query:
         try:

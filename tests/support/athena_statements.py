@@ -179,7 +179,7 @@ class Statement:
                 table = self._stand_in.catalog.get(target)
                 if table is None:
                     raise QueryError(f"TABLE_NOT_FOUND: line 1:1: Table 'awsdatacatalog.{target}' does not exist")
-                if table.external:
+                if table.external or table.is_view:
                     raise QueryError("NOT_SUPPORTED: Modifying Hive table rows is only supported for transactional")
                 seen = table.changes
         try:

@@ -23,6 +23,7 @@ class Table:
     :param columns: DDL type by name.
     :param external: whether it is read from S3; otherwise it is an Iceberg table.
     :param changes: counts commits.
+    :param is_view: whether it is one for the catalog, which takes no rows.
     """
 
     columns: dict[str, str]
@@ -30,6 +31,7 @@ class Table:
     external: bool
     day: str | None = None
     changes: int = 0
+    is_view: bool = False
 
 
 def external_rows(table: Table, s3: str) -> Any:
