@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Iterator, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any, NamedTuple, TypedDict
@@ -150,24 +151,28 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
         """Poll for all triggers with the same key."""
         trigger = cls(**kwargs)
         key = trigger.shared_stream_key()
-        async for seen in trigger._polls(_shared.setdefault(key, {})):
-            yield seen
+        async with aclosing(trigger._polls(_shared.setdefault(key, {}))) as polls:
+            async for seen in polls:
+                yield seen
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Yield this trigger's events from a poll that it shares."""
         watchers = _shared.setdefault(self.shared_stream_key(), {})
-        async for event in self._events(shared_stream, watchers):
-            yield event
+        # Closed with this one, not when the garbage collector comes: until then the poll would look for it as well.
+        async with aclosing(self._events(shared_stream, watchers)) as events:
+            async for event in events:
+                yield event
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield events from a poll of its own, where Airflow cannot share one."""
         watchers: _Watchers = {}
-        async for event in self._events(self._polls(watchers), watchers):
-            yield event
+        async with aclosing(self._polls(watchers)) as polls, aclosing(self._events(polls, watchers)) as events:
+            async for event in events:
+                yield event
 
     # -- the poll ----------------------------------------------------------------------------------
 
-    async def _polls(self, watchers: _Watchers) -> AsyncIterator[tuple[LogFile, ...] | _Looked]:
+    async def _polls(self, watchers: _Watchers) -> AsyncGenerator[tuple[LogFile, ...] | _Looked, None]:
         """List the bucket again and again; errors are waited out, because a raising trigger restarts at once."""
         threads = threads_of(self.shared_stream_key())
         failures = 0
@@ -220,7 +225,7 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
 
     # -- the events --------------------------------------------------------------------------------
 
-    async def _events(self, polls: AsyncIterator[Any], watchers: _Watchers) -> AsyncIterator[TriggerEvent]:
+    async def _events(self, polls: AsyncIterator[Any], watchers: _Watchers) -> AsyncGenerator[TriggerEvent, None]:
         identity = [*vars(self.trail).values(), self.account_ids, self.regions, self.aws.key]
         memory = WatcherMemory(identity, getattr(self, "asset_state_store", None))
         watch = Watch(timedelta(seconds=self.lookback), datetime.now(timezone.utc), await memory.load())

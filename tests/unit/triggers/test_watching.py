@@ -232,6 +232,23 @@ def test_watchers_of_one_bucket_share_one_poll(trail, polls):
     assert watching._shared[trigger(trail).shared_stream_key()] == {}
 
 
+def test_a_watcher_that_is_closed_behind_an_event_leaves_the_shared_poll_at_once(trail):
+    uri = trail.deliver(now(), record("a"))
+    watcher = trigger(trail)
+    shared = watching._shared.setdefault(watcher.shared_stream_key(), {})
+
+    async def watch():
+        polls = watcher.open_shared_stream(watcher.serialize()[1])
+        events = watcher.filter_shared_stream(polls)
+        assert await take(events, 1) == [[uri]]
+        assert list(shared) == [id(watcher)]
+        await events.aclose()
+        assert shared == {}
+        await polls.aclose()
+
+    asyncio.run(watch())
+
+
 def test_what_is_stored_makes_the_same_trigger_again(trail):
     watcher = trigger(
         trail,
