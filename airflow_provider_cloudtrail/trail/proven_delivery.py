@@ -26,8 +26,16 @@ from airflow_provider_cloudtrail.trail.store import Store
 _BEHIND = 3 * HOUR
 
 
-class _BegunLater(str):
-    """Why a chain proves nothing that cannot prove it any more: its first digest begins behind the moment."""
+class _Unproven(NamedTuple):
+    """
+    What a chain does not prove.
+
+    :param reason: why it does not.
+    :param begins_later: whether it never will, because its first digest begins behind the moment.
+    """
+
+    reason: str
+    begins_later: bool = False
 
 
 class _Digests(NamedTuple):
@@ -88,13 +96,12 @@ def waiting_for(
         places = account_regions(store, location, account_ids, regions, pool)
         for place, chains in stack.enter_context(closing(listings_ahead(chains_of, places, pool))):
             for digests in chains:
-                reason = _not_proven(store, location.bucket, digests, until, ring)
-                if isinstance(reason, _BegunLater):
-                    later.append(f"{digests.chain}: {reason}")
-                    continue
-                seen.add((place.account_id, place.region))
-                if reason is not None:
-                    waiting.append(f"{digests.chain}: {reason}")
+                unproven = _not_proven(store, location.bucket, digests, until, ring)
+                begins_later = unproven is not None and unproven.begins_later
+                if not begins_later:
+                    seen.add((place.account_id, place.region))
+                if unproven is not None:
+                    (later if begins_later else waiting).append(f"{digests.chain}: {unproven.reason}")
     never_seen = _never_seen(seen, account_ids, regions)
     # It had no digest before the moment, so that nobody has waited for it then; it proves nothing of that time either.
     waiting += never_seen + later if never_seen or not seen else []
@@ -109,20 +116,20 @@ def _chains(store: Store, place: AccountRegion, start: datetime, end: datetime) 
     return chains
 
 
-def _not_proven(store: Store, bucket: str, digests: _Digests, until: datetime, ring: KeyRing) -> str | None:
+def _not_proven(store: Store, bucket: str, digests: _Digests, until: datetime, ring: KeyRing) -> _Unproven | None:
     """Return why the digests of a chain do not prove delivery up to a moment, or None if they do."""
     covering = digests.covering
     if not covering:
-        return f"the newest digest ends at {digests.keys[-1].end.isoformat()}"
+        return _Unproven(f"the newest digest ends at {digests.keys[-1].end.isoformat()}")
     checked = next(_checked(store, bucket, digests, until, ring), None)
     if checked is None:
-        return f"{covering[0].key} has just been deleted"
+        return _Unproven(f"{covering[0].key} has just been deleted")
     if not checked.valid:
-        return f"{checked.key.key} is not valid ({checked.fault})"
+        return _Unproven(f"{checked.key.key} is not valid ({checked.fault})")
     if checked.start > until + TOLERANCE:
         reason = f"the digest behind it covers only what is later than {checked.start.isoformat()}"
         begins = checked.digest is not None and checked.digest.previous_key is None and covering[0] == digests.keys[0]
-        return _BegunLater(reason) if begins else reason
+        return _Unproven(reason, begins_later=begins)
     return None
 
 
