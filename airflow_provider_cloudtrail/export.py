@@ -176,7 +176,7 @@ class _Export:
             new = {uri: log_file for uri, log_file in portion.items() if uri not in self._unwritten}
             self._summary.files += len(new)
             started = time.monotonic()
-            known = self._known(list(new))
+            known = self._ask_ledger(list(new))
             self._summary.seconds_asking += time.monotonic() - started
             for uri, log_file in new.items():
                 task = self._known_files.task(log_file, known.get(uri))
@@ -186,7 +186,7 @@ class _Export:
                     self._unwritten.add(uri)
                     yield task
 
-    def _known(self, uris: list[str]) -> dict[str, KnownFile]:
+    def _ask_ledger(self, uris: list[str]) -> dict[str, KnownFile]:
         try:
             return self._warehouse.known_files(uris)
         except BatchesLostError as error:

@@ -204,7 +204,10 @@ def get_digest(store: Store, key: DigestKey, most_bytes: int = MAX_DIGEST_BYTES)
     try:
         return store.get(key.key, most_bytes)
     except ObjectError as error:
-        return None if error.code == "not_found" else Fault(error.code, str(error))
+        if error.code == "not_found":
+            return None
+        # No limit of the user's, as the store's text would have it.
+        return Fault(error.code, "it has more bytes than a digest does" if error.code == "too_large" else str(error))
 
 
 def read_digest(

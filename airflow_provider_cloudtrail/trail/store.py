@@ -78,6 +78,6 @@ class Store(Protocol):
         Read one object with one request.
 
         :param most_bytes: a larger object is not read: it could be larger than the memory; None: any is.
-        :raises ObjectError: if this object is not there or must not be read.
+        :raises ObjectError: if this object is not there, must not be read or is too large.
         :raises StoreError: if the store does not answer, after retries.
         """

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from airflow_provider_cloudtrail.trail.codec import MalformedError, StandardCodec
-from airflow_provider_cloudtrail.trail.digest import digest_key, fetch_digest, parse_digest
+from airflow_provider_cloudtrail.trail.digest import digest_key, fetch_digest, get_digest, parse_digest, read_digest
 from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest, Coverage, DigestStatus, Proof
 from airflow_provider_cloudtrail.trail.digest_signature import own_signature_fault, verified_early
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing, PublicKey
@@ -361,6 +361,19 @@ def test_a_document_that_is_packed_smaller_than_hashes_can_be_is_not_unpacked():
     found = fetch_digest(MemoryStore(trail), BUCKET, digest_key(key))
     assert (found.digest, found.fault.code) == (None, "invalid_format")
     assert "unpacks to more than a digest does" in found.fault.message
+
+
+def test_an_object_that_is_larger_than_a_digest_is_not_read():
+    trail = SignedTrail()
+    trail.build()
+    key = trail.digests[MIDDLE]
+    size = len(trail.objects[key].body)
+    store = MemoryStore(trail)
+    assert get_digest(store, digest_key(key), size).body == trail.objects[key].body
+    fault = get_digest(store, digest_key(key), size - 1)
+    # Nobody can raise a limit of max_file_bytes here.
+    assert (fault.code, fault.message) == ("too_large", "it has more bytes than a digest does")
+    assert read_digest(BUCKET, digest_key(key), fault).fault == fault
 
 
 class Untouched(StandardCodec):
