@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from copy import deepcopy
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -72,6 +73,8 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["client_type"] = "cloudtrail"
+        # botocore writes into the retries that it is given, and triggers tell by them whether they may share a hook.
+        kwargs["config"] = deepcopy(kwargs.get("config"))
         super().__init__(*args, **kwargs)
         self._buckets = Buckets(self._s3_hook)
         self._queues = Queues(self._sqs_hook)

@@ -226,6 +226,18 @@ def test_triggers_with_the_same_settings_share_a_hook():
     assert isinstance(hook, CloudTrailHook)
 
 
+def test_they_still_share_it_when_botocore_has_read_the_settings(monkeypatch):
+    """botocore writes a ``mode`` into the retries that it is given."""
+    connection = {"conn_type": "aws", "login": "a", "password": "b", "extra": {"endpoint_url": "http://127.0.0.1:9"}}
+    monkeypatch.setenv("AIRFLOW_CONN_AUDIT_ROLE", json.dumps(connection))
+    given = {"retries": {"max_attempts": 2}}
+    parameters = AwsParameters("audit_role", "eu-central-1", None, given)
+    hook, key = parameters.hook(), parameters.key
+    hook.get_store("example-trail")
+    assert (parameters.hook(), parameters.key) == (hook, key)
+    assert given == {"retries": {"max_attempts": 2}}
+
+
 def test_a_place_that_does_not_answer_keeps_no_other_waiting(trail, monkeypatch):
     """Sensors on a bucket behind a closed network: each of their looks takes minutes."""
     trail.deliver("20260203T1200Z", record("c"))
