@@ -54,11 +54,13 @@ def floor(task: Task) -> Iterator[Any]:
 
 
 def duckdb_floor(task: Task) -> Iterator[Any]:
-    """Insert finished rows from a Parquet file into the same table, in one transaction."""
+    """Insert finished rows from a Parquet file into the same table, in one transaction; ``memory``: within a bound."""
     warehouse, hook = _duckdb(task)
     warehouse.prepare()
     yield
     connection = hook.get_conn()
+    if "memory" in task:
+        connection.execute(f"SET memory_limit = '{task['memory']}'")
     connection.execute("BEGIN TRANSACTION")
     connection.execute(f"INSERT INTO {warehouse.events} SELECT * FROM read_parquet('{task['parquet']}')")
     connection.execute("COMMIT")
