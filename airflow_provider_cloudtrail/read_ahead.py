@@ -1,7 +1,8 @@
 """
 Log files read by threads, ahead of who takes the results and in the order in which they were given.
 
-What is ahead is bound by files and by bytes, so that memory does not depend on how many files there are.
+What is ahead is bound by files and by bytes, so that memory does not depend on how many files there are: unpacked
+bytes, and those that a slow bucket has been asked for and that wait for their turn to be unpacked.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _BYTES_HANDED_OVER = 1024 * 1024
 PARTS_IF_SLOW = 8
 # So that those who read have something to do while a batch is stored.
 _LEAST_GROUPS_AHEAD = 16
+# A slow bucket is asked for large files before there is room to unpack them.
+_BYTES_FETCHED_AHEAD = 6 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,6 @@ class Task:
         return (self.log_file.size_bytes or _SIZE_IF_UNKNOWN) * _EXPANSION
 
 
-@dataclass
-class _Group:
-    """
-    Files that one thread reads, one after the other.
-
-    :param weight: bytes that they unpack to, by estimate.
-    :param failure: why the run cannot go on behind those that were read.
-    """
-
-    tasks: list[Task] = field(default_factory=list)
-    weight: int = 0
-    failure: StoreError | None = None
-
-
 @dataclass(frozen=True)
 class Fetched:
     """
@@ -69,6 +58,22 @@ class Fetched:
 
     stored: StoredObject | ObjectError
     seconds: float
+
+
+@dataclass
+class _Group:
+    """
+    Files that one thread reads, one after the other.
+
+    :param weight: bytes that they unpack to, by estimate.
+    :param failure: why the run cannot go on behind those that were read.
+    :param fetching: what they are fetched by ahead of being read; None: they are fetched by who reads them.
+    """
+
+    tasks: list[Task] = field(default_factory=list)
+    weight: int = 0
+    failure: StoreError | None = None
+    fetching: Future[list[Fetched]] | None = None
 
 
 def _groups(tasks: Iterator[Task], pool: BucketThreads, threads: int, bytes_ahead: int) -> Iterator[_Group]:
@@ -118,6 +123,9 @@ class ReadAhead:
         self._bytes_ahead = bytes_ahead
         self._stopped = False
         self._pool = BucketThreads(threads)
+        self._waiting: deque[_Group] = deque()
+        self._reading: deque[tuple[_Group, Future[list[FileRows]]]] = deque()
+        self._being_read = 0
 
     def __enter__(self) -> ReadAhead:
         return self
@@ -134,23 +142,51 @@ class ReadAhead:
 
         :raises StoreError: that tasks or reading have raised, behind the results of all tasks before.
         """
-        pending: deque[tuple[_Group, Future[list[FileRows]]]] = deque()
-        ahead = 0
         for group in _groups(tasks, self._pool, self._threads, self._bytes_ahead):
-            while pending and (len(pending) >= self._groups_ahead() or ahead + group.weight > self._bytes_ahead):
-                done, future = pending.popleft()
-                ahead -= done.weight
-                yield from self._results(done, future)
-            pending.append((group, self._pool.submit(self._read_group, group)))
-            ahead += group.weight
-        while pending:
-            yield from self._results(*pending.popleft())
+            if (self._waiting or not self._has_room(group)) and not self._is_enough_ahead():
+                group.fetching = self._pool.submit(self._fetched, group)
+            self._waiting.append(group)
+            while self._waiting and (self._has_room(self._waiting[0]) or self._is_enough_ahead()):
+                while not self._has_room(self._waiting[0]):
+                    yield from self._next_results()
+                self._read_next()
+        while self._reading:
+            yield from self._next_results()
+            while self._waiting and self._has_room(self._waiting[0]):
+                self._read_next()
+
+    def _has_room(self, group: _Group) -> bool:
+        """Tell whether a group may be read beside those that are."""
+        # Where what is next has been fetched already, half of the room keeps those busy who read.
+        room = self._bytes_ahead // 2 if self._pool.slow else self._bytes_ahead
+        fits = self._being_read + group.weight <= room and len(self._reading) < self._groups_ahead()
+        return fits or not self._reading
 
     def _groups_ahead(self) -> int:
         return min(2 * self._threads, max(2 * self._pool.at_once, _LEAST_GROUPS_AHEAD))
 
+    def _is_enough_ahead(self) -> bool:
+        """Tell whether nothing further is to be fetched before something is read."""
+        return (
+            not self._pool.slow
+            or len(self._reading) >= self._groups_ahead()
+            or len(self._waiting) >= self._threads
+            or sum(group.weight for group in self._waiting) >= _BYTES_FETCHED_AHEAD * _EXPANSION
+        )
+
+    def _read_next(self) -> None:
+        group = self._waiting.popleft()
+        self._being_read += group.weight
+        self._reading.append((group, self._pool.submit(self._read_group, group)))
+
     def _read_group(self, group: _Group) -> list[FileRows]:
-        """Read files; those before one of which the bucket does not answer are not lost."""
+        # A thread that waits for another one here never waits in vain: that one was begun before.
+        fetched = self._fetched(group) if group.fetching is None else group.fetching.result()
+        group.fetching = None
+        return list(map(self._read, group.tasks, fetched))
+
+    def _fetched(self, group: _Group) -> list[Fetched]:
+        """Fetch files; those before one of which the bucket does not answer are not lost."""
         fetched: list[Fetched] = []
         try:
             # One after the other, and unpacked only then: a thread that waits for the bucket in between has to get
@@ -165,9 +201,11 @@ class ReadAhead:
             # Of what could not be fetched nobody knows.
             if not isinstance(one.stored, ObjectError):
                 self._pool.took(one.seconds)
-        return list(map(self._read, group.tasks, fetched))
+        return fetched
 
-    def _results(self, group: _Group, future: Future[list[FileRows]]) -> Iterator[tuple[Task, FileRows]]:
+    def _next_results(self) -> Iterator[tuple[Task, FileRows]]:
+        group, future = self._reading.popleft()
+        self._being_read -= group.weight
         read = future.result()
         # Fewer results than tasks are followed by the failure.
         yield from zip(group.tasks, read, strict=False)

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
+from airflow_provider_cloudtrail import read_ahead
 from airflow_provider_cloudtrail.audit_event import FileRows
 from airflow_provider_cloudtrail.export import Limits
 from airflow_provider_cloudtrail.read_ahead import FILES_HANDED_OVER, PARTS_IF_SLOW
 from airflow_provider_cloudtrail.trail import bucket_threads
 from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST
+from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.exports import EndlessTrail, NoWarehouse, WatchedWarehouse, export
 from tests.support.log_files import event, log_bytes
@@ -62,6 +64,52 @@ def test_many_gets_at_once_only_from_a_slow_bucket(
     assert all_there.is_set()
     assert store.started == 140
     assert store.most_running == most
+
+
+@pytest.mark.parametrize(
+    ("fetched_ahead", "most"),
+    [
+        # Beside those that wait, one is being read.
+        pytest.param(20 * 100_000, 8, id="as many as there are threads"),
+        pytest.param(3 * 100_000, 3 + 1, id="as many as there is memory for"),
+    ],
+)
+def test_a_slow_bucket_is_asked_for_files_that_there_is_no_room_to_unpack(
+    warehouse: Warehouse, fetched_ahead: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket_threads, "SLOW_SECONDS", 0)
+    monkeypatch.setattr(read_ahead, "_BYTES_FETCHED_AHEAD", fetched_ahead)
+    asked = threading.Event()
+
+    def body_of(index: int) -> bytes:
+        # Each waits until as many are asked for as may be: otherwise this would end by its timeout.
+        if index >= 60:
+            if store.running >= most:
+                asked.set()
+            assert asked.wait(timeout=10)
+        return log_bytes(event(str(index)))
+
+    store = EndlessTrail(body_of)
+    loaded = export(store.files(100, 100_000), store, warehouse, limits=Limits(threads=8, bytes_ahead=1)).loaded
+    assert (loaded, store.started, store.most_running) == (100, 100, most)
+
+
+def test_what_was_fetched_before_a_slow_bucket_failed_is_loaded(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket_threads, "SLOW_SECONDS", 0)
+
+    def body_of(index: int) -> bytes:
+        if index == 70:
+            raise StoreError("made up")
+        return log_bytes(event(str(index)))
+
+    store = EndlessTrail(body_of)
+    with pytest.raises(StoreError, match="made up"):
+        export(store.files(100, 100_000), store, warehouse, limits=Limits(threads=8, bytes_ahead=1))
+    files = list(store.files(100, 100_000))
+    known = warehouse.known_files([file.uri for file in files])
+    assert sorted(known) == [file.uri for file in files[:70]]
 
 
 @pytest.mark.parametrize(
