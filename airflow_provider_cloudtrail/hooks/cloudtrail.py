@@ -381,7 +381,11 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
 
         self._require_connection()
         return S3Hook(
-            aws_conn_id=self.aws_conn_id, verify=self._verify, region_name=self._region_name, config=self._config
+            aws_conn_id=self.aws_conn_id,
+            verify=self._verify,
+            region_name=self._region_name,
+            # For each bucket anew: several threads may open one, and botocore would write into the retries of all.
+            config=deepcopy(self._config),
         )
 
     def _sqs_hook(self, region: str | None) -> SqsHook:

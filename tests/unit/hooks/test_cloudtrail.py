@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -151,3 +152,26 @@ def test_a_bucket_that_does_not_answer_keeps_no_other_from_being_opened(hook, mo
         assert not silent.done()
     assert hook.get_store("example-trail") is opened
     assert asked == ["/silent"]
+
+
+class Retries(dict):
+    """Settings that two clients look at before either goes on: botocore takes out what it finds."""
+
+    met = threading.Barrier(2)
+
+    def __contains__(self, name):
+        found = super().__contains__(name)
+        if found and name == "max_attempts":
+            self.met.wait(30)
+        return found
+
+
+def test_buckets_are_opened_at_the_same_time(monkeypatch):
+    """Triggers share a hook, its settings too."""
+    extra = {"endpoint_url": "http://127.0.0.1:9", "region_name": "eu-west-1"}
+    connection = {"conn_type": "aws", "login": "access-key", "password": "secret-key", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AUDIT_READER", json.dumps(connection))
+    hook = CloudTrailHook(aws_conn_id="audit_reader", config={"retries": Retries(max_attempts=2)})
+    with ThreadPoolExecutor(2) as pool:
+        stores = list(pool.map(hook.get_store, ["example-trail", "other-trail"]))
+    assert [store._client.meta.config.retries["total_max_attempts"] for store in stores] == [3, 3]
