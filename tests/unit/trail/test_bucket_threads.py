@@ -38,14 +38,19 @@ def test_no_more_threads_than_allowed(most: int) -> None:
 def test_what_was_begun_by_few_is_ended_before_many_begin() -> None:
     running: set[int] = set()
     most = 0
-    lock = threading.Lock()
+    lock, many = threading.Lock(), threading.Event()
 
     def work(number: int) -> int:
         nonlocal most
         with lock:
             running.add(number)
             most = max(most, len(running))
+            if most > AT_FIRST:
+                many.set()
         threads.took(1.0)
+        if number >= 100:
+            # Without more threads this would end by its timeout.
+            many.wait(30)
         threading.Event().wait(0.002)
         with lock:
             running.remove(number)

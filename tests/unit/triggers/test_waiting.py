@@ -5,6 +5,8 @@ import gc
 import importlib
 import inspect
 import json
+import threading
+import weakref
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -244,20 +246,20 @@ def test_a_place_that_does_not_answer_keeps_no_other_waiting(trail, monkeypatch)
     with silent_server() as (endpoint, asked):
         connection = {"conn_type": "aws", "login": "a", "password": "b", "extra": {"endpoint_url": endpoint}}
         monkeypatch.setenv("AIRFLOW_CONN_AUDIT_ROLE", json.dumps(connection))
-        patience = {"read_timeout": 60, "retries": {"total_max_attempts": 1}}
+        patience = {"read_timeout": 300, "retries": {"total_max_attempts": 1}}
 
         async def watch():
             silent = [
                 asyncio.ensure_future(anext(delivered(trail, bucket="silent", **AWS | given).run()))
                 for given in [{"verify": None, "botocore_config": patience, "region_name": "eu-central-1"}] * 40
             ]
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not asked:
                     await asyncio.sleep(0.01)
             # All that are to be had have been taken, and nothing has come back.
             for _ in range(5):
                 await asyncio.sleep(0.05)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 (event,) = [event.payload async for event in delivered(trail).run()]
             assert not any(task.done() for task in silent)
             for task in silent:
@@ -271,10 +273,16 @@ def test_a_place_that_does_not_answer_keeps_no_other_waiting(trail, monkeypatch)
 
 def test_threads_end_with_the_triggers_of_their_place(trail):
     trail.deliver("20260203T1200Z", record("c"))
-    trigger = delivered(trail)
+    trigger, ended = delivered(trail), threading.Event()
+    threads = looking.threads_of(trigger.place)
+    weakref.finalize(threads, ended.set)
     (event,) = events(trigger)
     assert event["status"] == "done"
+    assert looking.threads_of(trigger.place) is threads
+    del threads
     gc.collect()
+    # The thread that has looked may hold them a moment longer.
+    assert ended.wait(60)
     assert trigger.place not in looking._threads
 
 
