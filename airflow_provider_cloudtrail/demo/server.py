@@ -30,6 +30,12 @@ _START_SECONDS = 60
 _STOP_SECONDS = 10
 # moto answers one request after the other; more threads only wait.
 _THREADS = 6
+# moto's own command takes the number of a port, which others could be given before it listens.
+_PROGRAM = (
+    "import sys; from moto.server import DomainDispatcherApplication, create_backend_app; "
+    "from werkzeug.serving import make_server; application = DomainDispatcherApplication(create_backend_app); "
+    "make_server('127.0.0.1', 0, application, threaded=True, fd=int(sys.argv[1])).serve_forever()"
+)
 
 
 @dataclass(frozen=True)
@@ -71,15 +77,22 @@ def s3_server(region: str = "us-east-1") -> Iterator[S3Server]:
 
     :raises DemoError: if it does not start; the message holds what it said.
     """
-    server = S3Server(f"http://{_HOST}:{_free_port()}", region)
-    command = [sys.executable, "-m", "moto.server", "-H", _HOST, "-p", server.url.rpartition(":")[2]]
-    with tempfile.TemporaryFile() as output:
+    with socket.create_server((_HOST, 0)) as listener, tempfile.TemporaryFile() as output:
+        server = S3Server(f"http://{_HOST}:{listener.getsockname()[1]}", region)
+        command = [sys.executable, "-c", _PROGRAM, str(listener.fileno())]
         # Two credentials of its own keep moto from looking for the user's.
         environment = os.environ | {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo"}
         # In a group of its own: Ctrl-C shall not end it before those who ask it.
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+            pass_fds=[listener.fileno()],
         )
+        # The server's alone: when it ends, nobody is kept waiting for an answer.
+        listener.close()
         try:
             if not _answers(server.url, process):
                 output.seek(0)
@@ -132,13 +145,6 @@ def _create_bucket(bucket: str, client: Any) -> None:
         client.create_bucket(Bucket=bucket, **elsewhere)
     except client.exceptions.BucketAlreadyOwnedByYou:
         return
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((_HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:

