@@ -29,7 +29,7 @@ VIRGINIA = key_of("20260203T1000Z", region="us-east-1")
 
 
 @pytest.fixture
-def delivery(s3_server, monkeypatch):
+def new_delivery(s3_server, monkeypatch):
     connection = {
         "conn_type": "aws",
         "login": "example",
@@ -37,11 +37,20 @@ def delivery(s3_server, monkeypatch):
         "extra": {"endpoint_url": s3_server.endpoint, "region_name": REGION},
     }
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-    made = Delivery(s3_server.endpoint)
-    # Of the set-up itself: S3 tests whether it may publish.
-    for message in made.sqs.receive_message(QueueUrl=made.queue, MaxNumberOfMessages=10).get("Messages", ()):
-        made.sqs.delete_message(QueueUrl=made.queue, ReceiptHandle=message["ReceiptHandle"])
-    return made
+
+    def make(**settings):
+        made = Delivery(s3_server.endpoint, **settings)
+        # Of the set-up itself: S3 tests whether it may publish.
+        for message in made.sqs.receive_message(QueueUrl=made.queue, MaxNumberOfMessages=10).get("Messages", ()):
+            made.sqs.delete_message(QueueUrl=made.queue, ReceiptHandle=message["ReceiptHandle"])
+        return made
+
+    return make
+
+
+@pytest.fixture
+def delivery(new_delivery):
+    return new_delivery()
 
 
 def trigger(delivery, **arguments):
@@ -53,27 +62,34 @@ def trigger(delivery, **arguments):
     })
 
 
-async def until(condition, limit=20.0):
+async def until(condition, limit=60.0):
     async with asyncio.timeout(limit):
         while not condition():
             await asyncio.sleep(0.05)
 
 
-async def take(events, count, limit=20.0):
+async def take(events, count, limit=60.0):
     async with asyncio.timeout(limit):
         return [(await anext(events)).payload["files"] for _ in range(count)]
 
 
 def test_a_message_is_deleted_some_time_after_its_event(delivery, monkeypatch):
-    monkeypatch.setattr(notified, "_PERSISTED_AFTER", 0.5)
+    seconds, receptions = [100.0], []
+    receive = notified.Queue.receive
+    monkeypatch.setattr(notified, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    monkeypatch.setattr(notified.Queue, "receive", lambda queue: receptions.append(1) or receive(queue))
 
     async def watch():
         events = trigger(delivery).run()
         told = delivery.deliver(*KEYS)
         found = await take(events, 3)
         assert sorted(uri for files in found for uri in files) == sorted(told)
-        assert delivery.left() == 3
         waiting = asyncio.ensure_future(anext(events))
+        await until(lambda: len(receptions) == 2)
+        seconds[0] += 9.9
+        await until(lambda: len(receptions) == 4)
+        assert delivery.left() == 3
+        seconds[0] += 0.2
         await until(lambda: delivery.left() == 0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
@@ -109,8 +125,9 @@ def test_a_message_is_deleted_when_its_event_is_persisted(delivery):
 
 
 @pytest.mark.skipif(SharedStreamManager is None, reason="needs Airflow 3.3")
-def test_an_event_that_is_never_persisted_comes_again(delivery):
+def test_an_event_that_is_never_persisted_comes_again(new_delivery):
     """A triggerer that is killed before the event is stored: another one receives the message."""
+    delivery = new_delivery(hidden_seconds=1)
 
     async def watch(confirm):
         manager = SharedStreamManager()
@@ -130,8 +147,9 @@ def test_an_event_that_is_never_persisted_comes_again(delivery):
 
 
 @pytest.mark.skipif(SharedStreamManager is None, reason="needs Airflow 3.3")
-def test_a_message_that_cannot_be_deleted_ends_no_watcher(delivery, monkeypatch, caplog):
+def test_a_message_that_cannot_be_deleted_ends_no_watcher(new_delivery, monkeypatch, caplog):
     """Airflow ends all watchers of a queue if its producer raises."""
+    delivery = new_delivery(hidden_seconds=1)
     deletions = notified.deletions
     refused = []
 
@@ -158,35 +176,44 @@ def test_a_message_that_cannot_be_deleted_ends_no_watcher(delivery, monkeypatch,
         assert event.payload["files"] == [second]
         await manager.stop_all()
 
-    asyncio.run(asyncio.wait_for(watch(), 60))
+    asyncio.run(asyncio.wait_for(watch(), 180))
     assert len(refused) >= 1
 
 
 MODES = ["run", *(["shared"] if SharedStreamManager is not None else [])]
 
 
+async def watch_until(delivery, mode, condition):
+    watcher, manager = trigger(delivery), None
+    if mode == "shared":
+        manager = SharedStreamManager()
+        key = watcher.shared_stream_key()
+        events = watcher.filter_shared_stream(manager.subscribe(trigger_id=1, trigger=watcher, key=key))
+    else:
+        events = watcher.run()
+    waiting = asyncio.ensure_future(anext(events))
+    await until(condition)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    if manager is not None:
+        await manager.stop_all()
+
+
 @pytest.mark.parametrize("mode", MODES)
-def test_useless_messages_are_deleted_and_poison_is_left_for_the_dead_letter_queue(delivery, mode, caplog):
+def test_useless_messages_are_deleted(delivery, mode):
     delivery.send("CloudTrail validation message.")
-    delivery.send({"s3Bucket": "trail", "s3ObjectKey": ["AWSLogs/x/CloudTrail-Digest/y"]})
     delivery.send("no JSON at all")
+    delivery.send({"s3Bucket": "trail", "s3ObjectKey": ["AWSLogs/x/CloudTrail-Digest/y"]})
+    asyncio.run(watch_until(delivery, mode, lambda: delivery.left() == 1))
+    assert delivery.left(delivery.dead) == 0
 
-    async def watch():
-        watcher, manager = trigger(delivery), None
-        if mode == "shared":
-            manager = SharedStreamManager()
-            key = watcher.shared_stream_key()
-            events = watcher.filter_shared_stream(manager.subscribe(trigger_id=1, trigger=watcher, key=key))
-        else:
-            events = watcher.run()
-        waiting = asyncio.ensure_future(anext(events))
-        await until(lambda: delivery.left(delivery.dead) == 1 and delivery.left() == 0)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        if manager is not None:
-            await manager.stop_all()
 
-    asyncio.run(watch())
+@pytest.mark.parametrize("mode", MODES)
+def test_poison_is_left_for_the_dead_letter_queue(new_delivery, mode, caplog):
+    delivery = new_delivery(hidden_seconds=1, receptions=2)
+    delivery.send("no JSON at all")
+    asyncio.run(watch_until(delivery, mode, lambda: delivery.left(delivery.dead) == 1))
+    assert delivery.left() == 0
     assert "left for the dead-letter queue: the body is not JSON" in caplog.text
 
 

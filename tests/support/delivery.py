@@ -22,9 +22,14 @@ def stamp_now() -> str:
 
 
 class Delivery:
-    """A bucket whose new objects are told to a topic, and the topic's queue with a dead-letter queue."""
+    """
+    A bucket whose new objects are told to a topic, and the topic's queue with a dead-letter queue.
 
-    def __init__(self, endpoint: str) -> None:
+    :param hidden_seconds: a message that was received and is not deleted comes again so long afterwards.
+    :param receptions: it moves to the dead-letter queue when it was received so often.
+    """
+
+    def __init__(self, endpoint: str, *, hidden_seconds: int = 300, receptions: int = 1_000) -> None:
         session = boto3.Session(aws_access_key_id="example", aws_secret_access_key="example", region_name=REGION)
         self.s3, self.sns, self.sqs = (session.client(name, endpoint_url=endpoint) for name in ("s3", "sns", "sqs"))
         number = next(_numbers)
@@ -35,8 +40,11 @@ class Delivery:
         self.queue = self.sqs.create_queue(
             QueueName=f"log-files-{number}",
             Attributes={
-                "VisibilityTimeout": "1",
-                "RedrivePolicy": json.dumps({"deadLetterTargetArn": self.arn(self.dead), "maxReceiveCount": "2"}),
+                "VisibilityTimeout": str(hidden_seconds),
+                "RedrivePolicy": json.dumps({
+                    "deadLetterTargetArn": self.arn(self.dead),
+                    "maxReceiveCount": str(receptions),
+                }),
             },
         )["QueueUrl"]
         self.sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=self.arn(self.queue))
