@@ -48,7 +48,8 @@ class Query:
     rows: list[list[str | None]] = field(default_factory=list)
     kind: str = "DML"
     changed: int | None = None
-    cancelled: bool = False
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    held: bool = False
     started: float = field(default_factory=time.time)
 
 
@@ -71,10 +72,12 @@ class AthenaStandIn:
         self.queries: dict[str, Query] = {}
         self.throttle_every = 0
         self.most_active = 20
-        self.delay = 0.0
+        self.meet: threading.Barrier | None = None
+        """Where statements that have done their work meet before they commit."""
         self.validates_appends = False
         self.commit_errors = 0
         self.hold: threading.Event | None = None
+        """Statements do not commit until they are stopped; set when the state of one of them is asked for."""
         self._dies_after: tuple[int, bool] | None = None
         self._dead = False
         self._requests = 0
@@ -209,6 +212,8 @@ class AthenaStandIn:
 
     def _get_query_execution(self, request: dict[str, Any]) -> dict[str, Any]:
         query = self._query(request)
+        if self.hold is not None and query.held:
+            self.hold.set()
         status: dict[str, Any] = {"State": query.state, "SubmissionDateTime": query.started}
         if query.reason is not None:
             status["StateChangeReason"] = query.reason
@@ -252,7 +257,7 @@ class AthenaStandIn:
         return answer | ({"NextToken": str(end)} if end < len(rows) else {})
 
     def _stop_query_execution(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._query(request).cancelled = True
+        self._query(request).cancelled.set()
         return {}
 
     def _get_work_group(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -287,7 +292,7 @@ class AthenaStandIn:
             Statement(self, query, cursor).run()
             query.state = "SUCCEEDED"
         except QueryError as error:
-            query.state, query.reason = ("CANCELLED" if query.cancelled else "FAILED"), str(error)
+            query.state, query.reason = ("CANCELLED" if query.cancelled.is_set() else "FAILED"), str(error)
         except duckdb.TransactionException:
             query.state, query.reason = "FAILED", "ICEBERG_COMMIT_ERROR: Failed to commit Iceberg update to table"
         except duckdb.Error as error:
@@ -301,20 +306,21 @@ class AthenaStandIn:
 
     def commit(self, cursor: Any, query: Query, table: Table | None, seen: int, *, changes_rows: bool) -> None:
         """Commit what a query did, unless the table has been changed since it began and that matters."""
+        if self.meet is not None:
+            self.meet.wait(60)
         if self.hold is not None:
-            self.hold.wait(30)
-        if self.delay:
-            time.sleep(self.delay)
+            query.held = True
+            query.cancelled.wait(120)
         with self._lock:
             lost = table is not None and table.changes != seen and (changes_rows or self.validates_appends)
             if table is not None and self.commit_errors > 0:
                 self.commit_errors -= 1
                 lost = True
-            if query.cancelled or lost:
+            if query.cancelled.is_set() or lost:
                 cursor.execute("ROLLBACK")
                 raise QueryError(
                     "Query cancelled by user"
-                    if query.cancelled
+                    if query.cancelled.is_set()
                     else "ICEBERG_COMMIT_ERROR: Failed to commit Iceberg update to table: audit. If a data manifest "
                     "file was generated at 's3://...', you may need to manually clean the data"
                 )

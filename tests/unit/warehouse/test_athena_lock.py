@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -51,7 +50,9 @@ def test_lock_is_removed_afterwards_also_on_failure(athena_warehouse, staged_key
 def test_without_the_lock_two_writers_store_an_event_twice(athena_warehouse, athena_place, athena, monkeypatch):
     # What the stand-in lets happen, and what is noticed of it.
     monkeypatch.setattr(AthenaWarehouse, "_lock", lambda *_: None)
-    monkeypatch.setattr(athena, "delay", 1.0)
+    # Once: when both have merged, and neither has committed.
+    met = threading.Barrier(2, lambda: monkeypatch.setattr(athena, "meet", None))
+    monkeypatch.setattr(athena, "meet", met)
     writers = [again(athena_warehouse, athena_place) for _ in range(2)]
     errors = []
 
@@ -87,12 +88,9 @@ def test_expired_lock_is_taken_over_and_its_statement_stopped(athena_warehouse, 
     before = len(athena.statements)
     thread = threading.Thread(target=write)
     thread.start()
-    while len(athena.statements) < before + 2:
-        time.sleep(0.01)
-    time.sleep(2.5)
+    assert held.wait(60)
     monkeypatch.setattr(athena, "hold", None)
-    release = threading.Timer(1.0, held.set)
-    release.start()
+    # Waits until the lock has expired.
     other = again(athena_warehouse, athena_place)
     (entry,) = other.write([file_rows("20260203T1000Z", event("a"))])
     thread.join(60)
@@ -131,19 +129,19 @@ def test_task_that_is_ended_stops_its_statement_and_releases_the_lock(
     monkeypatch.setattr(athena, "hold", held)
 
     def end(*_):
-        # The statement goes on unless it is stopped.
-        threading.Timer(0.5, held.set).start()
         raise EndedError
+
+    def end_when_held():
+        if held.wait(60):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
 
     before = signal.signal(signal.SIGALRM, end)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 1.0)
+        threading.Thread(target=end_when_held).start()
         with pytest.raises(EndedError):
             athena_warehouse.write([file_rows("20260203T1000Z", event("a"))])
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-        held.set()
     assert list(athena.queries.values())[-1].state == "CANCELLED"
     assert staged_keys() == []
     monkeypatch.setattr(athena, "hold", None)
