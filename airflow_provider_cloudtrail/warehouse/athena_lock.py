@@ -141,8 +141,8 @@ class WriterLock:
         try:
             answer = self._client.put_object(Bucket=self._bucket, Key=self._key, Body=body.encode())
         except ClientError as error:
-            if error.response["Error"]["Code"] in _REFUSED:
-                # A request that was sent twice is refused because of itself.
+            if error.response["Error"]["Code"] in _REFUSED | _GONE:
+                # A request that was sent twice is refused because of itself. Gone: whoever had it has given it back.
                 return self._is_ours(until)
             raise self._failed("PutObject", error) from None
         except BotoCoreError as error:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from datetime import datetime, timedelta, timezone
@@ -17,6 +18,7 @@ from tests.support.athena_tasks import again
 from tests.support.engines import ATHENA
 from tests.support.log_files import event
 from tests.support.rows import file_rows
+from tests.support.s3 import client_of
 from tests.support.tables import assert_balanced, query, read_table
 
 pytestmark = pytest.mark.skipif(not ATHENA, reason="needs pyathena, duckdb, pyarrow, sqlglot and moto")
@@ -71,10 +73,16 @@ def test_without_the_lock_two_writers_store_an_event_twice(athena_warehouse, ath
     assert "1 events were merged and 2 rows of them found" in errors[0]
 
 
-def test_expired_lock_is_taken_over_and_its_statement_stopped(athena_warehouse, athena_place, athena, monkeypatch):
-    monkeypatch.setattr(AthenaWarehouse, "lease", timedelta(seconds=1))
+def test_expired_lock_is_taken_over_and_its_statement_stopped(
+    athena_warehouse, athena_place, athena, staged_keys, monkeypatch
+):
     # As of a worker that is frozen, or gone.
-    monkeypatch.setattr(WriterLock, "_keep_renewing", lambda _: None)
+    locks: list[WriterLock] = []
+
+    def keep(lock: WriterLock) -> None:
+        locks.append(lock)
+
+    monkeypatch.setattr(WriterLock, "_keep_renewing", keep)
     held = threading.Event()
     monkeypatch.setattr(athena, "hold", held)
     errors = []
@@ -90,7 +98,12 @@ def test_expired_lock_is_taken_over_and_its_statement_stopped(athena_warehouse, 
     thread.start()
     assert held.wait(60)
     monkeypatch.setattr(athena, "hold", None)
-    # Waits until the lock has expired.
+    # As if its time were over.
+    (lock,) = [key for key in staged_keys() if key.endswith(f"/audit.{athena_warehouse.table}.json")]
+    s3, place = client_of(athena_place["s3"]), {"Bucket": athena_place["bucket"], "Key": lock}
+    content = json.loads(s3.get_object(**place)["Body"].read())
+    s3.put_object(**place, Body=json.dumps(content | {"lease": -1}))
+    locks[0]._until = 0.0
     other = again(athena_warehouse, athena_place)
     (entry,) = other.write([file_rows("20260203T1000Z", event("a"))])
     thread.join(60)
@@ -116,6 +129,21 @@ def test_lock_that_was_lost_lets_nothing_be_written(athena_warehouse, statements
     assert statements_since() == ["CREATE", "DROP"]
     assert staged_tables() == set()
     assert [key.partition("/")[2].partition("/")[0] for key in staged_keys()] == ["cloudtrail-locks"]
+
+
+def test_lock_that_is_given_back_while_it_is_taken_over(athena_place, monkeypatch):
+    monkeypatch.setattr(WriterLock, "_keep_renewing", lambda _: None)
+    bucket, key = athena_place["bucket"], "stage/cloudtrail-locks/audit.given_back.json"
+    first, second = (WriterLock(client_of(athena_place["s3"]), bucket, key, timedelta(seconds=-1)) for _ in range(2))
+    assert first.acquire(lambda _: True)
+    first.note("query")
+
+    def ends(_):
+        client_of(athena_place["s3"]).delete_object(Bucket=bucket, Key=key)
+        return True
+
+    assert not second.acquire(ends)
+    assert second.acquire(ends)
 
 
 class EndedError(BaseException):
