@@ -194,6 +194,8 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
                 self.aws.forget(hook)
                 pause = min(self.poke_interval * 2**failures, _LONGEST_PAUSE)
                 log.warning("Watching %s failed; trying again in %.0f s", self._place, pause, exc_info=True)
+                # What was listed before is told: where one folder can never be listed, it would wait for ever.
+                yield _Looked(frozenset())
             else:
                 failures = 0
                 pause = self.poke_interval * random.uniform(0.9, 1.1)  # noqa: S311

@@ -147,6 +147,33 @@ def test_a_trail_without_a_delivery_and_a_bucket_that_fails_are_waited_for(trail
     assert len(failures) == 3
 
 
+def test_what_was_found_before_a_listing_breaks_off_is_told_once(trail, polls, monkeypatch):
+    """A folder that can never be listed, behind others that can."""
+    list_log_files = CloudTrailHook.list_log_files
+
+    def breaking_off(self, *arguments, **ahead):
+        yield from list_log_files(self, *arguments, **ahead)
+        raise PermissionError("AccessDenied")
+
+    monkeypatch.setattr(CloudTrailHook, "list_log_files", breaking_off)
+    monkeypatch.setattr(watching, "_PORTION", 1)
+    store = Store()
+    first = trail.deliver(now(minutes=3), record("a"))
+
+    async def watch():
+        watcher = trigger(trail)
+        watcher.asset_state_store = store
+        events = watcher.run()
+        assert await take(events, 1) == [[first]]
+        newest = trail.deliver(now(), record("b"))
+        assert await take(events, 1) == [[newest]]
+        await nothing_for(events, polls)
+
+    asyncio.run(watch())
+    # Nothing counts as looked at.
+    assert store.values == {}
+
+
 @pytest.mark.parametrize("store", [Store(), BlockingStore()], ids=["3.3.2", "3.3.1"])
 def test_memory_survives_a_restart(trail, polls, store):
     first = trail.deliver(now(minutes=3), record("a"))
