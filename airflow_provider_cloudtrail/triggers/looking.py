@@ -76,6 +76,17 @@ def threads_of(place: Hashable) -> ThreadPoolExecutor:
         return threads
 
 
+def pause_after(failures: int, first: float, longest: float) -> float:
+    """
+    Return how long to wait before what has failed so often in a row is tried again, in seconds.
+
+    :param first: half of the pause after the first failure; it is doubled by each.
+    :param longest: what no pause is longer than.
+    """
+    # No float holds twice as much for ever: a place that fails for days must not end who waits for it.
+    return min(first * 2.0 ** min(failures, 30), longest)
+
+
 async def in_thread(threads: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:
     """
     Call a function that blocks, in a thread.

@@ -25,7 +25,7 @@ from airflow_provider_cloudtrail.hooks.queues import (
 )
 from airflow_provider_cloudtrail.trail.log_file import LogFile, is_of
 from airflow_provider_cloudtrail.trail.notification import read_notification
-from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, threads_of
+from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, pause_after, threads_of
 from airflow_provider_cloudtrail.triggers.watching import NewLogFiles
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Queue:
                 continue
             except Exception:
                 failures += 1
-                pause = min(2.0**failures, _LONGEST_PAUSE)
+                pause = pause_after(failures, 1.0, _LONGEST_PAUSE)
                 log.warning("Receiving from %s failed; trying again in %.0f s", self.url, pause, exc_info=True)
                 await self.close()
                 await asyncio.sleep(pause)

@@ -20,7 +20,7 @@ from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.log_file import LogFile, is_of
 from airflow_provider_cloudtrail.trail.watch import Watch
-from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, threads_of
+from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, pause_after, threads_of
 from airflow_provider_cloudtrail.triggers.watcher_memory import WatcherMemory
 from airflow_provider_cloudtrail.waiting import TrailParameters
 
@@ -192,7 +192,7 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
             except Exception:
                 failures += 1
                 self.aws.forget(hook)
-                pause = min(self.poke_interval * 2**failures, _LONGEST_PAUSE)
+                pause = pause_after(failures, self.poke_interval, _LONGEST_PAUSE)
                 log.warning("Watching %s failed; trying again in %.0f s", self._place, pause, exc_info=True)
                 # What was listed before is told: where one folder can never be listed, it would wait for ever.
                 yield _Looked(frozenset())

@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.triggers import notified
 from airflow_provider_cloudtrail.triggers.cloudtrail import CloudTrailNotificationTrigger
+from airflow_provider_cloudtrail.triggers.looking import AwsParameters
 from tests.support.delivery import REGION, Delivery
 from tests.unit.face import key_of
 
@@ -247,6 +248,28 @@ def test_a_queue_that_fails_is_waited_out(delivery, monkeypatch, caplog):
 
     assert asyncio.run(watch()) == [told]
     assert "trying again in 4 s" in caplog.text
+
+
+def test_a_queue_that_fails_for_days_is_waited_for_on(monkeypatch):
+    """Every five minutes, for four days."""
+    failures, slept = [], []
+
+    async def failing(_):
+        failures.append(1)
+        if len(failures) <= 1_100:
+            raise RuntimeError("no")
+        return []
+
+    sleep = asyncio.sleep
+    monkeypatch.setattr(notified.log, "warning", lambda *_, **__: None)
+    monkeypatch.setattr(notified.Queue, "receive", failing)
+    monkeypatch.setattr(notified.asyncio, "sleep", lambda seconds: slept.append(seconds) or sleep(0))
+
+    async def watch():
+        return await anext(notified.Queue("q", AwsParameters(None, None, None, None), 1).messages())
+
+    assert asyncio.run(watch()) is None
+    assert slept == [2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0] + [300.0] * 1_092
 
 
 def test_without_aiobotocore_a_clear_message_and_no_traceback(delivery, monkeypatch, caplog):

@@ -174,6 +174,32 @@ def test_what_was_found_before_a_listing_breaks_off_is_told_once(trail, polls, m
     assert store.values == {}
 
 
+def test_a_bucket_that_fails_for_days_is_waited_for_on(trail, monkeypatch):
+    """Every fifteen minutes, for eleven days."""
+    monkeypatch.setattr(watching.log, "warning", lambda *_, **__: None)
+    failures = []
+    list_log_files = CloudTrailHook.list_log_files
+
+    def failing(self, *arguments, **ahead):
+        failures.append(1)
+        if len(failures) <= 1_100:
+            raise RuntimeError("no")
+        return list_log_files(self, *arguments, **ahead)
+
+    slept = []
+    monkeypatch.setattr(watching.asyncio, "sleep", lambda seconds: slept.append(seconds) or asyncio.tasks.sleep(0))
+    monkeypatch.setattr(CloudTrailHook, "list_log_files", failing)
+    uri = trail.deliver(now(), record("a"))
+
+    async def watch():
+        return await take(trigger(trail).run(), 1)
+
+    assert asyncio.run(watch()) == [[uri]]
+    pauses = [seconds for seconds in slept if seconds > 1]
+    assert pauses[:4] == [120.0, 240.0, 480.0, 900.0]
+    assert set(pauses[4:]) == {900.0}
+
+
 @pytest.mark.parametrize("store", [Store(), BlockingStore()], ids=["3.3.2", "3.3.1"])
 def test_memory_survives_a_restart(trail, polls, store):
     first = trail.deliver(now(minutes=3), record("a"))
