@@ -18,6 +18,7 @@ from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailTo
 from airflow_provider_cloudtrail.transfers.event_history_to_sql import CloudTrailEventHistoryToSqlOperator
 from airflow_provider_cloudtrail.warehouse.athena_session import AthenaSession
 from tests.support.engines import ATHENA, REPOSITORY, airflow_athena_hook, athena_extra, installed, warehouse_of
+from tests.support.killing import kill_after
 from tests.support.log_files import FolderTrail, event, foreign, key_of, log_bytes
 from tests.support.s3 import REGION, client_of
 from tests.support.signed_trail import WINDOW, SignedTrail
@@ -141,7 +142,7 @@ def test_killed_and_run_again(new_warehouse, athena_address, tmp_path):
             trail.put(key.key, b"no gzip")
     undisturbed, warehouse = new_warehouse("athena"), new_warehouse("athena")
 
-    def start(table: str) -> subprocess.Popen[str]:
+    def start(table: str) -> subprocess.Popen[bytes]:
         task = {
             "engine": "athena",
             "address": athena_address,
@@ -152,9 +153,9 @@ def test_killed_and_run_again(new_warehouse, athena_address, tmp_path):
             "lease": 2,
         }
         command = [sys.executable, "-m", "tests.support.load", json.dumps(task)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0, cwd=REPOSITORY)
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        assert process.stdout.readline() == b"ready\n"
         return process
 
     def finish(table: str) -> dict[str, Any]:
@@ -166,17 +167,9 @@ def test_killed_and_run_again(new_warehouse, athena_address, tmp_path):
     finish(undisturbed.table)
     of_a_batch = (time.monotonic() - started) / (FILES / 4)
     moments = random.Random(20260203)
-    killed = 0
-    for _ in range(5):
-        process = start(warehouse.table)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(moments.uniform(0, 1.5 * of_a_batch))
-        process.kill()
-        output, _ = process.communicate(timeout=30)
-        killed += "{" not in output
+    killed = [kill_after(start(warehouse.table), 1, moments.uniform(0, 1.5 * of_a_batch)) for _ in range(5)]
     finish(warehouse.table)
-    assert killed == 5
+    assert all(killed)
     tables = read_table(warehouse)
     assert_balanced(tables)
     assert tables == read_table(undisturbed)

@@ -16,6 +16,7 @@ import pytest
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.driver_errors import sqlstate
 from tests.support.engines import DUCKDB, DUCKDB_TOGETHER, ICEBERG, POSTGRES, REDSHIFT, REPOSITORY
+from tests.support.killing import kill_after
 from tests.support.log_files import FolderTrail, event, foreign
 from tests.support.tables import Tables, assert_balanced, read_table
 
@@ -64,30 +65,19 @@ class Load:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
+            bufsize=0,
             cwd=REPOSITORY,
         )
         assert self.process.stdout is not None
         assert self.process.stdin is not None
-        assert self.process.stdout.readline() == "ready\n"
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
+        assert self.process.stdout.readline() == b"ready\n"
+        self.process.stdin.write(b"go\n")
 
     def finish(self) -> dict[str, Any]:
         output, _ = self.process.communicate(timeout=120)
         assert self.process.returncode == 0
         summary: dict[str, Any] = json.loads(output.splitlines()[-1])
         return summary
-
-    def kill_after(self, batches: int, seconds: float) -> bool:
-        """Kill -9 the load some time after a number of its batches; return whether it was still at work."""
-        assert self.process.stdout is not None
-        for _ in range(batches):
-            assert self.process.stdout.readline() == "batch\n"
-        time.sleep(seconds)
-        self.process.kill()
-        output, _ = self.process.communicate(timeout=30)
-        return "{" not in output
 
 
 @pytest.mark.parametrize(
@@ -117,7 +107,7 @@ def test_killed_and_run_again(engine: str, kills: int, runs: int, new_warehouse:
         for _ in range(kills // runs):
             # Each kill lets the load come a little further: one after the other they hit all of its way.
             load = Load(warehouse, engine, folder)
-            incomplete += load.kill_after(moments.randint(0, 3), moments.uniform(0, 2 * of_a_batch))
+            incomplete += kill_after(load.process, moments.randint(0, 3), moments.uniform(0, 2 * of_a_batch))
             found = _tables(warehouse)
             if found is not None:
                 assert_balanced(found if engine not in ICEBERG else _of_files_in_the_ledger(found))

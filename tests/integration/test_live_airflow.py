@@ -42,7 +42,7 @@ with DAG("deferred", schedule="@once", start_date=datetime(2026, 1, 1, tzinfo=ti
 @pytest.fixture(scope="module")
 def trails(s3_server) -> tuple[Delivery, Delivery]:
     # What a triggerer had received that is killed comes again soon.
-    return Delivery(s3_server.endpoint), Delivery(s3_server.endpoint, hidden_seconds=5)
+    return Delivery(s3_server.endpoint), Delivery(s3_server.endpoint, hidden_seconds=1)
 
 
 @pytest.fixture(scope="module")

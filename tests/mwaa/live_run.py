@@ -35,7 +35,7 @@ def show(airflow: Path, version: str) -> str:
             uri = stack.enter_context(postgres_server())
             server = stack.enter_context(counted_s3())
             # What a triggerer had received that is killed comes again soon.
-            trail = Delivery(server.endpoint, hidden_seconds=5)
+            trail = Delivery(server.endpoint, hidden_seconds=1)
             (socket_folder,) = parse_qs(urlsplit(uri).query)["host"]
             connections = {
                 "aws_default": {
