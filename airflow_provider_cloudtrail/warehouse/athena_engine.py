@@ -37,7 +37,8 @@ from airflow_provider_cloudtrail.warehouse.athena_tables import (
 )
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.conditions import Condition
-from airflow_provider_cloudtrail.warehouse.relational import Dialect, RelationalWarehouse
+from airflow_provider_cloudtrail.warehouse.dialect import Dialect
+from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 from airflow_provider_cloudtrail.warehouse.sql_conditions import as_sql
 from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
 
@@ -137,7 +138,7 @@ class AthenaEngine(RelationalWarehouse):
             answers = {table: columns_of_table(session, schema, table) for table in tables}
             return {table: columns for table, columns in answers.items() if columns is not None}
 
-        return self._run("looking for the tables", ask)
+        return self.transact("looking for the tables", ask)
 
     def _create(self, table: str, columns: Sequence[Column], *, has_key: bool) -> frozenset[str]:  # noqa: ARG002
         def create(session: AthenaSession) -> None:
@@ -146,7 +147,7 @@ class AthenaEngine(RelationalWarehouse):
             session.execute(create_table(table, columns, folder, partitions))
 
         try:
-            self._run(f"creating {table}", create)
+            self.transact(f"creating {table}", create)
         except WarehouseError:
             # Another task may have created it since it was looked for.
             present = self._columns_of_all([table])

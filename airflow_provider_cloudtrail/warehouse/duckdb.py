@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, WarehouseError
+from airflow_provider_cloudtrail.warehouse.dialect import Dialect
 from airflow_provider_cloudtrail.warehouse.duckdb_file import DuckDBFile
-from airflow_provider_cloudtrail.warehouse.relational import Dialect, RelationalWarehouse
+from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
-from airflow_provider_cloudtrail.warehouse.relational import Dialect, RelationalWarehouse
+from airflow_provider_cloudtrail.warehouse.dialect import Dialect
+from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 
 _ROWS_IN_ONE_BUFFER = 500
 _IDS_IN_ONE_QUESTION = 5_000

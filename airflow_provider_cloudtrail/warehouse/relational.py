@@ -1,18 +1,15 @@
 """
-The way of every engine that speaks SQL: statements with placeholders, in one transaction for a batch.
+Rows of every engine that speaks SQL: statements with placeholders, in one transaction for a batch.
 
 Rows, ledger and quarantine commit together. Engines differ in how they lock, ask and insert.
 """
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from airflow_provider_cloudtrail.audit_event import (
@@ -26,50 +23,22 @@ from airflow_provider_cloudtrail.audit_event import (
     QuarantineEntry,
     columns_of,
 )
-from airflow_provider_cloudtrail.warehouse.base import (
-    Warehouse,
-    WarehouseError,
-    WarehouseUnavailableError,
-    first_of_each,
-)
+from airflow_provider_cloudtrail.warehouse.base import WarehouseUnavailableError, first_of_each
 from airflow_provider_cloudtrail.warehouse.conditions import Condition, Value
 from airflow_provider_cloudtrail.warehouse.driver_errors import CONFLICTS, describe, sqlstate
+from airflow_provider_cloudtrail.warehouse.relational_tables import RelationalTables
 from airflow_provider_cloudtrail.warehouse.sql_conditions import as_sql
-from airflow_provider_cloudtrail.warehouse.unfit_tables import unfit
-
-log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """
-    What an engine calls things.
-
-    :param types: its type for each kind of column.
-    :param quote: format of a quoted identifier. Quoting keeps column names that are reserved words
-        somewhere (``raw``) usable; it is left out where it would make names case-sensitive.
-    :param convert: for kinds whose Python value the driver does not take as it is, what to hand over.
-    :param max_parameters: most placeholders in one statement.
-    :param current_schema: what gives the schema of names without one.
-    """
-
-    types: Mapping[ColumnKind, str]
-    quote: str = '"{}"'
-    convert: Mapping[ColumnKind, Callable[[Any], Any]] = field(default_factory=dict)
-    max_parameters: int = 900
-    current_schema: str = "CURRENT_SCHEMA()"
-
-
-class RelationalWarehouse(Warehouse):
+class RelationalWarehouse(RelationalTables):
     """
     A warehouse behind a hook with a ``get_conn()`` that returns a DB-API connection, and a ``placeholder``.
 
-    Parameters are those of :class:`Warehouse`.
+    Parameters are those of :class:`~airflow_provider_cloudtrail.warehouse.base.Warehouse`.
     """
 
-    dialect: ClassVar[Dialect]
     portion: ClassVar[int] = 500
     """Values that are asked for in one statement."""
 
@@ -79,35 +48,27 @@ class RelationalWarehouse(Warehouse):
         """Return what the ledger says about log files; they are asked for in portions."""
         if not uris:
             return {}
-        return self._run(f"reading {self.files}", lambda cursor: self._known_files(cursor, uris))
+        return self.transact(f"reading {self.files}", lambda cursor: self._known_files(cursor, uris))
 
     def write(self, files: Sequence[FileRows]) -> list[LedgerEntry]:
         """Store a batch of log files in one transaction; if it fails, nothing of it is stored."""
-        return self._run(f"writing {self.events}", lambda cursor: self._write(cursor, files), writes=True)
+        return self.transact(f"writing {self.events}", lambda cursor: self._write(cursor, files), writes=True)
 
     # -- what further tables beside these go through -----------------------------------------------
 
-    def ensure_tables(self, expected: Mapping[str, Sequence[Column]], *, without_key: Collection[str] = ()) -> None:
-        """Create the tables that are missing, and add the columns that they lack."""
-        # In one transaction where all is well, which is nearly always.
-        present = self._columns_of_all(list(expected))
-        for table, columns in expected.items():
-            names = present.get(table)
-            if names is None:
-                names = self._create(table, columns, has_key=table not in without_key)
-            missing = [column for column in columns if column.name not in names]
-            if missing:
-                with self._explained():
-                    self._run(f"adding columns to {table}", partial(self._add, table=table, columns=missing))
-                log.info("Added columns to %s: %s", table, ", ".join(column.name for column in missing))
-
-    def qualified(self, name: str) -> str:
-        """Return the quoted name of a table in the schema."""
-        return ".".join(self.quoted(part) for part in (self.schema, name) if part is not None)
-
     def transact(self, doing: str, work: Callable[[Any], _Result], *, writes: bool = False) -> _Result:
         """Return what work gives that is done in a transaction of its own; if it fails, nothing of it is stored."""
-        return self._run(doing, work, writes=writes)
+
+        def once() -> _Result:
+            with self._transaction() as cursor:
+                if writes:
+                    self._lock(cursor)
+                return work(cursor)
+
+        if not writes:
+            return self._again_and_again(doing, once)
+        with self._explained():
+            return self._again_and_again(doing, once)
 
     def insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         """Insert rows, in a transaction."""
@@ -207,10 +168,6 @@ class RelationalWarehouse(Warehouse):
     def _lock(self, cursor: Any) -> None:
         """Keep other writers of these tables out until the transaction ends, as far as the engine can."""
 
-    def _table_options(self, table: str) -> str:  # noqa: ARG002
-        """Return what follows the columns where a table is created."""
-        return ""
-
     def _is_conflict(self, error: Exception) -> bool:
         """Tell whether a transaction failed only because of another one, so that it can be tried again."""
         return type(error).__name__ == "IntegrityError" or sqlstate(error) in CONFLICTS
@@ -239,10 +196,6 @@ class RelationalWarehouse(Warehouse):
         return connection.cursor()
 
     # -- shared by all -----------------------------------------------------------------------------
-
-    def quoted(self, name: str) -> str:
-        """Return a quoted identifier."""
-        return self.dialect.quote.format(name)
 
     def _names(self, columns: Iterable[Column]) -> str:
         return ", ".join(self.quoted(column.name) for column in columns)
@@ -292,81 +245,8 @@ class RelationalWarehouse(Warehouse):
         finally:
             self._release(connection, failed=failed)
 
-    def _run(self, doing: str, work: Callable[[Any], _Result], *, writes: bool = False) -> _Result:
-        """Run work in a transaction of its own, again and again while other writers are in the way."""
-
-        def once() -> _Result:
-            with self._transaction() as cursor:
-                if writes:
-                    self._lock(cursor)
-                return work(cursor)
-
-        if not writes:
-            return self._again_and_again(doing, once)
-        with self._explained():
-            return self._again_and_again(doing, once)
-
-    def _unfit(self) -> str:
-        with self._transaction() as cursor:
-            found = [(name, *self._what_is(cursor, name)) for name in self._expected()]
-        return unfit(self._expected(), found, {kind.value: name for kind, name in self.dialect.types.items()})
-
-    def _what_is(self, cursor: Any, table: str) -> tuple[str, dict[str, str]]:
-        """Return what an object of the schema is, and the types of its columns by their names."""
-        mark = self.hook.placeholder
-        schema, values = (self.dialect.current_schema, []) if self.schema is None else (f"LOWER({mark})", [self.schema])
-        where = f"WHERE LOWER(table_schema) = LOWER({schema}) AND LOWER(table_name) = LOWER({mark})"
-        cursor.execute(f"SELECT table_type FROM information_schema.tables {where}", [*values, table])
-        kind = next(iter(cursor.fetchall()), ("",))[0]
-        cursor.execute(f"SELECT column_name, data_type FROM information_schema.columns {where}", [*values, table])
-        return str(kind), {str(name).lower(): str(of_column) for name, of_column in cursor.fetchall()}
-
     def _describe(self, error: Exception) -> str:
         return describe(error)
-
-    def _columns_of_all(self, tables: Sequence[str]) -> dict[str, frozenset[str]]:
-        """Return the columns of the tables that are there."""
-        try:
-            return self._run("looking for the tables", lambda cursor: {t: self._columns(cursor, t) for t in tables})
-        except WarehouseUnavailableError:
-            raise
-        except WarehouseError:
-            # An engine may end the transaction with the first table that is missing: one by one, then.
-            if len(tables) == 1:
-                return {}
-            return {name: columns for t in tables for name, columns in self._columns_of_all([t]).items()}
-
-    @staticmethod
-    def _columns(cursor: Any, table: str) -> frozenset[str]:
-        cursor.execute(f"SELECT * FROM {table} WHERE 1 = 0")
-        return frozenset(str(column[0]).lower() for column in cursor.description)
-
-    def _create(self, table: str, columns: Sequence[Column], *, has_key: bool) -> frozenset[str]:
-        definitions = [
-            f"{self.quoted(column.name)} {self.dialect.types[column.kind]}{' NOT NULL' if column.required else ''}"
-            for column in columns
-        ]
-        if has_key:
-            definitions.append(f"PRIMARY KEY ({self.quoted(columns[0].name)})")
-        statement = f"CREATE TABLE {table} ({', '.join(definitions)}){self._table_options(table)}"
-        try:
-            self._run(f"creating {table}", lambda cursor: cursor.execute(statement))
-        except WarehouseError:
-            # Another task may have created it since it was looked for.
-            present = self._columns_of_all([table])
-            if table not in present:
-                raise
-            return present[table]
-        log.info("Created table %s", table)
-        return frozenset(column.name for column in columns)
-
-    def _add(self, cursor: Any, *, table: str, columns: Sequence[Column]) -> None:
-        present = self._columns(cursor, table)
-        for column in columns:
-            if column.name not in present:
-                # Never NOT NULL: the rows that are there have no value.
-                kind = self.dialect.types[column.kind]
-                cursor.execute(f"ALTER TABLE {table} ADD COLUMN {self.quoted(column.name)} {kind}")
 
     def _known_files(self, cursor: Any, uris: Sequence[str]) -> dict[str, KnownFile]:
         rows = self._find(cursor, self.files, KnownFile._fields, uris)

@@ -21,8 +21,9 @@ from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
+from airflow_provider_cloudtrail.warehouse.dialect import Dialect
 from airflow_provider_cloudtrail.warehouse.driver_errors import describe
-from airflow_provider_cloudtrail.warehouse.relational import Dialect, RelationalWarehouse
+from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 from airflow_provider_cloudtrail.warehouse.shorten import shortened
 from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
 
@@ -78,7 +79,7 @@ class SnowflakeWarehouse(RelationalWarehouse):
         if self._writers not in self._columns_of_all([self._writers]):
             # With its row in one statement: another task must not see the one without the other.
             statement = f"CREATE TABLE IF NOT EXISTS {self._writers} AS SELECT 0::NUMBER(19) AS turn"
-            self._run(f"creating {self._writers}", lambda cursor: cursor.execute(statement))
+            self.transact(f"creating {self._writers}", lambda cursor: cursor.execute(statement))
 
     def _lock(self, cursor: Any) -> None:
         cursor.execute(f"ALTER SESSION SET LOCK_TIMEOUT = {max(1, int(self._lock_timeout.total_seconds()))}")

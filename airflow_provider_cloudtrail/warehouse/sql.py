@@ -13,7 +13,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, AuditEvent, Column, ColumnKind, columns_of
-from airflow_provider_cloudtrail.warehouse.relational import Dialect, RelationalWarehouse
+from airflow_provider_cloudtrail.warehouse.dialect import Dialect
+from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 
 
 def _utc_text(moment: datetime) -> str:
