@@ -40,7 +40,8 @@ from airflow_provider_cloudtrail.trail.store import Store
 from airflow_provider_cloudtrail.validation_findings import About, Findings
 from airflow_provider_cloudtrail.validation_place import PlaceValidation, count_absence, count_gap, recorded_chains
 from airflow_provider_cloudtrail.validation_summary import NO_DIGEST, ValidationSummary
-from airflow_provider_cloudtrail.warehouse.evidence import Evidence, Examined
+from airflow_provider_cloudtrail.warehouse.evidence import Evidence
+from airflow_provider_cloudtrail.warehouse.findings import Examined
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ def _validate(run: Validation) -> ValidationSummary:
     if summary.has_no_digest:
         findings.add(GAP, About(window.start, window.end), NO_DIGEST, objects=0, always_fails=True)
     run.evidence.write([], [], findings.take())
-    run.evidence.resolve(
+    run.evidence.findings.resolve(
         Examined(
             location=findings.location,
             start=window.start,

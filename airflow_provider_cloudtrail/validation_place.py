@@ -175,7 +175,7 @@ class PlaceValidation:
             if file.delivered_at < run.window.start
         }
         with run.ring.turn:
-            known = run.evidence.still_there(list(before), run.now, run.verified_by)
+            known = run.evidence.findings.still_there(list(before), run.now, run.verified_by)
         reported = {before[one] for one in known}
         return [file for file in unlisted if file.key not in reported]
 

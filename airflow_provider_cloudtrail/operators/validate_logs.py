@@ -223,7 +223,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
             summary.files_not_loaded,
             summary.files_unlisted,
             summary.files_downloaded,
-            evidence.findings,
+            evidence.findings.name,
             summary.seconds,
         )
         for begin in summary.began:
@@ -235,7 +235,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
         if "ti" in context and self.do_xcom_push:
             context["ti"].xcom_push(key="summary", value=summary.as_dict())
         if problems:
-            raise CloudTrailIntegrityError(f"{problems}\nEverything is recorded; see {evidence.findings}.")
+            raise CloudTrailIntegrityError(f"{problems}\nEverything is recorded; see {evidence.findings.name}.")
         raise CloudTrailDigestsPendingError(
             "nothing is wrong, but these do not cover the end of the window yet, and their digests may still come: "
             f"{'; '.join(summary.pending[:_NAMED])}"

@@ -76,7 +76,7 @@ class Asked:
 
 def findings(warehouse: Warehouse, evidence: Evidence) -> list[tuple[Any, ...]]:
     columns = ("kind", "account_id", "region", "object_uri", "message")
-    return sorted(rows(warehouse, evidence.findings, columns), key=repr)
+    return sorted(rows(warehouse, evidence.findings.name, columns), key=repr)
 
 
 def rows(warehouse: Warehouse, table: str, columns: Sequence[str]) -> list[tuple[Any, ...]]:

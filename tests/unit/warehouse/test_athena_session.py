@@ -66,12 +66,12 @@ def test_row_that_looks_like_a_placeholder_is_none(athena_warehouse):
 
     def work(session):
         athena_warehouse.insert(
-            session, evidence.findings, columns_of(FindingEntry), [entry, entry._replace(finding_id="two")]
+            session, evidence.findings.name, columns_of(FindingEntry), [entry, entry._replace(finding_id="two")]
         )
-        athena_warehouse.update(session, evidence.findings, wanted, rows, Compare("message", "=", "old"))
+        athena_warehouse.update(session, evidence.findings.name, wanted, rows, Compare("message", "=", "old"))
 
     athena_warehouse.transact("updating", work, writes=True)
-    assert sorted(query(athena_warehouse, f"SELECT finding_id, message FROM {evidence.findings}")) == rows
+    assert sorted(query(athena_warehouse, f"SELECT finding_id, message FROM {evidence.findings.name}")) == rows
 
 
 def test_too_many_queries_are_waited_for(athena_warehouse, athena, monkeypatch):

@@ -12,7 +12,8 @@ from airflow_provider_cloudtrail.audit_event import (
     LedgerEntry,
     columns_of,
 )
-from airflow_provider_cloudtrail.warehouse.evidence import Evidence, Examined, FileVerdicts, LoadedFile, RecordedChain
+from airflow_provider_cloudtrail.warehouse.evidence import Evidence, FileVerdicts, LoadedFile, RecordedChain
+from airflow_provider_cloudtrail.warehouse.findings import Examined
 from tests.support.engines import ENGINES
 from tests.support.tables import query
 
@@ -89,7 +90,7 @@ def examined(seen: datetime, **others) -> Examined:
 def test_findings_are_kept_until_they_are_gone(engine, new_warehouse):
     evidence = Evidence(new_warehouse(engine))
     evidence.prepare()
-    warehouse = evidence._warehouse
+    findings, warehouse = evidence.findings, evidence._warehouse
     gap = {"kind": "gap", "object_uri": None}
     absent = {**gap, "trail_name": None}
     found = [
@@ -110,7 +111,7 @@ def test_findings_are_kept_until_they_are_gone(engine, new_warehouse):
     def open_ones(condition: str) -> list[str]:
         rows = query(
             warehouse,
-            f"SELECT finding_id FROM {evidence.findings} WHERE resolved_at IS NULL AND {condition} ORDER BY finding_id",
+            f"SELECT finding_id FROM {findings.name} WHERE resolved_at IS NULL AND {condition} ORDER BY finding_id",
         )
         return [row[0] for row in rows]
 
@@ -124,36 +125,34 @@ def test_findings_are_kept_until_they_are_gone(engine, new_warehouse):
         examined(later, start=AT - HOUR, end=AT),
         examined(AT),
     ):
-        evidence.resolve(other)
+        findings.resolve(other)
         assert len(open_ones(of_files)) == 1_200
-    evidence.resolve(examined(later, account_ids=["111122223333"], regions=["us-east-1", "eu-west-1"]))
+    findings.resolve(examined(later, account_ids=["111122223333"], regions=["us-east-1", "eu-west-1"]))
     assert open_ones(of_files) == [one.finding_id for one in found[:600]]
     assert open_ones(others) == everything_else
     # Only a digest proves that there is one.
-    evidence.resolve(examined(later, with_digests=[("111122223333", "us-east-1")]))
+    findings.resolve(examined(later, with_digests=[("111122223333", "us-east-1")]))
     assert open_ones(others) == ["elsewhere", "gap", "gap-of-another-window", "next-day", "silent"]
-    evidence.resolve(examined(later, with_digests=[("111122223333", "eu-west-1")]))
+    findings.resolve(examined(later, with_digests=[("111122223333", "eu-west-1")]))
     assert open_ones(others) == ["elsewhere", "gap", "gap-of-another-window", "next-day"]
 
-    counted = (
-        f"SELECT fails, count(*) FROM {evidence.findings} WHERE first_seen_at < last_seen_at GROUP BY 1 ORDER BY 1"
-    )
+    counted = f"SELECT fails, count(*) FROM {findings.name} WHERE first_seen_at < last_seen_at GROUP BY 1 ORDER BY 1"
     assert [(bool(fails), number) for fails, number in query(warehouse, counted)] == [(False, 600), (True, 1)]
-    resolved = f"SELECT resolved_by, count(*) FROM {evidence.findings} WHERE resolved_at IS NOT NULL GROUP BY 1"
+    resolved = f"SELECT resolved_by, count(*) FROM {findings.name} WHERE resolved_at IS NOT NULL GROUP BY 1"
     assert query(warehouse, resolved) == [("dag.task later", 602)]
     evidence.write([], [], [found[700]._replace(last_seen_at=later + HOUR)])
     assert len(open_ones(of_files)) == 601
 
     young = finding("young", kind="unlisted", hour=-1)
     evidence.write([], [], [young])
-    assert evidence.still_there(["young", "unknown"], later, young.last_seen_by) == set()
-    assert evidence.still_there(["young", "unknown"], later, None) == set()
-    evidence.resolve(examined(later))
+    assert findings.still_there(["young", "unknown"], later, young.last_seen_by) == set()
+    assert findings.still_there(["young", "unknown"], later, None) == set()
+    findings.resolve(examined(later))
     assert "young" in open_ones(others)
-    evidence.resolve(examined(later, unlisted_from=AT - HOUR))
+    findings.resolve(examined(later, unlisted_from=AT - HOUR))
     assert "young" not in open_ones(others)
-    assert evidence.still_there(["young", "unknown"], later, "dag.task another") == {"young"}
-    evidence.resolve(examined(later, unlisted_from=AT - HOUR))
+    assert findings.still_there(["young", "unknown"], later, "dag.task another") == {"young"}
+    findings.resolve(examined(later, unlisted_from=AT - HOUR))
     assert "young" in open_ones(others)
 
 
