@@ -184,6 +184,8 @@ class Warehouse(ABC):
         """
         Insert rows in the place of those with the same keys, in a transaction.
 
+        What the table has in further columns, which are the user's own, stays as it is.
+
         :param columns: the first is the key.
         :param rows: each key at most once.
         """

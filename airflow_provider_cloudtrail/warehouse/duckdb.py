@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
@@ -168,12 +167,6 @@ class DuckDBWarehouse(RelationalWarehouse):
             "run tasks that write it in a pool with one slot, or use PostgreSQL."
         )
 
-    def replace(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
-        """Insert rows, or update those with the same keys: before 1.2, a deleted key is taken until the commit."""
-        there = {row[0] for row in self.find(cursor, table, [columns[0].name], [row[0] for row in rows])}
-        self.update(cursor, table, columns, [row for row in rows if row[0] in there])
-        self.insert(cursor, table, columns, [row for row in rows if row[0] not in there])
-
     def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
         columns = columns_of(AuditEvent)
         names, event_id = self._names(columns), self.quoted("event_id")
@@ -222,15 +215,8 @@ class DuckDBWarehouse(RelationalWarehouse):
         condition: str,
         values: Sequence[Any],
     ) -> None:
-        staged = [replace(column, name=f"new_{column.name}") for column in columns]
-        (key, new_key), *others = [
-            (self.quoted(column.name), self.quoted(new.name)) for column, new in zip(columns, staged, strict=True)
-        ]
-        assignments = ", ".join(f"{column} = {new}" for column, new in others)
-        with _staged(cursor, staged, rows):
-            cursor.execute(
-                f"UPDATE {table} SET {assignments} FROM {_STAGE} WHERE {key} = {new_key} {condition}", list(values)
-            )
+        with _staged(cursor, self._fresh(columns), rows):
+            self._update_from(cursor, table, _STAGE, columns, condition, values)
         self._file.stored(len(rows))
 
 

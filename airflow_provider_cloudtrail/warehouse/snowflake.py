@@ -139,6 +139,21 @@ class SnowflakeWarehouse(RelationalWarehouse):
         )
         cursor.execute(f"DELETE FROM {self._stage}")
 
+    def _update_each(
+        self,
+        cursor: Any,
+        table: str,
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[Any]],
+        condition: str,
+        values: Sequence[Any],
+    ) -> None:
+        fresh = self._fresh(columns)
+        self._copy_into_stage(cursor, fresh, rows)
+        source = f"(SELECT {self._from_stage(fresh)} FROM {self._stage}) AS fresh"
+        self._update_from(cursor, table, source, columns, condition, values)
+        cursor.execute(f"DELETE FROM {self._stage}")
+
     def _from_stage(self, columns: Sequence[Column]) -> str:
         """Return the columns as they are selected from the stage."""
         selected = []
