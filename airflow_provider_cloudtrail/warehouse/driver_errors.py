@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 # SQLSTATEs of a transaction that lost against another: serialization failure, deadlock, lock not
 # available, and a key that somebody else has just made. Not 42P07: a table that is there stays there.
 CONFLICTS = frozenset({"40001", "40P01", "55P03", "23505"})
+
+# What engines say of a column that no row brings and that takes no null. From the begin: behind it may stand values.
+_LEFT_OUT = [
+    re.compile(text)
+    for text in (
+        r"(?:Constraint Error: )?NOT NULL constraint failed: (?:.*\.)?\"?(\w+)",  # DuckDB, SQLite
+        r'null value in column "(\w+)"',
+        r"Cannot insert a NULL value into column (\w+)",  # Redshift
+        r"Field '(\w+)' doesn't have a default value",  # MySQL
+    )
+]
 
 
 def sqlstate(error: Exception) -> str | None:
@@ -18,6 +31,14 @@ def sqlstate(error: Exception) -> str | None:
     return code if isinstance(code, str) else None
 
 
+def left_out(error: Exception) -> str | None:
+    """Return the column, which must be one of the user's own, that keeps out a row because it has no value for it."""
+    said = [str(error)]
+    for part in error.args:
+        said.append(str(part.get("M", "")) if isinstance(part, dict) else str(part))
+    return next((found[1] for text in said for pattern in _LEFT_OUT if (found := pattern.match(text))), None)
+
+
 def describe(error: Exception) -> str:
     """Return what is safe to log of a driver's error: its class, its code, the table and column it names."""
     details = [type(error).__name__]
@@ -28,4 +49,10 @@ def describe(error: Exception) -> str:
     for name in ("schema_name", "table_name", "column_name", "constraint_name"):
         if value := getattr(diagnostics, name, None):
             details.append(f"{name.removesuffix('_name')} {value}")
-    return ", ".join(details)
+    said = ", ".join(details)
+    if column := left_out(error):
+        return (
+            f"{said}. The column {column} takes no null and has no default, so that no row can be added: give it a "
+            "default, or let it take null (ALTER TABLE)"
+        )
+    return said

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, WarehouseError
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
+from airflow_provider_cloudtrail.warehouse.driver_errors import left_out
 from airflow_provider_cloudtrail.warehouse.duckdb_file import DuckDBFile
 from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 
@@ -151,7 +152,9 @@ class DuckDBWarehouse(RelationalWarehouse):
         if short_of_memory and self._file.widen():
             # Our bound was too tight for these rows.
             return True
-        return name in ("TransactionException", "ConstraintException") or super()._is_conflict(error)
+        if name == "ConstraintException":
+            return left_out(error) is None
+        return name == "TransactionException" or super()._is_conflict(error)
 
     def _describe(self, error: Exception) -> str:
         name = type(error).__name__

@@ -26,7 +26,7 @@ from airflow_provider_cloudtrail.audit_event import (
 )
 from airflow_provider_cloudtrail.warehouse.base import WarehouseUnavailableError, first_of_each
 from airflow_provider_cloudtrail.warehouse.conditions import Condition, Value
-from airflow_provider_cloudtrail.warehouse.driver_errors import CONFLICTS, describe, sqlstate
+from airflow_provider_cloudtrail.warehouse.driver_errors import CONFLICTS, describe, left_out, sqlstate
 from airflow_provider_cloudtrail.warehouse.relational_tables import RelationalTables
 from airflow_provider_cloudtrail.warehouse.sql_conditions import as_sql
 
@@ -209,6 +209,8 @@ class RelationalWarehouse(RelationalTables):
 
     def _is_conflict(self, error: Exception) -> bool:
         """Tell whether a transaction failed only because of another one, so that it can be tried again."""
+        if left_out(error):
+            return False
         return type(error).__name__ == "IntegrityError" or sqlstate(error) in CONFLICTS
 
     def _connect(self) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.audit_event import DigestEntry, FindingEntry, HashEntry, LedgerEntry, columns_of
-from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from airflow_provider_cloudtrail.warehouse.conditions import Compare
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence, FileVerdicts
 from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
@@ -155,6 +155,30 @@ def test_columns_that_fill_themselves(new_warehouse: NewWarehouse, engine: str) 
         ("seen", 2),
         ("new", 1),
     ]
+
+
+@pytest.mark.parametrize("engine", [*ONE_OF_EACH, *POSTGRES[1:], *MYSQL])
+def test_column_that_every_row_lacks_is_named(new_warehouse: NewWarehouse, engine: str) -> None:
+    warehouse = new_warehouse(engine)
+    ledger_with(warehouse, "owner VARCHAR(20) NOT NULL")
+    # It is no lost race, which would be tried again for minutes.
+    warehouse._lock_timeout = timedelta(0)
+    with pytest.raises(
+        WarehouseError, match=r"The column owner takes no null and has no default.*ALTER TABLE"
+    ) as caught:
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    assert type(caught.value) is WarehouseError
+    assert read_table(warehouse).events == []
+
+
+@pytest.mark.parametrize("engine", REDSHIFT)
+def test_column_that_every_row_lacks_is_named_in_redshift(new_warehouse: NewWarehouse, engine: str) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    add_column(warehouse, warehouse.files, "owner", "INTEGER")
+    execute(warehouse, f"ALTER TABLE {warehouse.files} ALTER COLUMN owner SET NOT NULL")
+    with pytest.raises(WarehouseError, match="The column owner takes no null and has no default"):
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
 
 
 @pytest.mark.parametrize("engine", POSTGRES)
