@@ -83,6 +83,8 @@ class Comparison:
         self._summary = summary
         self._findings = findings
         self._pool = pool
+        self.accounted_for: set[str] = set()
+        """URIs of log files without a digest in the ledger that one lists, or that lie in the bucket without one."""
         self._bucket = run.location.bucket
         # Many may be fetched at the same time, but each can unpack to tens of megabytes.
         self._unpacking = threading.Semaphore(AT_FIRST)
@@ -121,6 +123,8 @@ class Comparison:
                 self._report(file, status, checked, uri, found)
                 if status is not None and file.known is not None:
                     self._verdicts.append(FileVerdicts([file.uri], uri, status, now))
+                elif file.known is not None:
+                    self.accounted_for.add(file.uri)
                 # Who can read it tomorrow compares it then.
                 if found is not None and found.fault not in _UNREADABLE and status in (VERIFIED, ALTERED):
                     self._hashes[file.uri] = HashEntry(*found, uri, status, now, self._run.verified_by)

@@ -89,6 +89,7 @@ class PlaceDigests:
     :param run: the validation.
     :param chains: keys of the digests of each chain, in the order of their ends.
     :param files: the log files that are there; when the digests have ended, it has been read to its end.
+    :param listed_outside: takes the URIs of log files of the window that digests outside of it list.
     :param pool: fetches digests.
     """
 
@@ -97,10 +98,12 @@ class PlaceDigests:
         run: Validation,
         chains: Collection[list[DigestKey]],
         files: DeliveredFiles,
+        listed_outside: set[str],
         pool: BucketThreads,
     ) -> None:
         self._run = run
         self.files = files
+        self._listed_outside = listed_outside
         self._pool = pool
         self._bucket = run.location.bucket
         self._store = run.store_of(self._bucket)
@@ -121,9 +124,11 @@ class PlaceDigests:
                 # It is not reported here, and must not vouch for anything unseen.
                 continue
             # Those outside are not reported, but what they list is not unlisted.
-            found = self._with_files(checked, in_window=in_window)
+            found = self._with_files(checked)
             if in_window:
                 yield found
+            else:
+                self._listed_outside.update(found.uris)
         self.files.finish()
 
     # -- digests -----------------------------------------------------------------------------------
@@ -158,7 +163,7 @@ class PlaceDigests:
 
     # -- log files ---------------------------------------------------------------------------------
 
-    def _with_files(self, checked: CheckedDigest, *, in_window: bool) -> DigestWithFiles:
+    def _with_files(self, checked: CheckedDigest) -> DigestWithFiles:
         digest, valid = checked.digest, checked.valid
         if digest is None:
             return DigestWithFiles(checked, [], [], [])
@@ -173,7 +178,7 @@ class PlaceDigests:
             else:
                 etag = self._elsewhere(bucket, key) if valid else None
             # Not believed, but not unlisted either: the digest itself is what is reported.
-            if in_window and (valid or etag is not None):
+            if valid or etag is not None:
                 if bucket not in folders:
                     folders[bucket] = object_uri(bucket, "")
                 found.uris.append(folders[bucket] + key)

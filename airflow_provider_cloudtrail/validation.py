@@ -40,6 +40,7 @@ from airflow_provider_cloudtrail.trail.store import Store
 from airflow_provider_cloudtrail.validation_findings import About, Findings
 from airflow_provider_cloudtrail.validation_place import PlaceValidation, count_absence, count_gap, recorded_chains
 from airflow_provider_cloudtrail.validation_summary import NO_DIGEST, ValidationSummary
+from airflow_provider_cloudtrail.validation_vanished import report_vanished
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 from airflow_provider_cloudtrail.warehouse.findings import Examined
 
@@ -136,6 +137,7 @@ def _validate(run: Validation) -> ValidationSummary:
                             with_digests.add(place.names)
                         summary.accounts_and_regions += 1
                 comparison.store()
+        report_vanished(run, summary, findings, comparison.accounted_for, pool)
     for chain in sorted(expected):
         gap = Coverage(chain, window.start, window.end, run.due, expected=True).rest()
         count_gap(summary, findings, gap)
@@ -203,4 +205,4 @@ def _places(
         for key in keys:
             if key.end > earliest:
                 by_chain.setdefault(key.chain, []).append(key)
-        yield part, PlaceDigests(run, by_chain.values(), files, pool)
+        yield part, PlaceDigests(run, by_chain.values(), files, comparison.accounted_for, pool)

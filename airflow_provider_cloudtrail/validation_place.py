@@ -147,6 +147,7 @@ class PlaceValidation:
         if unlisted:
             # In the order in which it was found out.
             self._comparison.store()
+            self._comparison.accounted_for.update(file.uri for file in unlisted)
         unlisted = self._not_reported_before(unlisted)
         for start in range(0, len(unlisted), _PORTION):
             portion = unlisted[start : start + _PORTION]

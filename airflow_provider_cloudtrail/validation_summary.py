@@ -31,7 +31,7 @@ class ValidationSummary:
     :param files_deleted: of these, not in the bucket any more.
     :param files_not_loaded: of these, without a hash in the ledger, and not downloaded.
     :param files_downloaded: fetched by this run.
-    :param files_unlisted: log files in the bucket, delivered in the window, that no digest lists.
+    :param files_unlisted: log files delivered in the window, in the bucket or only in the ledger, that no digest lists.
     :param gaps: times without a digest.
     :param pending: chains whose newest digests may still be delivered.
     :param began: chains of which the first digest ever lies in the window.

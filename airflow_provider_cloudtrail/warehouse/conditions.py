@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
@@ -70,3 +70,12 @@ class Not:
 
 
 Condition: TypeAlias = Compare | OneOf | IsNull | BeginsWith | AllOf | AnyOf | Not
+
+
+def of_these(account_ids: Collection[str] | None, regions: Collection[str] | None) -> list[Condition]:
+    """Return the conditions that select rows of accounts and Regions; None: of any."""
+    return [
+        OneOf(column, list(names))
+        for column, names in (("account_id", account_ids), ("region", regions))
+        if names is not None
+    ]

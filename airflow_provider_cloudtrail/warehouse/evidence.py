@@ -32,6 +32,7 @@ from airflow_provider_cloudtrail.warehouse.conditions import (
     IsNull,
     Not,
     OneOf,
+    of_these,
 )
 from airflow_provider_cloudtrail.warehouse.findings import Findings
 
@@ -127,6 +128,39 @@ class Evidence:
         :raises WarehouseError: if the warehouse cannot be read.
         """
         return {row[0]: HashedFile(*row) for row in self._ask(self.hashes, HashedFile._fields, uris)}
+
+    def loaded_without_digest(
+        self,
+        location: str,
+        since: datetime,
+        until: datetime,
+        account_ids: Collection[str] | None,
+        regions: Collection[str] | None,
+    ) -> list[str]:
+        """
+        Return the URIs of log files that gave rows to the table, and that no digest is known to list, sorted.
+
+        :param location: what the URIs begin with.
+        :param since: begin of their delivery (included), UTC.
+        :param until: its end (not included).
+        :param account_ids: their accounts; None: all.
+        :param regions: their Regions; None: all.
+        :raises WarehouseError: if the warehouse cannot be read.
+        """
+        warehouse = self._warehouse
+        where = AllOf([
+            IsNull("digest_uri"),
+            Compare("loaded", ">", 0),
+            Compare("delivered_at", ">=", since),
+            Compare("delivered_at", "<", until),
+            BeginsWith("log_file_uri", location),
+            *of_these(account_ids, regions),
+        ])
+
+        def ask(cursor: Any) -> list[str]:
+            return sorted(row[0] for row in warehouse.select(cursor, warehouse.files, ("log_file_uri",), where))
+
+        return warehouse.transact(f"reading {warehouse.files}", ask)
 
     def _ask(self, table: str, columns: Sequence[str], uris: Sequence[str]) -> list[tuple[Any, ...]]:
         warehouse = self._warehouse

@@ -20,7 +20,7 @@ from airflow_provider_cloudtrail.warehouse.conditions import (
     Condition,
     IsNull,
     Not,
-    OneOf,
+    of_these,
 )
 
 # What a later run may have found out anew about a finding.
@@ -143,12 +143,8 @@ class Findings:
             BeginsWith("location", examined.location),
         ]
         absent: list[Condition] = [Compare("kind", "=", GAP), IsNull("trail_name")]
-        of_these = [
-            OneOf(column, list(names))
-            for column, names in (("account_id", examined.account_ids), ("region", examined.regions))
-            if names is not None
-        ]
-        warehouse.assign(cursor, self.name, resolved, AllOf([*looked_for, Not(AllOf(absent)), *of_these]))
+        places = of_these(examined.account_ids, examined.regions)
+        warehouse.assign(cursor, self.name, resolved, AllOf([*looked_for, Not(AllOf(absent)), *places]))
         rows = warehouse.select(
             cursor, self.name, ("finding_id", "account_id", "region"), AllOf([*looked_for, *absent])
         )
