@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_cloudtrail.trail.lookup import Span
 
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2}")
+_ACCOUNT = re.compile(r"[0-9]{12}")
 _LONGEST_IDENTIFIER = 127
 _NOTHING = (None, "", "None")
 
@@ -74,6 +75,18 @@ def names(parameter: str, value: Any) -> list[str] | None:
     if not found:
         raise ValueError(f"{parameter} is empty, which selects nothing; leave it out to select everything")
     return list(dict.fromkeys(found))
+
+
+def account_ids(parameter: str, value: Any) -> list[str] | None:
+    """
+    Return a list of accounts; None: not given. A number is one, as templates that give native objects make it.
+
+    :raises ValueError: as for :func:`names`, and for what is no id of an account.
+    """
+    found = names(parameter, [value] if isinstance(value, int) and not isinstance(value, bool) else value)
+    if wrong := [name for name in found or () if not _ACCOUNT.fullmatch(name)]:
+        raise ValueError(f"{parameter}: {', '.join(map(repr, wrong))} is no account; write 12 digits without hyphens")
+    return found
 
 
 def regions(parameter: str, value: Any) -> list[str] | None:

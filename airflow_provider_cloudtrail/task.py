@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_cloudtrail import parameters
 from airflow_provider_cloudtrail._compat import AirflowException, AirflowNotFoundException, BaseHook
 from airflow_provider_cloudtrail.exceptions import CloudTrailWarehouseError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
@@ -39,12 +40,12 @@ def warehouse_of(conn_id: str, table: str, schema: str | None, staging: StagingF
 
     :param conn_id: its connection.
     :param table: name of the audit table.
-    :param schema: its schema, or None for the connection's default.
+    :param schema: its schema; None, or what a template makes of it: the connection's default.
     :param staging: S3 folder for engines that bulk-load through one.
     :raises ValueError: if a name is not a plain identifier, or the connection is not one of a database.
     :raises CloudTrailWarehouseError: if there is no such connection, or no provider for its type.
     """
-    return open_warehouse(hook_of(conn_id), table, schema, staging)
+    return open_warehouse(hook_of(conn_id), table, parameters.text(schema), staging)
 
 
 def hook_of(conn_id: str) -> Any:

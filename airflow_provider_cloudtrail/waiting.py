@@ -159,7 +159,7 @@ def queue_told(hook: CloudTrailHook, trail: TrailParameters, *, queue_url: str, 
     """
     from airflow_provider_cloudtrail.trail.notification import read_notification
 
-    account_ids = parameters.names("account_ids", trail.account_ids)
+    account_ids = parameters.account_ids("account_ids", trail.account_ids)
     regions = parameters.regions("regions", trail.regions)
     files: dict[str, None] = {}
     # Only the last receipt of a message that came again is sure to delete it.

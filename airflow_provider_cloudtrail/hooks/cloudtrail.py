@@ -138,7 +138,7 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         :raises ValueError: if neither or both of bucket and trail are given.
         :raises CloudTrailTrailNotFoundError: if there is no such trail.
         """
-        accounts = parameters.names("account_ids", account_ids)
+        accounts = parameters.account_ids("account_ids", account_ids)
         name = parameters.text(trail_name)
         if name is None:
             return parameters.location(bucket, prefix, organization_id), accounts

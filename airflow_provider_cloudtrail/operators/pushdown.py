@@ -156,7 +156,7 @@ class AthenaMwaaAuditEventsOperator(AwsBaseOperator[CloudTrailHook]):
         )
         if self.days_at_once < 1:
             raise ValueError(f"days_at_once={self.days_at_once} reads nothing; write 1 or more")
-        account_ids = parameters.names("account_ids", self.account_ids)
+        account_ids = parameters.account_ids("account_ids", self.account_ids)
         regions = parameters.regions("regions", self.regions)
         window = parameters.window(self.delivered_from, self.delivered_to, self.lookback, self.settle)
         schema = parameters.identifier("schema", self.schema, required=False)

@@ -236,7 +236,7 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
             "prefix": parameters.text(self.prefix) or "",
             "organization_id": parameters.text(self.organization_id),
             "trail_name": parameters.text(self.trail_name),
-            "account_ids": parameters.names("account_ids", self.account_ids),
+            "account_ids": parameters.account_ids("account_ids", self.account_ids),
             "regions": parameters.regions("regions", self.regions),
             "deadline": deadline.isoformat(),
             "poke_interval": self.poke_interval,

@@ -175,7 +175,7 @@ class CloudTrailNotificationTrigger(BaseEventTrigger):
         if not 1 <= wait_seconds <= 20:
             raise ValueError(f"wait_seconds={wait_seconds} is not between 1 and 20, which SQS allows")
         self.queue_url = queue_url
-        self.account_ids = parameters.names("account_ids", account_ids)
+        self.account_ids = parameters.account_ids("account_ids", account_ids)
         self.regions = parameters.regions("regions", regions)
         self.wait_seconds = wait_seconds
         self.aws = AwsParameters(aws_conn_id, region_name, verify, botocore_config)

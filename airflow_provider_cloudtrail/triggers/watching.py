@@ -119,7 +119,7 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
         self.trail = TrailParameters(
             bucket=bucket, prefix=prefix, organization_id=organization_id, trail_name=trail_name
         )
-        self.account_ids = parameters.names("account_ids", account_ids)
+        self.account_ids = parameters.account_ids("account_ids", account_ids)
         self.regions = parameters.regions("regions", regions)
         self.lookback = lookback
         self.max_files = max_files

@@ -102,7 +102,7 @@ class TestParameters:
         with pytest.raises(ValueError, match=r"type 'sqlite'.*CloudTrailToSqlOperator"):
             task.execute({})
         table = AthenaCloudTrailTableOperator(
-            task_id="t", conn_id="elsewhere", bucket="b", account_ids="1", regions="eu-west-1"
+            task_id="t", conn_id="elsewhere", bucket="b", account_ids="111122223333", regions="eu-west-1"
         )
         with pytest.raises(ValueError, match="type 'sqlite'"):
             table.execute({})

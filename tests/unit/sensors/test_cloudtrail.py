@@ -76,6 +76,7 @@ def test_settle_is_over(trail):
         pytest.param({"delivered_to": "2026-02-03T00:00:00Z"}, "both 2026-02-03", id="no-length"),
         pytest.param({"regions": "[1"}, "regions=", id="no-list"),
         pytest.param({"regions": "eu-west1"}, "'eu-west1' is no Region", id="no-region"),
+        pytest.param({"account_ids": "1111"}, "'1111' is no account", id="no-account"),
         pytest.param({"settle": 3600}, "settle=3600 is no duration; write a timedelta", id="settle-is-number"),
         pytest.param({"settle": timedelta(hours=-1)}, "zero or more", id="negative-settle"),
     ],

@@ -41,6 +41,13 @@ def test_loads_a_window_once(trail, warehouse):
     assert first["first_event_time"] == "2026-02-03T09:58:00+00:00"
 
 
+def test_what_templates_make_of_parameters(trail, warehouse):
+    """With native objects an account becomes a number; without, a missing schema becomes a word."""
+    trail.deliver("20260203T1000Z", record("a"))
+    summary = operator(trail, account_ids=int(ACCOUNT), schema="None").execute({})
+    assert (summary["files"], summary["loaded"]) == (1, 1)
+
+
 def test_window_is_one_of_delivery_with_margins(trail, warehouse):
     for event_id, stamp in (
         ("1", "20260201T2359Z"),
@@ -168,6 +175,8 @@ def test_quarantine_may_be_tolerated(trail, warehouse):
         pytest.param({"settle": "1 hour"}, "settle='1 hour' is no duration", id="settle-is-text"),
         pytest.param({"event_sources": []}, "selects nothing", id="empty-selection"),
         pytest.param({"regions": "eu-west1"}, "'eu-west1' is no Region", id="no-region"),
+        pytest.param({"account_ids": "111122223333,1111"}, "'1111' is no account", id="no-account"),
+        pytest.param({"account_ids": ["1111-2222-3333"]}, "12 digits without hyphens", id="account-with-hyphens"),
         pytest.param({"max_file_bytes": 0}, "above 0", id="no-size"),
         pytest.param({"files": ["s3://b/key"]}, "is not a CloudTrail log file", id="foreign-file"),
     ],
