@@ -28,7 +28,7 @@ class Aws:
 
     def __init__(self, *, profile: str | None = None, region: str | None = None) -> None:
         import boto3
-        from botocore.exceptions import ProfileNotFound
+        from botocore.exceptions import BotoCoreError, ProfileNotFound
 
         # The AWS CLI's order. boto3 itself asks AWS_DEFAULT_REGION and the profile, but not AWS_REGION.
         region = region or os.environ.get("AWS_REGION") or None
@@ -36,6 +36,8 @@ class Aws:
             self._session = boto3.Session(profile_name=profile, region_name=region)
         except ProfileNotFound as error:
             raise MwaaUsageError(f"{error}; name another with --profile") from None
+        except BotoCoreError as error:
+            raise MwaaUsageError(f"the AWS configuration cannot be used: {error}") from None
         if not self._session.region_name:
             raise MwaaUsageError("no AWS Region is known: name it with --region, or set AWS_REGION")
         self._clients: dict[str, Any] = {}
@@ -46,13 +48,22 @@ class Aws:
         return str(self._session.region_name)
 
     def client(self, service: str) -> Any:
-        """Return the boto3 client of a service."""
+        """
+        Return the boto3 client of a service.
+
+        :raises MwaaUsageError: if Region, credentials or configuration can be none.
+        """
         from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
 
         if service not in self._clients:
             make: Any = self._session.client
             config = Config(retries={"mode": "standard", "max_attempts": _ATTEMPTS})
-            self._clients[service] = make(service, config=config)
+            try:
+                self._clients[service] = make(service, config=config)
+            # A Region that can be none, half of the credentials, an endpoint that is no URL.
+            except (BotoCoreError, ValueError) as error:
+                raise MwaaUsageError(f"the AWS configuration, or --region, cannot be used: {error}") from None
         return self._clients[service]
 
 

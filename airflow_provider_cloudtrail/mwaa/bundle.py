@@ -98,7 +98,7 @@ def build(mode: str, source: Source, airflow_version: str) -> Bundle:
         mode=mode,
         package=package if mode == COPY else {},
         dags=dags,
-        dag_ids=tuple(sorted(dag_id for content in dags.values() for dag_id in dag_ids(content))),
+        dag_ids=tuple(sorted(dag_id for name, content in dags.items() for dag_id in _dag_ids(name, content))),
         entries=package if mode == PLUGINS else entries,
         requirements=lines,
     )
@@ -118,6 +118,13 @@ def dag_ids(content: bytes) -> Iterator[str]:
     for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.keyword) and node.arg == "dag_id" and isinstance(node.value, ast.Constant):
             yield str(node.value.value)
+
+
+def _dag_ids(name: str, content: bytes) -> list[str]:
+    try:
+        return list(dag_ids(content))
+    except (SyntaxError, ValueError) as error:
+        raise MwaaUsageError(f"{name} is no Python that can be parsed: {error}; mend it, or leave it out") from None
 
 
 def _dag_files(source: Source, *, triggerer: bool) -> dict[str, bytes]:

@@ -19,6 +19,7 @@ _END = b"# <<< airflow-provider-cloudtrail"
 _BLOCK = re.compile(re.escape(_BEGIN) + rb"\r?\n(.*?)" + re.escape(_END) + rb"(?:\r?\n|\Z)", re.DOTALL)
 _OF_THE_PACKAGE = re.compile(rb"^\s*airflow[-_.]+provider[-_.]+cloudtrail\b", re.IGNORECASE | re.MULTILINE)
 _NO_INDEX = re.compile(rb"^\s*--no-index\b", re.MULTILINE)
+_HASHES = re.compile(rb"^[^#\r\n]*\s--hash[= ]|^\s*--require-hashes\b", re.MULTILINE)
 _REQUIREMENT = re.compile(rb"^\s*[A-Za-z0-9./]", re.MULTILINE)
 _UNREADABLE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -67,6 +68,11 @@ def _check(rest: bytes, lines: Sequence[str]) -> None:
         raise MwaaStateError(
             "requirements.txt already asks for airflow-provider-cloudtrail in a line of your own, and pip refuses to "
             "be asked twice: delete that line, then deploy again"
+        )
+    if _HASHES.search(rest):
+        raise MwaaStateError(
+            "requirements.txt has hashes, and pip would then refuse the lines of this package, which have none, "
+            "with all others: deploy in mode plugins or copy, which need no line, or take the hashes away"
         )
     local = "--no-index" in lines
     if local and not _NO_INDEX.search(rest) and _REQUIREMENT.search(rest):

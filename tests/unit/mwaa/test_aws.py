@@ -45,3 +45,21 @@ def test_the_region_is_the_one_that_the_aws_cli_would_take(monkeypatch, given, v
 def test_no_region_is_known():
     with pytest.raises(MwaaUsageError, match="name it with --region, or set AWS_REGION"):
         Aws()
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        pytest.param({"AWS_REGION": "eu west"}, "eu west", id="Region"),
+        pytest.param({"AWS_ACCESS_KEY_ID": "example"}, "AWS_SECRET_ACCESS_KEY", id="half of the credentials"),
+        pytest.param({"AWS_ENDPOINT_URL": "nonsense"}, "nonsense", id="endpoint"),
+        pytest.param({"AWS_CONFIG_FILE": __file__}, "config file", id="configuration"),
+    ],
+)
+def test_what_can_be_no_configuration_is_named(monkeypatch, variables, message):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"AWS_REGION": "eu-west-1", **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(MwaaUsageError, match=message):
+        Aws().client("s3")

@@ -115,3 +115,10 @@ def test_wheel_outside_of_a_checkout(monkeypatch, tmp_path):
     monkeypatch.setattr(bundle, "_SOURCES", tmp_path / "site-packages" / "airflow_provider_cloudtrail")
     with pytest.raises(MwaaUsageError, match="name the wheel"):
         build("wheel", Source(dags=DAGS))
+
+
+@pytest.mark.parametrize("content", [b"def broken(:\n", b"x = 1\0\n"])
+def test_a_dag_file_that_is_no_python_is_named(tmp_path, content):
+    (tmp_path / "audit.py").write_bytes(content)
+    with pytest.raises(MwaaUsageError, match=r"audit\.py is no Python that can be parsed"):
+        build("copy", Source(dags=tmp_path))

@@ -60,6 +60,9 @@ def test_block_does_not_switch_off_the_constraints_of_mwaa(lines):
         pytest.param(b"pandas\nAirflow_Provider.CloudTrail[duckdb]>=0.1\n", LINES, "delete that line", id="spelling"),
         pytest.param(b"pandas\n", ("--no-index", *LINES), "your own lines", id="no-index for others"),
         pytest.param(b"--no-index\n", LINES, "deploy with --no-index", id="no-index of the customer"),
+        pytest.param(b"pandas==2.1.4 \\\n    --hash=sha256:aa\n", LINES, "has hashes", id="hash"),
+        pytest.param(b"a==1 --hash sha256:aa\n", LINES, "has hashes", id="hash beside"),
+        pytest.param(b"--require-hashes\n", LINES, "has hashes", id="require-hashes"),
         pytest.param("pandas\n".encode("utf-16"), LINES, "UTF-16", id="UTF-16"),
         pytest.param(
             b"# >>> airflow-provider-cloudtrail: written by its deployment, until the line with <<<\n",
@@ -78,3 +81,9 @@ def test_contradictions(customers, lines, message):
 def test_no_index_beside_a_file_with_no_index():
     customers = b"--no-index\n--find-links /usr/local/airflow/plugins\npandas\n"
     assert requirements.foreign_part(requirements.merged(customers, ("--no-index", *LINES))) == customers
+
+
+def test_hashes_in_a_comment_or_without_lines_of_ours_are_nobodys_business():
+    assert requirements.merged(b"pandas  # --hash=sha256:aa\n", LINES).endswith(b"pandas  # --hash=sha256:aa\n")
+    hashed = b"a==1 --hash=sha256:aa\n"
+    assert requirements.merged(hashed, ()) == hashed
