@@ -91,6 +91,10 @@ OPTIONS: dict[str, Option] = {
 }
 
 
+WAITED_FOR = ("files", "digests")
+"""What ``wait_for`` can name."""
+
+
 def option(name: str) -> str | None:
     """
     Return an option of the section, or its default.
@@ -115,7 +119,11 @@ def switched_on(name: str) -> bool:
 
     :raises ValueError: if it is neither.
     """
-    value = str(option(name)).strip().lower()
+    return _truth(name, str(option(name)))
+
+
+def _truth(name: str, text: str) -> bool:
+    value = text.strip().lower()
     if value not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
         raise ValueError(f"[cloudtrail] {name} is {value!r}; write True or False")
     return value in ("true", "1", "yes", "on")
@@ -127,10 +135,39 @@ def whole_number(name: str) -> int:
 
     :raises ValueError: if it is none.
     """
-    value = str(option(name)).strip()
+    return _number(name, str(option(name)))
+
+
+def _number(name: str, text: str) -> int:
+    value = text.strip()
     if not value.isdecimal():
         raise ValueError(f"[cloudtrail] {name} is {value!r}; write a whole number, such as {OPTIONS[name].default}")
     return int(value)
+
+
+def check(name: str, value: str) -> None:
+    """
+    Refuse a value of an option that the DAGs would refuse.
+
+    :param name: one of :data:`OPTIONS`.
+    :raises ValueError: with what to write instead.
+    """
+    from airflow_provider_cloudtrail import parameters
+
+    kind = OPTIONS[name].type
+    if kind == "boolean":
+        _truth(name, value)
+    elif kind == "integer":
+        _number(name, value)
+    elif name == "bucket":
+        parameters.location(value, None, None)
+    elif name in ("account_ids", "regions"):
+        read = parameters.regions if name == "regions" else parameters.account_ids
+        read(name, value.split(","))
+    elif name in ("table", "schema"):
+        parameters.identifier(name, value)
+    elif name == "wait_for" and value.strip().lower() not in WAITED_FOR:
+        raise ValueError(f"[cloudtrail] {name} is {value!r}; write {' or '.join(WAITED_FOR)}")
 
 
 def one_of(name: str, *choices: str) -> str:

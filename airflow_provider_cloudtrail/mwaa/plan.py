@@ -13,7 +13,7 @@ from airflow_provider_cloudtrail.mwaa.environment import Environment
 from airflow_provider_cloudtrail.mwaa.errors import MwaaStateError, MwaaUsageError
 from airflow_provider_cloudtrail.mwaa.manifest import Manifest, Written
 from airflow_provider_cloudtrail.mwaa.pinned import PinnedFile, plan_plugins, plan_requirements, plugins_key
-from airflow_provider_cloudtrail.settings import OPTIONS
+from airflow_provider_cloudtrail.settings import OPTIONS, check
 
 ADD, CHANGE, REMOVE, KEEP, CONFLICT = "add", "change", "remove", "keep", "conflict"
 
@@ -105,7 +105,7 @@ def make_plan(bucket: Bucket, environment: Environment, manifest: Manifest, bund
     Compare; only reads.
 
     :raises MwaaStateError: if the environment's files are not in a state to merge into.
-    :raises MwaaUsageError: if there is no such option.
+    :raises MwaaUsageError: if there is no such option, or it cannot have such a value.
     """
     _require_one_mode(environment, manifest, bundle)
     objects, warnings = _objects(bucket, environment, manifest, bundle, choices)
@@ -228,6 +228,11 @@ def _require_one_mode(environment: Environment, manifest: Manifest, bundle: Bund
 def _options(environment: Environment, wanted: Mapping[str, str]) -> dict[str, str]:
     if unknown := [name for name in wanted if name not in OPTIONS]:
         raise MwaaUsageError(f"there is no option {unknown[0]!r} in [cloudtrail]; there is {', '.join(OPTIONS)}")
+    for name, value in wanted.items():
+        try:
+            check(name, value)
+        except ValueError as error:
+            raise MwaaUsageError(f"--set {name}={value}: {error}") from None
     return {name: value for name, value in wanted.items() if environment.option(name) != value}
 
 

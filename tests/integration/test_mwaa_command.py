@@ -98,3 +98,11 @@ def test_without_airflow_and_rich(deployer):
     for path in ("hooks/cloudtrail.py", "trail/reader.py", ".airflowignore"):
         source = REPOSITORY / "airflow_provider_cloudtrail" / path
         assert held[f"dags/airflow_provider_cloudtrail/{path}"] == source.read_bytes()
+
+
+def test_a_value_that_no_dag_could_use_is_refused_before_anything_is_changed(deployer, capsys):
+    assert deployer("deploy", "--set", "lookback_days=seven") == 2
+    assert "--set lookback_days=seven: [cloudtrail] lookback_days is 'seven'; write a whole number" in (
+        capsys.readouterr().err
+    )
+    assert deployer.changes() == []

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_cloudtrail import __version__
 from airflow_provider_cloudtrail.get_provider_info import get_provider_info
-from airflow_provider_cloudtrail.settings import OPTIONS, listed, one_of, option, switched_on, whole_number
+from airflow_provider_cloudtrail.settings import OPTIONS, check, listed, one_of, option, switched_on, whole_number
 from tests.support.engines import REPOSITORY
 
 # As far as they are there: they are not part of an installation.
@@ -79,3 +79,26 @@ def test_provider_info_names_every_option_and_only_what_is_there():
     assert info["package-name"] == "airflow-provider-cloudtrail"
     assert info["versions"] == [__version__]
     assert set(info["config"]["cloudtrail"]["options"]) == set(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lookback_days", "seven"),
+        ("fail_on_quarantine", "ja"),
+        ("wait_for", "digest"),
+        ("bucket", "s3://example-trail/audit"),
+        ("regions", "eu-west-1,eu-west1"),
+        ("account_ids", '["111122223333"]'),
+        ("table", "audit.events"),
+    ],
+)
+def test_values_that_no_dag_could_use_are_refused(name, value):
+    with pytest.raises(ValueError, match=name):
+        check(name, value)
+
+
+def test_examples_and_defaults_can_be_set():
+    for name, about in OPTIONS.items():
+        for value in filter(None, (about.default, about.example)):
+            check(name, value)
