@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,11 @@ def _plan(options: argparse.Namespace) -> int:
     if not own_update_is_running(environment, manifest):
         environment.require_ready()
     plan = _made(options, environment, bucket, manifest)
+    # With what it shall be told, not only with what it is told already.
+    told = {f"cloudtrail.{name}": value for name, value in plan.options.items()}
+    wanted = replace(environment, options=environment.options | told)
     resources = resources_of(
-        environment, bucket=plan.options.get("bucket") or options.trail_bucket, trail=options.trail, queue=options.queue
+        wanted, bucket=plan.options.get("bucket") or options.trail_bucket, trail=options.trail, queue=options.queue
     )
     checked, reason = check(aws, environment.execution_role, resources, options.feature or features_of(resources))
     if options.json:

@@ -106,3 +106,10 @@ def test_a_value_that_no_dag_could_use_is_refused_before_anything_is_changed(dep
         capsys.readouterr().err
     )
     assert deployer.changes() == []
+
+
+def test_plan_checks_the_rights_for_options_that_it_would_set(deployer, capsys):
+    assert deployer("plan", "--json", "--set", "trail_name=audit", "--set", "staging_uri=s3://example-stage/rows") == 3
+    lacking = {entry["sid"]: entry["resource"] for entry in document(capsys)["permissions"]["lacking"]}
+    assert lacking["ReadTrail"] == "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit"
+    assert lacking["StageRows"] == "arn:aws:s3:::example-stage/rows/*"
