@@ -257,15 +257,41 @@ class _OneAttempt:
 
         try:
             return self._catalog.commit_table(table, requirements, updates)
-        except CommitFailedException:
+        except Exception as error:
             added = [update.snapshot for update in updates if update.action == "add-snapshot"]
-            fresh = self._catalog.load_table(table.name())
-            if added and all(fresh.metadata.snapshot_by_id(snapshot.snapshot_id) for snapshot in added):
-                # The client had sent it twice, and the first answer was lost: it is stored.
+            fresh = self._as_it_is(table)
+            if fresh is not None and added and all(map(fresh.metadata.snapshot_by_id, _ids(added))):
+                # The answer was lost, maybe only the first of two: it is stored.
                 return CommitTableResponse(metadata=fresh.metadata, **{"metadata-location": fresh.metadata_location})
+            if not isinstance(error, CommitFailedException):
+                raise
+            if fresh is not None and _is_overtaken(requirements, fresh):
+                _discard(table, added)
         # Of another kind than what pyiceberg catches to try again.
-        _discard(table, added)
         raise LostRaceError(f"another writer has changed {'.'.join(table.name())}")
+
+    def _as_it_is(self, table: Table) -> Table | None:
+        """Return a table as it is now; None if that cannot be said."""
+        try:
+            return self._catalog.load_table(table.name())
+        except Exception as error:
+            log.info("What has become of a commit is not known (%s)", type(error).__name__)
+            return None
+
+
+def _ids(snapshots: Sequence[Any]) -> list[int]:
+    return [snapshot.snapshot_id for snapshot in snapshots]
+
+
+def _is_overtaken(requirements: Any, fresh: Table) -> bool:
+    """
+    Tell whether a commit that was refused can never be stored any more.
+
+    A client that has sent it twice can hear a refusal because the first one is being carried out still.
+    """
+    branches = {one.ref: one.snapshot_id for one in requirements if one.type == "assert-ref-snapshot-id"}
+    heads = {name: ref.snapshot_id for name, ref in fresh.metadata.refs.items()}
+    return any(heads.get(name) != snapshot_id for name, snapshot_id in branches.items())
 
 
 def _discard(table: Table, snapshots: Sequence[Any]) -> None:
