@@ -13,7 +13,8 @@ engine does validate remains the second line.
 
 S3 stores an object only if there is none (``If-None-Match: *``) or if it is the one that was seen (``If-Match``;
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html): one of several writers gets the
-lock. It holds as long as it is renewed, by the clock of S3. Who finds it expired stops the statements of the one
+lock. It is deleted in the same way (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html).
+It holds as long as it is renewed, by the clock of S3. Who finds it expired stops the statements of the one
 before, whose ids stand in it, and takes it over.
 """
 
@@ -40,6 +41,7 @@ LEASE = timedelta(seconds=90)
 _QUERIES = 8
 _REFUSED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _GONE = frozenset({"NoSuchKey", "404"})
+_CONDITIONAL = ("before-call.s3.PutObject", "before-call.s3.DeleteObject")
 
 
 class WriterLock:
@@ -65,7 +67,8 @@ class WriterLock:
         self._released = threading.Event()
         self._condition: dict[str, str] = {}
         # As headers: versions of boto3 that MWAA has know only one of the two parameters.
-        client.meta.events.register("before-call.s3.PutObject", self._add_condition)
+        for event in _CONDITIONAL:
+            client.meta.events.register(event, self._add_condition)
 
     def acquire(self, stop: Callable[[str], bool]) -> bool:
         """
@@ -104,14 +107,15 @@ class WriterLock:
         """
         self._released.set()
         with self._guard:
-            self._client.meta.events.unregister("before-call.s3.PutObject", self._add_condition)
-            held, self._etag = self.is_held(), None
-            if keep or not held:
-                return
             try:
-                self._client.delete_object(Bucket=self._bucket, Key=self._key)
+                if self.is_held() and not keep:
+                    self._delete()
             except Exception as error:
                 log.warning("Could not remove s3://%s/%s: %s", self._bucket, self._key, error)
+            finally:
+                self._etag = None
+                for event in _CONDITIONAL:
+                    self._client.meta.events.unregister(event, self._add_condition)
 
     # -- the object --------------------------------------------------------------------------------
 
@@ -149,6 +153,23 @@ class WriterLock:
             raise self._failed("PutObject", error) from None
         self._etag, self._until = answer["ETag"], until
         return True
+
+    def _delete(self) -> None:
+        from botocore.exceptions import ClientError
+
+        for _ in range(2):
+            # A request that is sent again, because its answer was lost, finds the lock of the next writer.
+            self._condition = {"If-Match": str(self._etag)}
+            try:
+                self._client.delete_object(Bucket=self._bucket, Key=self._key)
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code not in _REFUSED | _GONE:
+                    raise
+                # It was renewed by a request whose answer was lost.
+                if code in _REFUSED and self._is_ours(self._until):
+                    continue
+            return
 
     def _is_ours(self, until: float) -> bool:
         found = self._get()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -31,7 +32,10 @@ _SECONDS_TO_STOP = 60.0
 _QUERY = "athena_query"
 # What changes no table that others write.
 _NEEDS_NO_LOCK = ("SELECT", "WITH", "CREATE EXTERNAL TABLE", "DROP TABLE IF EXISTS")
+_BUILT = "before-parameter-build.athena.StartQueryExecution"
+_ATTEMPTED = "needs-retry.athena.StartQueryExecution"
 _STARTED = "after-call.athena.StartQueryExecution"
+_SERVER_ERROR = 500
 
 
 class LostLockError(Exception):
@@ -54,8 +58,13 @@ class AthenaSession:
         self._writes = False
         self._running: str | None = None
         self._may_run = False
+        self._token = ""
+        self._unanswered = False
         # Not all versions of the driver tell the id of a query before it has ended.
-        connection.client.meta.events.register(_STARTED, self._started)
+        self._handlers = {_BUILT: self._name_request, _ATTEMPTED: self._attempted, _STARTED: self._started}
+        for event, handler in self._handlers.items():
+            # First: what decides whether to try again can raise.
+            connection.client.meta.events.register_first(event, handler)
 
     @property
     def description(self) -> Any:
@@ -85,7 +94,8 @@ class AthenaSession:
         self._writes = not text.startswith(_NEEDS_NO_LOCK)
         if self._lock is not None and self._writes and not self._lock.is_held():
             raise LostLockError
-        self._running = None
+        self._running, self._unanswered = None, False
+        self._token = uuid.uuid4().hex
         # The plain cursor, whatever the connection says; and never what an earlier query has answered.
         from pyathena.cursor import Cursor
 
@@ -114,7 +124,8 @@ class AthenaSession:
         if self._lock is not None:
             self._lock.release(keep=self._may_run)
             self._lock = None
-        self.connection.client.meta.events.unregister(_STARTED, self._started)
+        for event, handler in self._handlers.items():
+            self.connection.client.meta.events.unregister(event, handler)
 
     def stop(self, query: str) -> bool:
         """Stop a query, and tell whether it has ended; one that the service does not know any more has."""
@@ -135,6 +146,14 @@ class AthenaSession:
             return error_code(error) == "InvalidRequestException"
         return False
 
+    def _name_request(self, params: dict[str, Any], **_: Any) -> None:
+        # By it the service knows a statement that it was sent before, by botocore or by the driver, and runs it once.
+        params["ClientRequestToken"] = self._token
+
+    def _attempted(self, response: Any, caught_exception: BaseException | None, **_: Any) -> None:
+        if caught_exception is not None or response is None or response[0].status_code >= _SERVER_ERROR:
+            self._unanswered = True
+
     def _started(self, parsed: dict[str, Any], **_: Any) -> None:
         self._running = parsed.get("QueryExecutionId")
         if self._lock is not None and self._running is not None and self._writes:
@@ -145,7 +164,8 @@ class AthenaSession:
     def _has_ended(self, error: BaseException) -> bool:
         """Tell whether the statement that has failed does nothing any more; it is stopped if need be."""
         if self._running is None:
-            return error_code(error) is not None
+            # Refused; but of an earlier attempt that was not, a query may run.
+            return error_code(error) is not None and not self._unanswered
         try:
             return self.stop(self._running)
         except Exception as failure:

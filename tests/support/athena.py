@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -76,11 +76,13 @@ class AthenaStandIn:
         """Where statements that have done their work meet before they commit."""
         self.validates_appends = False
         self.commit_errors = 0
+        self.fails_behind: Callable[[str], bool] = lambda _: False
         self.hold: threading.Event | None = None
         """Statements do not commit until they are stopped; set when the state of one of them is asked for."""
         self._dies_after: tuple[int, bool] | None = None
         self._dead = False
         self._requests = 0
+        self._tokens: dict[str, str] = {}
         self._lock = threading.RLock()
         self._database = duckdb.connect(":memory:")
         self._database.execute("SET TimeZone = 'UTC'; CREATE SCHEMA audit")
@@ -189,6 +191,9 @@ class AthenaStandIn:
         assert not reuse.get("Enabled"), "an old answer would be given"
         assert "ExecutionParameters" not in request
         with self._lock:
+            token = request["ClientRequestToken"]
+            if (known := self._tokens.get(token)) is not None:
+                return {"QueryExecutionId": known}
             self._requests += 1
             active = sum(query.state in ("QUEUED", "RUNNING") for query in self.queries.values())
             if active >= self.most_active or (self.throttle_every and self._requests % self.throttle_every == 0):
@@ -204,6 +209,7 @@ class AthenaStandIn:
             query = Query(text, request.get("QueryExecutionContext", {}).get("Database", "default"), group, output)
             identity = str(uuid.uuid4())
             self.queries[identity] = query
+            self._tokens[token] = identity
         thread = threading.Thread(target=self._run, args=(query,), daemon=True)
         thread.start()
         # So that the driver need not ask twice.
@@ -327,6 +333,8 @@ class AthenaStandIn:
             cursor.execute("COMMIT")
             if table is not None:
                 table.changes += 1
+            if self.fails_behind(query.text):
+                raise QueryError("ICEBERG_COMMIT_ERROR: Failed to commit Iceberg update to table: audit")
 
 
 def _datum(value: str | None) -> dict[str, str]:
