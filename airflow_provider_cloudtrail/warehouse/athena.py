@@ -38,7 +38,11 @@ from airflow_provider_cloudtrail.warehouse.base import WarehouseError, first_of_
 MAX_DAYS = 100
 """Partitions that one statement may write to."""
 _DAY = timedelta(days=1)
-_COUNTS = {column.name for column in columns_of(LedgerEntry) if column.kind is ColumnKind.INTEGER}
+_NULLS = {
+    column.name: "bigint" if column.kind is ColumnKind.INTEGER else "timestamp(6)"
+    for column in columns_of(LedgerEntry)
+    if column.kind in (ColumnKind.INTEGER, ColumnKind.TIMESTAMP)
+}
 
 
 class AthenaWarehouse(AthenaEngine):
@@ -135,29 +139,40 @@ class AthenaWarehouse(AthenaEngine):
     # -- a batch -----------------------------------------------------------------------------------
 
     def _write(self, cursor: AthenaSession, files: Sequence[FileRows]) -> list[LedgerEntry]:
-        known, in_quarantine = self._known_and_quarantined(cursor, [file.entry.log_file_uri for file in files])
+        known, loaded, in_quarantine = self._known_and_quarantined(cursor, [file.entry.log_file_uri for file in files])
+        # An attempt before this one can have come to the ledger, and not have heard of it.
+        stored = [
+            _as_known(file, known[uri])
+            for file in files
+            if known.get(uri := file.entry.log_file_uri) != file.previous
+            and loaded.get(uri) == _loaded(file.entry.loaded_at, file.entry.loaded_by)
+        ]
         files = [file for file in files if known.get(file.entry.log_file_uri) == file.previous]
         first = first_of_each(event for file in files for event in file.events)
         rows = self._rows_by_file(cursor, list(first.values())) if first else {}
         entries = [_settled(file, rows) for file in files]
         self._replace_quarantine(cursor, files, in_quarantine)
         self.replace(cursor, self.files, columns_of(LedgerEntry), entries)
-        return entries
+        return [*stored, *entries]
 
     def _known_and_quarantined(
         self, session: AthenaSession, uris: Sequence[str]
-    ) -> tuple[dict[str, KnownFile], Collection[str]]:
-        """Return what the ledger knows, and which files have rows in quarantine, maybe of a run that was killed."""
-        known = ", ".join(map(self.quoted, KnownFile._fields))
+    ) -> tuple[dict[str, KnownFile], dict[str, tuple[str, str | None]], Collection[str]]:
+        """
+        Return what the ledger knows, when and by whom it was loaded, and which files have rows in quarantine.
+
+        The latter maybe of a run that was killed.
+        """
+        names = [*KnownFile._fields, "loaded_at", "loaded_by"]
+        known = ", ".join(map(self.quoted, names))
         uri = self.quoted("log_file_uri")
-        nothing = ", ".join(
-            f"CAST(NULL AS {'bigint' if name in _COUNTS else 'varchar'})" for name in KnownFile._fields[1:]
-        )
+        nothing = ", ".join(f"CAST(NULL AS {_NULLS.get(name, 'varchar')})" for name in names[1:])
         both = f"SELECT {known} FROM {self.files} UNION ALL SELECT DISTINCT {uri}, {nothing} FROM {self.quarantine}"
-        rows = self._find(session, f"({both})", KnownFile._fields, uris)
+        rows = self._find(session, f"({both})", names, uris)
         # Every row of the ledger has a status.
-        found = {row[0]: KnownFile(*row) for row in rows if row[2] is not None}
-        return found, {row[0] for row in rows if row[2] is None}
+        entries = [row for row in rows if row[2] is not None]
+        found = {row[0]: KnownFile(*row[:-2]) for row in entries}
+        return found, {row[0]: _loaded(*row[-2:]) for row in entries}, {row[0] for row in rows if row[2] is None}
 
     def _replace_quarantine(
         self, session: AthenaSession, files: Sequence[FileRows], in_quarantine: Collection[str]
@@ -169,6 +184,22 @@ class AthenaWarehouse(AthenaEngine):
         self.insert(
             session, self.quarantine, columns_of(QuarantineEntry), [q for file in files for q in file.quarantine]
         )
+
+
+def _loaded(at: datetime | None, by: str | None) -> tuple[str, str | None]:
+    """Return when, to the millisecond that the engine may round to, and by whom a file was loaded."""
+    if at is None:
+        return "", by
+    in_utc = at if at.tzinfo is None else at.astimezone(timezone.utc)
+    return f"{in_utc:%Y-%m-%d %H:%M:%S.%f}"[:-3], by
+
+
+def _as_known(file: FileRows, known: KnownFile) -> LedgerEntry:
+    """Return the ledger entry of a file as it is in the ledger already."""
+    if file.entry.status != LOADED:
+        return file.entry
+    loaded = int(known.loaded or 0)
+    return file.entry._replace(loaded=loaded, duplicate=len(file.events) - loaded)
 
 
 def _settled(file: FileRows, rows: Mapping[str, int]) -> LedgerEntry:

@@ -201,3 +201,32 @@ def test_lock_is_removed_though_the_answer_to_its_renewal_was_lost(
         through(athena_warehouse).write([file_rows("20260203T1000Z", event("a"))])
     assert fault.happened
     assert staged_keys() == []
+
+
+@pytest.mark.parametrize("table", ["events", "files"])
+def test_statement_that_fails_behind_its_commit_counts(
+    athena_warehouse: AthenaWarehouse, athena: AthenaStandIn, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    left = [1]
+
+    def fails(text: str) -> bool:
+        return text.startswith(f"MERGE INTO {getattr(athena_warehouse, table)} ") and bool(left and left.pop())
+
+    monkeypatch.setattr(athena, "fails_behind", fails)
+    files = [
+        file_rows("20260203T1000Z", event("a"), event("a"), foreign(), 7, selection=MWAA),
+        file_rows("20260203T1005Z", body=b"no gzip"),
+    ]
+    first, second = athena_warehouse.write(files)
+    assert left == []
+    assert (first.records, first.loaded, first.duplicate, first.filtered, first.quarantined) == (4, 1, 1, 1, 1)
+    assert second.status == "quarantined"
+    assert_balanced(read_table(athena_warehouse))
+
+
+def test_entry_of_another_task_is_not_taken_for_an_own_one(
+    athena_warehouse: AthenaWarehouse, athena_place: dict[str, Any]
+) -> None:
+    files = [file_rows("20260203T1000Z", event("a")), file_rows("20260203T1005Z", event("b"))]
+    again(athena_warehouse, athena_place).write([file_rows("20260203T1000Z", event("a"))])
+    assert [entry.log_file_uri for entry in athena_warehouse.write(files)] == [files[1].entry.log_file_uri]
