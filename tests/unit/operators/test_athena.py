@@ -246,6 +246,23 @@ class TestEvents:
         (entry,) = lake.rows("_files")
         assert [entry[name] for name in ("records", "loaded", "duplicate", "filtered")] == [3, 2, 0, 1]
 
+    @pytest.mark.parametrize("suffix", [pytest.param("", id="rows"), pytest.param("_files", id="ledger")])
+    def test_a_statement_that_fails_behind_its_commit_counts(self, lake, suffix, monkeypatch):
+        left = [1]
+
+        def fails(text: str) -> bool:
+            return text.startswith(f'MERGE INTO "{lake.table}{suffix}" ') and bool(left and left.pop())
+
+        monkeypatch.setattr(lake.stand_in, "fails_behind", fails)
+        lake.deliver("20260203T1000Z", event(id_of(1)), event(id_of(2)), foreign(id_of(3)))
+        lake.deliver("20260203T1100Z", event(id_of(2)))
+        summary = lake.events().execute({})
+        assert left == []
+        names = ("files", "records", "loaded", "duplicate", "filtered")
+        assert [summary[name] for name in names] == [2, 4, 2, 1, 1]
+        assert [row["event_id"] for row in lake.rows()] == [id_of(1), id_of(2)]
+        assert [[entry[name] for name in names[1:]] for entry in lake.rows("_files")] == [[3, 2, 0, 1], [1, 0, 1, 0]]
+
     def test_a_log_file_that_athena_cannot_read_is_named_and_no_value_of_it(self, lake, monkeypatch):
         uri = lake.deliver("20260203T1000Z", event(id_of(1)))
         run = type(lake.stand_in)._run
