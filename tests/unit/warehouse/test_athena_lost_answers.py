@@ -81,7 +81,6 @@ def export(trail: FolderTrail, warehouse: Warehouse, selection: Selection) -> Ex
     ("ran", "answer"),
     [
         pytest.param(False, REFUSED, id="refused"),
-        pytest.param(True, None, id="connection lost behind it"),
         pytest.param(True, BROKEN, id="error 500 behind it"),
     ],
 )
