@@ -75,7 +75,7 @@ class TestParameters:
     )
     def test_wrong_parameters_of_the_table(self, arguments, message):
         task = AthenaCloudTrailTableOperator(
-            task_id="t", **{"bucket": "b", "account_ids": "1", "regions": "eu-west-1", **arguments}
+            task_id="t", **{"bucket": "b", "account_ids": "111122223333", "regions": "eu-west-1", **arguments}
         )
         with pytest.raises(ValueError, match=message):
             task.execute({})
