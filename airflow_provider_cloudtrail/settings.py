@@ -110,7 +110,11 @@ def option(name: str) -> str | None:
 def listed(name: str) -> list[str] | None:
     """Return an option whose values are separated by commas, or None if it is unset."""
     value = option(name)
-    return [part.strip() for part in value.split(",") if part.strip()] if value else None
+    return _parts(value) if value else None
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def switched_on(name: str) -> bool:
@@ -147,13 +151,15 @@ def _number(name: str, text: str) -> int:
 
 def check(name: str, value: str) -> None:
     """
-    Refuse a value of an option that the DAGs would refuse.
+    Refuse a value of an option that the DAGs would refuse; nothing stands for the default.
 
     :param name: one of :data:`OPTIONS`.
     :raises ValueError: with what to write instead.
     """
     from airflow_provider_cloudtrail import parameters
 
+    if not value:
+        return
     kind = OPTIONS[name].type
     if kind == "boolean":
         _truth(name, value)
@@ -163,7 +169,7 @@ def check(name: str, value: str) -> None:
         parameters.location(value, None, None)
     elif name in ("account_ids", "regions"):
         read = parameters.regions if name == "regions" else parameters.account_ids
-        read(name, value.split(","))
+        read(name, _parts(value))
     elif name in ("table", "schema"):
         parameters.identifier(name, value)
     elif name == "wait_for" and value.strip().lower() not in WAITED_FOR:

@@ -74,6 +74,13 @@ def test_a_choice_is_one_of_its_words(monkeypatch):
         one_of("wait_for", "files", "digests")
 
 
+@pytest.mark.parametrize("name", OPTIONS)
+def test_nothing_stands_for_the_default(name, monkeypatch):
+    monkeypatch.setenv(f"AIRFLOW__CLOUDTRAIL__{name.upper()}", "")
+    check(name, "")
+    assert option(name) == OPTIONS[name].default
+
+
 def test_provider_info_names_every_option_and_only_what_is_there():
     info = get_provider_info()
     assert info["package-name"] == "airflow-provider-cloudtrail"
