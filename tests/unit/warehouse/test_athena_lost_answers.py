@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -133,10 +135,18 @@ def test_statement_that_is_sent_again_runs_once(
 ) -> None:
     # botocore gives up after two attempts, the driver asks once more; the first one runs still.
     few_attempts(2)
-    monkeypatch.setattr(athena, "delay", 2.0)
+    asked_once_more = threading.Barrier(2, lambda: monkeypatch.setattr(athena, "meet", None))
+    monkeypatch.setattr(athena, "meet", asked_once_more)
+    starts = itertools.count(1)
+
+    def is_start(call: str) -> bool:
+        # What the ledger knows, then the events three times.
+        if call == START and next(starts) == 4:
+            asked_once_more.wait(60)
+        return call == START
+
     before = len(athena.queries)
-    # What the ledger knows, then the events.
-    fault = Fault(1, True, [None, THROTTLED], attempts=2, counts=START.__eq__)
+    fault = Fault(1, True, [None, THROTTLED], attempts=2, counts=is_start)
     with failing(fault, *ways):
         (entry,) = through(athena_warehouse).write([file_rows("20260203T1000Z", event("a"))])
     assert fault.happened

@@ -46,6 +46,9 @@ class Cursor:
     def execute(self, *statement: Any) -> Any:
         return self._disturbance(lambda: self._cursor.execute(*statement))
 
+    def executemany(self, *statement: Any) -> Any:
+        return self._disturbance(lambda: self._cursor.executemany(*statement))
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
 
