@@ -86,7 +86,7 @@ def _groups(tasks: Iterator[Task], pool: BucketThreads, threads: int, bytes_ahea
             if group.tasks and (
                 yielded < threads
                 or len(group.tasks) >= FILES_HANDED_OVER // parts
-                or group.weight + task.weight > min(_BYTES_HANDED_OVER // parts, bytes_ahead // (2 * threads))
+                or group.weight + task.weight > min(_BYTES_HANDED_OVER // parts, bytes_ahead // (2 * pool.at_once))
             ):
                 yield group
                 yielded += 1
