@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider_cloudtrail.audit_event import GAP, INVALID, MISSING, UNLISTED
 from airflow_provider_cloudtrail.comparison import Comparison
 from airflow_provider_cloudtrail.digest_batches import DigestWithFiles
-from airflow_provider_cloudtrail.trail.delivered import AccountRegion, DeliveredFiles, UnlistedFile
+from airflow_provider_cloudtrail.trail.delivered import AccountRegion, DeliveredFiles
 from airflow_provider_cloudtrail.trail.digest import Chain, DigestKey
 from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest, Coverage, DigestStatus, Gap
 from airflow_provider_cloudtrail.trail.log_file import is_of
-from airflow_provider_cloudtrail.validation_findings import About, Findings, finding_id
+from airflow_provider_cloudtrail.validation_findings import About, Findings
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
-from airflow_provider_cloudtrail.warehouse.evidence import FileVerdicts
+from airflow_provider_cloudtrail.validation_unlisted import about_log_file, report_unlisted
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail.validation import Validation
-
-_MINUTE = timedelta(minutes=1)
-# Unlisted log files that are recorded at once.
-_PORTION = 10_000
 
 
 def recorded_chains(run: Validation, until: datetime, location: str) -> set[Chain]:
@@ -148,39 +144,14 @@ class PlaceValidation:
             # In the order in which it was found out.
             self._comparison.store()
             self._comparison.accounted_for.update(file.uri for file in unlisted)
-        unlisted = self._not_reported_before(unlisted)
-        for start in range(0, len(unlisted), _PORTION):
-            portion = unlisted[start : start + _PORTION]
-            for file in portion:
-                self._findings.add(UNLISTED, self._about(file), "no digest lists it")
-            verdict = FileVerdicts([file.uri for file in portion], None, UNLISTED, run.now)
-            with run.ring.turn:
-                run.evidence.write([], [verdict], self._findings.take())
+        abouts = [about_log_file(file, *self.names) for file in unlisted]
+        number = report_unlisted(run, self._findings, abouts, "no digest lists it")
         whole = About(window.start, window.end, *self.names)
         place = " ".join(self.names)
         if more := files.unlisted_beyond:
             message = f"{place}: {more} more log files that no digest lists, whose names were not kept"
             self._findings.add(UNLISTED, whole, message, objects=more)
-        if unlisted and not self.chains:
+        if number and not self.chains:
             count_absence(summary, self._findings, whole, f"{place}: log files, but no digest at all")
-        number = len(unlisted) + more
-        summary.files_unlisted += number
-        return number
-
-    def _not_reported_before(self, unlisted: list[UnlistedFile]) -> list[UnlistedFile]:
-        """Leave out what lies before the window and was reported by the run of the window before."""
-        run, location = self._run, self._findings.location
-        before = {
-            finding_id(UNLISTED, location, self._about(file)): file.key
-            for file in unlisted
-            if file.delivered_at < run.window.start
-        }
-        with run.ring.turn:
-            known = run.evidence.findings.still_there(list(before), run.now, run.verified_by)
-        reported = {before[one] for one in known}
-        return [file for file in unlisted if file.key not in reported]
-
-    def _about(self, file: UnlistedFile) -> About:
-        # Stamps are on the minute.
-        end = file.delivered_at + _MINUTE
-        return About(file.delivered_at, end, *self.names, object_uri=file.uri)
+        summary.files_unlisted += number + more
+        return number + more

@@ -8,21 +8,18 @@ digests are held against the bucket. Its rows stay in the audit table, and only 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_provider_cloudtrail.audit_event import UNLISTED
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivered import probe
 from airflow_provider_cloudtrail.trail.log_file import LogFile, log_file_of_uri
-from airflow_provider_cloudtrail.validation_findings import About, Findings, finding_id
+from airflow_provider_cloudtrail.validation_findings import Findings
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
-from airflow_provider_cloudtrail.warehouse.evidence import FileVerdicts
+from airflow_provider_cloudtrail.validation_unlisted import about_log_file, report_unlisted
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail.validation import Validation
 
-_MINUTE = timedelta(minutes=1)
 _AHEAD = 16
 _MESSAGE = (
     "its rows are in the table, but no digest lists it, and it is not in the bucket any more; open until its row is "
@@ -44,12 +41,10 @@ def report_vanished(
         which the ledger does not say so.
     :param pool: looks into the bucket for the few files of which nothing else is known.
     """
-    vanished = _not_reported_before(run, findings, list(_vanished(run, findings, accounted_for, pool)))
-    for file in vanished:
-        findings.add(UNLISTED, _about(file), _MESSAGE)
-    summary.files_unlisted += len(vanished)
-    verdict = FileVerdicts([file.uri for file in vanished], None, UNLISTED, run.now)
-    run.evidence.write([], [verdict], findings.take())
+    vanished = [
+        about_log_file(file, file.account_id, file.region) for file in _vanished(run, findings, accounted_for, pool)
+    ]
+    summary.files_unlisted += report_unlisted(run, findings, vanished, _MESSAGE)
 
 
 def _vanished(
@@ -68,20 +63,3 @@ def _vanished(
     for file, there in zip(files, pool.map(is_there, files, ahead=_AHEAD), strict=True):
         if not there:
             yield file
-
-
-def _not_reported_before(run: Validation, findings: Findings, files: list[LogFile]) -> list[LogFile]:
-    """Leave out what lies before the window and was reported by the run of the window before."""
-    before = {
-        finding_id(UNLISTED, findings.location, _about(file)): file.uri
-        for file in files
-        if file.delivered_at < run.window.start
-    }
-    known = run.evidence.findings.still_there(list(before), run.now, run.verified_by)
-    reported = {before[one] for one in known}
-    return [file for file in files if file.uri not in reported]
-
-
-def _about(file: LogFile) -> About:
-    # Stamps are on the minute.
-    return About(file.delivered_at, file.delivered_at + _MINUTE, file.account_id, file.region, object_uri=file.uri)

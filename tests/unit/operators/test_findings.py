@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_cloudtrail import digest_batches, validation_place
+from airflow_provider_cloudtrail import digest_batches, validation_place, validation_unlisted
 from airflow_provider_cloudtrail.trail import delivered
 from tests.support.signed_trail import ACCOUNT, BUCKET, FIRST, HOUR, LAST, REGION, WINDOW, MemoryStore, SignedTrail
 
@@ -217,7 +217,7 @@ def test_whether_a_finding_fails_is_what_the_last_run_said(world, trail):
 def test_of_many_unlisted_files_the_number_is_kept(world, trail, monkeypatch):
     monkeypatch.setattr(delivered, "MOST_UNLISTED", 3)
     monkeypatch.setattr(digest_batches, "_BATCH_FILES", 2)
-    monkeypatch.setattr(validation_place, "_PORTION", 2)
+    monkeypatch.setattr(validation_unlisted, "_PORTION", 2)
     forged = [trail.log_key(WINDOW[0] + timedelta(minutes=10 * number), "A" * 16) for number in range(8)]
     # Outside of the window, but near it: not its business.
     forged += [trail.log_key(WINDOW[0] - timedelta(hours=2, minutes=30), "A" * 16)]
