@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2}")
 _ACCOUNT = re.compile(r"[0-9]{12}")
+_EVENT_SOURCE = re.compile(r"[^\s./]+(?:\.[^\s./]+)+")
 _LONGEST_IDENTIFIER = 127
+# Of a validation it is hours before and behind the window.
+_LOOKED_AT_AROUND = timedelta(days=366)
 _NOTHING = (None, "", "None")
 
 
@@ -89,6 +92,21 @@ def account_ids(parameter: str, value: Any) -> list[str] | None:
     return found
 
 
+def event_sources(parameter: str, value: Any) -> list[str] | None:
+    """
+    Return a list of services whose events are wanted; None: not given.
+
+    :raises ValueError: as for :func:`names`, and for what no event can come from: it would select nothing.
+    """
+    found = names(parameter, value)
+    if wrong := [name for name in found or () if not _EVENT_SOURCE.fullmatch(name)]:
+        raise ValueError(
+            f"{parameter}: {', '.join(map(repr, wrong))} is no event source; write names such as "
+            "'airflow.amazonaws.com', as they stand in eventSource"
+        )
+    return found
+
+
 def regions(parameter: str, value: Any) -> list[str] | None:
     """
     Return a list of Regions; None: not given.
@@ -122,7 +140,10 @@ def moment(parameter: str, value: Any, *, instead: str | None = None) -> datetim
             raise ValueError(
                 f"{parameter}={value!r} is no time; write ISO 8601, such as 2026-02-03T00:00:00Z"
             ) from None
-    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    try:
+        return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    except OverflowError:
+        raise ValueError(f"{parameter}={value!r} is outside of the years 1 to 9999, in UTC; write another") from None
 
 
 def duration(parameter: str, value: Any) -> timedelta:
@@ -135,6 +156,17 @@ def duration(parameter: str, value: Any) -> timedelta:
         raise ValueError(f"{parameter}={value!r} is no duration; write a timedelta, such as timedelta(hours=1)")
     if value < timedelta(0):
         raise ValueError(f"{parameter}={value!r} is negative; write a duration of zero or more")
+    return value
+
+
+def file_size(parameter: str, value: Any) -> int:
+    """
+    Return a size in bytes.
+
+    :raises ValueError: if it is no whole number, or none above 0.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise ValueError(f"{parameter}={value!r} is no size; write a whole number of bytes above 0")
     return value
 
 
@@ -160,7 +192,15 @@ def window(
         raise ValueError(
             f"delivered_from={start.isoformat()} is later than delivered_to={end.isoformat()}; exchange them"
         )
-    return DeliveryWindow(start, end, duration("lookback", lookback), duration("settle", settle))
+    found = DeliveryWindow(start, end, duration("lookback", lookback), duration("settle", settle))
+    try:
+        _ = found.floor - _LOOKED_AT_AROUND, found.ceiling + _LOOKED_AT_AROUND
+    except OverflowError:
+        raise ValueError(
+            f"delivered_from={start.isoformat()} with lookback={lookback!r}, or delivered_to={end.isoformat()} with "
+            f"settle={settle!r}, leaves the years 2 to 9998; write a time nearer to now, or a shorter duration"
+        ) from None
+    return found
 
 
 def history_window(events_from: Any, events_to: Any, earliest: datetime, now: datetime) -> tuple[Span, Span | None]:
@@ -197,8 +237,8 @@ def location(bucket: Any, prefix: Any, organization_id: Any) -> TrailLocation:
 
     :raises ValueError: if the bucket is missing, or has parts of a URI or key in it.
     """
-    found = text(bucket)
-    if found is None:
+    found = (text(bucket) or "").strip()
+    if not found:
         raise ValueError(
             "neither bucket nor trail_name is set; give the S3 bucket that the trail delivers to (on MWAA with the "
             "example DAGs: the Airflow configuration option cloudtrail.bucket), or the name or ARN of the trail"

@@ -12,12 +12,12 @@ from typing import Any
 from airflow_provider_cloudtrail.mwaa import report
 from airflow_provider_cloudtrail.mwaa.aws import Aws
 from airflow_provider_cloudtrail.mwaa.bucket import Bucket
-from airflow_provider_cloudtrail.mwaa.bundle import COPY, MODES, Source, build
+from airflow_provider_cloudtrail.mwaa.bundle import COPY, EXTRAS, MODES, Source, build
 from airflow_provider_cloudtrail.mwaa.deploy import Deployment, await_own_update, current, own_update_is_running
 from airflow_provider_cloudtrail.mwaa.environment import Environment
 from airflow_provider_cloudtrail.mwaa.errors import MwaaError, MwaaStateError, MwaaUsageError
 from airflow_provider_cloudtrail.mwaa.manifest import Manifest, load
-from airflow_provider_cloudtrail.mwaa.permissions import FEATURES, check, features_of, resources_of
+from airflow_provider_cloudtrail.mwaa.permissions import FEATURES, check, features_of, queue_arn, resources_of
 from airflow_provider_cloudtrail.mwaa.pinned import not_installed
 from airflow_provider_cloudtrail.mwaa.plan import Choices, Plan, make_plan
 from airflow_provider_cloudtrail.mwaa.update import Patience
@@ -204,7 +204,12 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument(
         "--trail", metavar="NAME", help="trail (name or ARN) that the role must read (default: its option)"
     )
-    plan.add_argument("--queue", metavar="ARN", help="SQS queue that the role must read")
+    plan.add_argument(
+        "--queue",
+        type=_queue,
+        metavar="URL|ARN",
+        help="SQS queue that the role must read (default: its option)",
+    )
     plan.add_argument("--feature", action="append", choices=FEATURES, help="feature that the role shall be able to use")
     deploy.add_argument("--wait", type=float, default=780, metavar="MINUTES", help="for an update (default: 13 hours)")
     deploy.add_argument("--poll", type=float, default=30, metavar="SECONDS", help="between two looks (default: 30)")
@@ -228,9 +233,17 @@ def _add_choices(command: argparse.ArgumentParser) -> None:
     add("--wheels", type=Path, metavar="FOLDER", help="mode wheel: wheels to put into plugins.zip as well")
     add("--no-index", action="store_true", help="mode wheel: the environment reaches no package index")
     add("--by-name", action="store_true", help="mode wheel: the environment fetches the package from an index")
-    add("--extra", action="append", metavar="NAME", help="mode wheel: extra of the package to install; repeatable")
+    add("--extra", action="append", choices=EXTRAS, help="mode wheel: extra of the package to install; repeatable")
     add("--take-over", action="store_true", help="overwrite objects of somebody else that have our names")
     add("--use-newest", action="store_true", help="bring newer requirements.txt and plugins.zip of yours into effect")
+
+
+def _queue(text: str) -> str:
+    if queue_arn(text, "aws") is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no queue; write https://sqs.REGION.amazonaws.com/ACCOUNT/NAME, or its ARN"
+        )
+    return text
 
 
 def _assignment(text: str) -> tuple[str, str]:

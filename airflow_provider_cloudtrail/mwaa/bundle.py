@@ -19,6 +19,8 @@ PACKAGE = "airflow_provider_cloudtrail"
 DISTRIBUTION = "airflow-provider-cloudtrail"
 COPY, PLUGINS, WHEEL = "copy", "plugins", "wheel"
 MODES = (COPY, PLUGINS, WHEEL)
+EXTRAS = ("aiobotocore", "duckdb", "iceberg", "openlineage", "postgres", "snowflake")
+"""Extras of the package that an environment can have use of."""
 PLUGINS_FOLDER = "/usr/local/airflow/plugins"
 """Where MWAA unpacks plugins.zip, before it installs requirements.txt (MWAA user guide)."""
 DAG_FOLDER = "/usr/local/airflow/dags"

@@ -9,6 +9,7 @@ with the rights of its caller, and Glue wants an action allowed on the table and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -43,6 +44,10 @@ _CATALOG = "{glue}:catalog"
 _DATABASE = "{glue}:database/{database}"
 _TABLES = "{glue}:table/{database}/*"
 _ANY = "*"
+# SQS developer guide, "Queue and message identifiers".
+_QUEUE_URL = re.compile(
+    r"https?://sqs\.(?P<region>[a-z0-9-]+)\.[a-z0-9.-]+/(?P<account>[0-9]{12})/(?P<name>[A-Za-z0-9_.-]+)"
+)
 
 # Folders: a place of this name stands for what lies below, one with _bucket behind it for the bucket.
 _BUCKET_OF = ("staging", "tables", "results")
@@ -185,7 +190,7 @@ def resources_of(environment: Environment, *, bucket: str | None, trail: str | N
     Return what an environment reads, from what was said and from its configuration options.
 
     :param trail: name or ARN.
-    :param queue: ARN.
+    :param queue: URL or ARN.
     """
     _, partition, _, region, account, _ = environment.arn.split(":", 5)
     named = trail or environment.option("trail_name")
@@ -196,11 +201,19 @@ def resources_of(environment: Environment, *, bucket: str | None, trail: str | N
         partition=environment.partition,
         bucket=bucket or environment.option("bucket"),
         trail=named,
-        queue=queue,
+        queue=queue_arn(queue or environment.option("queue_url"), partition),
         staging=f"arn:{environment.partition}:s3:::{staging.removeprefix('s3://').rstrip('/')}/*" if staging else None,
         data_catalog=f"arn:{partition}:athena:{region}:{account}:datacatalog/AwsDataCatalog",
         glue=f"arn:{partition}:glue:{region}:{account}",
     )
+
+
+def queue_arn(queue: str | None, partition: str) -> str | None:
+    """Return the ARN of a queue that is named by its ARN or URL; None: not named, or not in a way that tells."""
+    found = _QUEUE_URL.fullmatch(queue or "")
+    if found is None:
+        return queue if queue and queue.startswith("arn:") else None
+    return f"arn:{partition}:sqs:{found['region']}:{found['account']}:{found['name']}"
 
 
 def features_of(resources: Resources) -> tuple[str, ...]:

@@ -17,8 +17,12 @@ from airflow_provider_cloudtrail.mwaa.errors import MwaaStateError
 _BEGIN = b"# >>> airflow-provider-cloudtrail: written by its deployment, until the line with <<<"
 _END = b"# <<< airflow-provider-cloudtrail"
 _BLOCK = re.compile(re.escape(_BEGIN) + rb"\r?\n(.*?)" + re.escape(_END) + rb"(?:\r?\n|\Z)", re.DOTALL)
-_OF_THE_PACKAGE = re.compile(rb"^\s*airflow[-_.]+provider[-_.]+cloudtrail\b", re.IGNORECASE | re.MULTILINE)
-_NO_INDEX = re.compile(rb"^\s*--no-index\b", re.MULTILINE)
+# By name, or its file by a path or a URL.
+_OF_THE_PACKAGE = re.compile(
+    rb"^\s*airflow[-_.]+provider[-_.]+cloudtrail\b|^[^#\r\n]*/airflow_provider_cloudtrail-[^/\s]*\.(?:whl|tar\.gz)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NO_INDEX = re.compile(rb"^(?:[^#\r\n]*\s)?--no-index\b", re.MULTILINE)
 _HASHES = re.compile(rb"^[^#\r\n]*\s--hash[= ]|^\s*--require-hashes\b", re.MULTILINE)
 _REQUIREMENT = re.compile(rb"^\s*[A-Za-z0-9./]", re.MULTILINE)
 _UNREADABLE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

@@ -149,7 +149,7 @@ class AthenaMwaaAuditEventsOperator(AwsBaseOperator[CloudTrailHook]):
     def execute(self, context: Context) -> dict[str, Any]:
         """Have Athena load what was delivered in the window."""
         selection = Selection.of(
-            parameters.names("event_sources", self.event_sources),
+            parameters.event_sources("event_sources", self.event_sources),
             parameters.names("event_names", self.event_names),
             parameters.names("environment_names", self.environment_names),
             self.include_environment_activity,

@@ -155,6 +155,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
         fail_on = self._fail_on()
         window = parameters.window(self.delivered_from, self.delivered_to, self.lookback, self.settle)
         regions = parameters.regions("regions", self.regions)
+        max_file_bytes = parameters.file_size("max_file_bytes", self.max_file_bytes)
         location, account_ids = self.hook.locate(
             self.bucket, self.prefix, self.organization_id, self.trail_name, self.account_ids
         )
@@ -173,7 +174,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
                     account_ids=account_ids,
                     regions=regions,
                     download_missing=self.download_missing,
-                    max_file_bytes=self.max_file_bytes,
+                    max_file_bytes=max_file_bytes,
                     fail_on=fail_on,
                     verified_by=run_of(context),
                     log=self.log,  # type: ignore[arg-type]

@@ -179,8 +179,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         from airflow_provider_cloudtrail.export import export_log_files
 
         selection = self._selection()
-        if self.max_file_bytes <= 0:
-            raise ValueError(f"max_file_bytes={self.max_file_bytes} is no size; write a number of bytes above 0")
+        max_file_bytes = parameters.file_size("max_file_bytes", self.max_file_bytes)
         given = self._given_files()
         window = None if given is not None else self._window()
         staging_uri = parameters.text(self.staging_uri)
@@ -204,7 +203,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
                 warehouse=warehouse,
                 selection=selection,
                 loaded_by=run_of(context),
-                max_file_bytes=self.max_file_bytes,
+                max_file_bytes=max_file_bytes,
                 in_window=in_window,
                 log=self.log,  # type: ignore[arg-type]
             )
@@ -228,7 +227,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
 
     def _selection(self) -> Selection:
         return Selection.of(
-            parameters.names("event_sources", self.event_sources),
+            parameters.event_sources("event_sources", self.event_sources),
             parameters.names("event_names", self.event_names),
             parameters.names("environment_names", self.environment_names),
             self.include_environment_activity,
@@ -288,7 +287,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         region, partition = self.hook.bucket_region(location.bucket)
         shared = {"context": context, "operator": self, "aws_partition": partition}
         CloudTrailBucketLink.persist(**shared, region_name=region, bucket=location.bucket, prefix=location.root)
-        source = (parameters.names("event_sources", self.event_sources) or MWAA_EVENT_SOURCES)[0]
+        source = (parameters.event_sources("event_sources", self.event_sources) or MWAA_EVENT_SOURCES)[0]
         CloudTrailEventHistoryLink.persist(**shared, region_name=self.region_name or region, event_source=source)
 
     def _conclude(self, summary: ExportSummary, warehouse: Warehouse, context: Context) -> None:

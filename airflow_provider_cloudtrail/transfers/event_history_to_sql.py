@@ -197,7 +197,7 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
 
     def _selection(self) -> Selection:
         selection = Selection.of(
-            parameters.names("event_sources", self.event_sources),
+            parameters.event_sources("event_sources", self.event_sources),
             parameters.names("event_names", self.event_names),
             parameters.names("environment_names", self.environment_names),
             self.include_environment_activity,
@@ -232,7 +232,7 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             operator=self,
             region_name=region,
             aws_partition=partition_of(region),
-            event_source=(parameters.names("event_sources", self.event_sources) or MWAA_EVENT_SOURCES)[0],
+            event_source=(parameters.event_sources("event_sources", self.event_sources) or MWAA_EVENT_SOURCES)[0],
         )
 
     def _conclude(self, summary: EventHistorySummary, lookups: Lookups, context: Context) -> None:

@@ -46,6 +46,30 @@ def test_plan_prints_the_statements_where_it_must_not_simulate(deployer, capsys)
     assert '"sqs:ReceiveMessage"' in said
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        pytest.param("https://sqs.eu-west-1.amazonaws.com/111122223333/log-files", None, id="the option of the DAGs"),
+        pytest.param(None, "https://sqs.eu-west-1.amazonaws.com/111122223333/log-files", id="a URL"),
+        pytest.param(None, "arn:aws:sqs:eu-west-1:111122223333:log-files", id="an ARN"),
+    ],
+)
+def test_plan_checks_the_queue_that_the_dags_read(deployer, capsys, option, said):
+    given = [*(("--set", f"queue_url={option}") if option else ()), *(("--queue", said) if said else ())]
+    assert deployer("plan", "--json", "--trail-bucket", "example-trail", *given) == 3
+    lacking = {entry["sid"]: entry["resource"] for entry in document(capsys)["permissions"]["lacking"]}
+    assert lacking["ReadNotifications"] == "arn:aws:sqs:eu-west-1:111122223333:log-files"
+
+
+def test_a_queue_that_is_none_and_an_extra_that_is_none(deployer, capsys):
+    for given in (("--queue", "log-files"), ("--mode", "wheel", "--extra", "nonesuch")):
+        with pytest.raises(SystemExit, match="2"):
+            deployer("plan", *given)
+    said = capsys.readouterr().err
+    assert "'log-files' is no queue; write https://sqs.REGION.amazonaws.com/ACCOUNT/NAME" in said
+    assert "'nonesuch'" in said
+
+
 def test_configuration_options_are_never_printed(deployer, capsys):
     deployer.environment.members["AirflowConfigurationOptions"]["smtp.smtp_password"] = "hunter-2"
     deployer("plan")

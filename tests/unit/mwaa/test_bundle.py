@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,12 @@ def test_one_dag_only():
 def test_what_cannot_be_meant(mode, arguments, message):
     with pytest.raises(MwaaUsageError, match=message):
         build(mode, Source(**{"dags": DAGS, **arguments}))
+
+
+def test_extras_are_those_of_the_package():
+    with (DAGS.parent / "pyproject.toml").open("rb") as file:
+        declared = tomllib.load(file)["project"]["optional-dependencies"]
+    assert set(bundle.EXTRAS) == set(declared) - {"demo", "dev"}
 
 
 def test_no_index_without_the_accelerators(wheels):

@@ -58,8 +58,15 @@ def test_block_does_not_switch_off_the_constraints_of_mwaa(lines):
     [
         pytest.param(b"airflow-provider-cloudtrail\n", LINES, "delete that line", id="asked for already"),
         pytest.param(b"pandas\nAirflow_Provider.CloudTrail[duckdb]>=0.1\n", LINES, "delete that line", id="spelling"),
+        pytest.param(
+            b"/usr/local/airflow/plugins/airflow_provider_cloudtrail-0.1.0-py3-none-any.whl\n",
+            LINES,
+            "delete that line",
+            id="the wheel by its path",
+        ),
         pytest.param(b"pandas\n", ("--no-index", *LINES), "your own lines", id="no-index for others"),
         pytest.param(b"--no-index\n", LINES, "deploy with --no-index", id="no-index of the customer"),
+        pytest.param(b"--find-links /x --no-index\n", LINES, "deploy with --no-index", id="no-index behind an option"),
         pytest.param(b"pandas==2.1.4 \\\n    --hash=sha256:aa\n", LINES, "has hashes", id="hash"),
         pytest.param(b"a==1 --hash sha256:aa\n", LINES, "has hashes", id="hash beside"),
         pytest.param(b"--require-hashes\n", LINES, "has hashes", id="require-hashes"),
@@ -81,6 +88,17 @@ def test_contradictions(customers, lines, message):
 def test_no_index_beside_a_file_with_no_index():
     customers = b"--no-index\n--find-links /usr/local/airflow/plugins\npandas\n"
     assert requirements.foreign_part(requirements.merged(customers, ("--no-index", *LINES))) == customers
+
+
+@pytest.mark.parametrize(
+    "customers",
+    [
+        pytest.param(b"--find-links /usr/local/airflow/plugins/airflow-provider-cloudtrail\n", id="a folder"),
+        pytest.param(b"pandas  # not --no-index, airflow-provider-cloudtrail comes below\n", id="a comment"),
+    ],
+)
+def test_our_names_elsewhere_are_no_contradiction(customers):
+    assert requirements.foreign_part(requirements.merged(customers, LINES)) == customers
 
 
 def test_hashes_in_a_comment_or_without_lines_of_ours_are_nobodys_business():
