@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -19,6 +17,7 @@ from airflow_provider_cloudtrail.trail import obstore_bucket, s3_store
 from airflow_provider_cloudtrail.trail.lookup import Span
 from airflow_provider_cloudtrail.trail.s3_store import S3Store
 from tests.support.event_history import NOW, EventHistoryStandIn, served
+from tests.support.http_server import Handler, http_server
 
 READERS = ["boto3", "obstore"] if s3_store.OBSTORE_INSTALLED else ["boto3"]
 KEY = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/02/03/x.json.gz"
@@ -32,13 +31,13 @@ LISTING = (
 )
 
 
-class Bucket(BaseHTTPRequestHandler):
+class Bucket(Handler):
     """An S3 bucket that remembers who asked, and the STS that gives roles out."""
 
-    protocol_version = "HTTP/1.1"
+    asked: SimpleNamespace
 
     def do_GET(self) -> None:
-        self.server.seen.append((urlsplit(self.path).path, self.headers.get("Authorization", ""), dict(self.headers)))
+        self.asked.seen.append((urlsplit(self.path).path, self.headers.get("Authorization", ""), dict(self.headers)))
         if "list-type" in self.path:
             self._answer(LISTING, {"Content-Type": "application/xml"})
             return
@@ -46,7 +45,7 @@ class Bucket(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.roles += 1
+        self.asked.roles += 1
         expiration = datetime.now(timezone.utc) + timedelta(hours=1)
         self._answer(
             b'<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>'
@@ -63,21 +62,14 @@ class Bucket(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_) -> None:
-        pass
-
 
 @pytest.fixture
 def server():
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
-    running.seen, running.roles = [], 0
-    running.url = f"http://127.0.0.1:{running.server_port}"
-    thread = threading.Thread(target=running.serve_forever, daemon=True)
-    thread.start()
-    yield running
-    running.shutdown()
-    running.server_close()
-    thread.join()
+    class OfThisTest(Bucket):
+        asked = SimpleNamespace(seen=[], roles=0)
+
+    with http_server(OfThisTest) as OfThisTest.asked.url:
+        yield OfThisTest.asked
 
 
 @pytest.fixture(params=READERS)

@@ -15,14 +15,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.support.athena_statements import Statement
 from tests.support.athena_tables import QueryError, Table
+from tests.support.http_server import Handler, http_server
 
 MAX_STATEMENT = 262_144
 WORK_GROUP = "audit"
@@ -104,11 +104,7 @@ class AthenaStandIn:
     def running(self) -> Iterator[AthenaStandIn]:
         stand_in = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            # Status and content are two writes.
-            disable_nagle_algorithm = True
-
+        class Answering(Handler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 answer = stand_in.answer(self.headers["X-Amz-Target"], json.loads(body))
@@ -123,31 +119,8 @@ class AthenaStandIn:
                 self.end_headers()
                 self.wfile.write(payload)
 
-            def log_message(self, *_: Any) -> None:
-                pass
-
-            def handle(self) -> None:
-                with suppress(OSError, ValueError):
-                    super().handle()
-
-            def finish(self) -> None:
-                with suppress(OSError, ValueError):
-                    super().finish()
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 128
-
-        server = Server(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
-        self.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-        try:
+        with http_server(Answering) as self.endpoint:
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join(10)
 
     # -- API ---------------------------------------------------------------------------------------
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import md5
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -18,6 +16,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 from xml.sax.saxutils import escape
 
 from airflow_provider_cloudtrail.trail.public_keys import PublicKey
+from tests.support.http_server import Handler, http_server
 from tests.support.signed_trail import WINDOW, Object, SignedTrail
 
 _NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -126,9 +125,7 @@ def _end(key: PublicKey) -> datetime:
 def stand_in() -> Iterator[StandIn]:  # noqa: C901
     served = StandIn()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Answering(Handler):
         def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
@@ -168,17 +165,5 @@ def stand_in() -> Iterator[StandIn]:  # noqa: C901
         def do_HEAD(self) -> None:
             self.answer(200, b"", {"x-amz-bucket-region": "eu-west-1"})
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    served.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with http_server(Answering) as served.endpoint:
         yield served
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)

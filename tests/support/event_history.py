@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
 from airflow_provider_cloudtrail.trail.event_history import Clock
+from tests.support.http_server import Handler, http_server
 from tests.support.log_files import ACCOUNT, MWAA, event
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=timezone.utc)
@@ -306,9 +306,7 @@ def management_events(
 def served(stand_in: EventHistoryStandIn) -> Iterator[EventHistoryStandIn]:
     """Serve it over HTTP."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Answering(Handler):
         def answer(self, status: int, body: bytes, kind: str) -> None:
             self.send_response(status)
             self.send_header("Content-Type", kind)
@@ -344,17 +342,5 @@ def served(stand_in: EventHistoryStandIn) -> Iterator[EventHistoryStandIn]:
                 error = f"<Error><Code>{refusal.code}</Code><Message>{refusal}</Message></Error>"
                 self.answer(refusal.status, f"<Response><Errors>{error}</Errors></Response>".encode(), "text/xml")
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    stand_in.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with http_server(Answering) as stand_in.endpoint:
         yield stand_in
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+
+from tests.support.http_server import Handler, http_server
 
 _OF_ONE_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 
@@ -102,42 +101,16 @@ class FaultyProxy:
     def running(self) -> Iterator[FaultyProxy]:
         proxy = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
+        class Passing(Handler):
             def _pass_on(self) -> None:
                 proxy.pass_on(self, _body_of(self))
 
-            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass_on  # noqa: N815 - names of the base class
+            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass_on
 
-            def log_message(self, *_: Any) -> None:
-                pass
-
-            def handle(self) -> None:
-                with suppress(OSError, ValueError):
-                    super().handle()
-
-            def finish(self) -> None:
-                with suppress(OSError, ValueError):
-                    super().finish()
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 128
-
-        server = Server(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
-        self.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-        try:
+        with http_server(Passing) as self.endpoint:
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join(10)
 
-    def pass_on(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+    def pass_on(self, request: Handler, body: bytes) -> None:
         target = request.headers.get("X-Amz-Target")
         name = f"{request.command} {request.path}" if target is None else target
         fault = self.fault
@@ -151,14 +124,11 @@ class FaultyProxy:
             fault.meanwhile()
         answer = fault.answers[min(before, len(fault.answers) - 1)]
         if answer is None:
-            request.close_connection = True
-            # No lingering: the peer is sent a reset.
-            request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            request.connection.close()
+            request.break_off()
             return
         _answer(request, answer.status, *_refused(answer, of_s3=target is None))
 
-    def _ask(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _ask(self, request: Handler, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(self._server, timeout=60)
         try:
             connection.putrequest(request.command, request.path, skip_host=True, skip_accept_encoding=True)
@@ -177,7 +147,7 @@ class FaultyProxy:
             connection.close()
 
 
-def _body_of(request: BaseHTTPRequestHandler) -> bytes:
+def _body_of(request: Handler) -> bytes:
     if request.headers.get("Transfer-Encoding") != "chunked":
         return request.rfile.read(int(request.headers.get("Content-Length") or 0))
     body = b""
@@ -189,7 +159,7 @@ def _body_of(request: BaseHTTPRequestHandler) -> bytes:
     return body
 
 
-def _answer(request: BaseHTTPRequestHandler, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
+def _answer(request: Handler, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
     request.send_response(status)
     for header, value in headers:
         request.send_header(header, value)

@@ -12,10 +12,11 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from tests.support.http_server import Handler, http_server
 
 REGION = "eu-west-1"
 SIGNED_FOR = "s3tables"
@@ -56,28 +57,17 @@ def rest_server(folder: Path, s3: str, bucket: str) -> Iterator[str]:
         "behind", uri=f"sqlite:///{folder / 'behind.sqlite'}", warehouse=f"s3://{bucket}/warehouse", **keys
     )
 
-    class Handler(_Handler):
+    class OfThisCatalog(_Answering):
         catalog = behind
         turn = threading.Lock()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/iceberg"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    with http_server(OfThisCatalog) as address:
+        yield f"{address}/iceberg"
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Answering(Handler):
     catalog: Any
     turn: Any
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        pass
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -94,10 +84,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_HEAD = do_POST = do_DELETE = _answer  # noqa: N815 - names of the base class
+    do_GET = do_HEAD = do_POST = do_DELETE = _answer
 
 
-def _check_signature(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+def _check_signature(handler: Handler, body: bytes) -> None:
     """Sign the request once more, and compare."""
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,8 @@ from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
+
+from tests.support.http_server import serving
 
 ACCOUNT = "123456789012"  # moto's
 REGION = "eu-west-1"
@@ -346,16 +347,8 @@ def mwaa_stand_in() -> Iterator[MwaaStandIn]:
         start_response(f"{status} made up", [("Content-Length", str(len(answer))), *headers.items()])
         return [answer]
 
-    server = make_server("127.0.0.1", 0, application, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    served.endpoint = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving(make_server("127.0.0.1", 0, application, threaded=True)) as served.endpoint:
         yield served
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
 
 
 def _kill(served: MwaaStandIn, moment: str) -> None:

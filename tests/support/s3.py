@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from airflow_provider_cloudtrail.trail.s3_store import S3Store
 from tests.support.engines import REPOSITORY, installed
+from tests.support.http_server import Handler, http_server
 from tests.support.s3_server import RECORDED
 
 TRANSPORTS = ["boto3", *(["obstore"] if installed("obstore") else [])]
@@ -115,17 +114,12 @@ class ScriptedS3:
     def running(self) -> Iterator[ScriptedS3]:
         script = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Answering(Handler):
             def do_GET(self) -> None:
                 script.paths.append(self.path)
                 answer = script.next_answer()
                 if answer == RESET:
-                    self.close_connection = True
-                    # No lingering: the peer is sent a reset.
-                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                    self.connection.close()
+                    self.break_off()
                     return
                 if answer == CUT_OFF:
                     status, body = next(other for other in script.answers if not isinstance(other, str))
@@ -147,27 +141,8 @@ class ScriptedS3:
                 self.wfile.flush()
                 self.close_connection = answer == CUT_OFF
 
-            def log_message(self, *_: Any) -> None:
-                pass
-
-            def handle(self) -> None:
-                with suppress(OSError, ValueError):
-                    super().handle()
-
-            def finish(self) -> None:
-                with suppress(OSError, ValueError):
-                    super().finish()
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
-        self.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-        try:
+        with http_server(Answering) as self.endpoint:
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join(10)
 
 
 @contextmanager
@@ -181,7 +156,7 @@ def silent_server(answered: str | None = None) -> Iterator[tuple[str, list[str]]
     asked: list[str] = []
     ended = threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Waiting(Handler):
         def do_GET(self) -> None:
             if answered is not None and self.path.startswith(answered):
                 self.send_response(200)
@@ -192,21 +167,13 @@ def silent_server(answered: str | None = None) -> Iterator[tuple[str, list[str]]
             ended.wait()
             self.close_connection = True
 
-        do_HEAD = do_GET  # noqa: N815
+        do_HEAD = do_GET
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    finally:
-        ended.set()
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    with http_server(Waiting) as endpoint:
+        try:
+            yield endpoint, asked
+        finally:
+            ended.set()
 
 
 def error_body(code: str) -> bytes:
