@@ -14,6 +14,7 @@ from airflow_provider_cloudtrail.warehouse.dialect import Dialect
 from airflow_provider_cloudtrail.warehouse.driver_errors import left_out
 from airflow_provider_cloudtrail.warehouse.duckdb_file import DuckDBFile
 from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
+from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
 
 log = logging.getLogger(__name__)
 
@@ -210,16 +211,10 @@ class DuckDBWarehouse(RelationalWarehouse):
         return found
 
     def _update(
-        self,
-        cursor: Any,
-        table: str,
-        columns: Sequence[Column],
-        rows: Sequence[Sequence[Any]],
-        condition: str,
-        values: Sequence[Any],
+        self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]], where: SqlCondition
     ) -> None:
         with _staged(cursor, self._fresh(columns), rows):
-            self._update_from(cursor, table, _STAGE, columns, condition, values)
+            self._update_from(cursor, table, _STAGE, columns, where)
         self._file.stored(len(rows))
 
 

@@ -19,6 +19,7 @@ from airflow_provider_cloudtrail.warehouse.redshift_rows import ROOM_OF_INSERTS,
 from airflow_provider_cloudtrail.warehouse.redshift_values import MAX_STRING
 from airflow_provider_cloudtrail.warehouse.shorten import shortened
 from airflow_provider_cloudtrail.warehouse.sql import SqlWarehouse
+from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
 from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE, StagingFolder
 
 log = logging.getLogger(__name__)
@@ -101,19 +102,13 @@ class RedshiftWarehouse(SqlWarehouse):
     # -- rows that are there -----------------------------------------------------------------------
 
     def _update_each(
-        self,
-        cursor: Any,
-        table: str,
-        columns: Sequence[Column],
-        rows: Sequence[Sequence[Any]],
-        condition: str,
-        values: Sequence[Any],
+        self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]], where: SqlCondition
     ) -> None:
         stage, fresh = self.quoted(_STAGE), self._fresh(columns)
         definitions = ", ".join(f"{self.quoted(column.name)} {self.dialect.types[column.kind]}" for column in fresh)
         cursor.execute(f"CREATE TEMPORARY TABLE {stage} ({definitions})")
         self._insert(cursor, stage, fresh, rows)
-        self._update_from(cursor, table, stage, columns, condition, values)
+        self._update_from(cursor, table, stage, columns, where)
         cursor.execute(f"DROP TABLE {stage}")
 
     # -- events ------------------------------------------------------------------------------------

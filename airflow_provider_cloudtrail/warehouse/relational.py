@@ -28,7 +28,7 @@ from airflow_provider_cloudtrail.warehouse.base import WarehouseUnavailableError
 from airflow_provider_cloudtrail.warehouse.conditions import Condition, Value
 from airflow_provider_cloudtrail.warehouse.driver_errors import CONFLICTS, describe, left_out, sqlstate
 from airflow_provider_cloudtrail.warehouse.relational_tables import RelationalTables
-from airflow_provider_cloudtrail.warehouse.sql_conditions import as_sql
+from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition, as_sql
 
 _Result = TypeVar("_Result")
 
@@ -110,8 +110,7 @@ class RelationalWarehouse(RelationalTables):
     ) -> None:
         """Update rows that are there, in a transaction; others are passed over."""
         if rows:
-            text, values = ("", list[Any]()) if where is None else self._where(where)
-            self._update(cursor, table, columns, rows, f"AND {text}" if text else "", values)
+            self._update(cursor, table, columns, rows, SqlCondition("", []) if where is None else self._where(where))
 
     def assign(self, cursor: Any, table: str, values: Mapping[str, Value | None], where: Condition) -> None:
         """Set columns of the rows that fulfil a condition to values, in a transaction."""
@@ -131,53 +130,40 @@ class RelationalWarehouse(RelationalTables):
         """Insert rows."""
 
     def _update(
-        self,
-        cursor: Any,
-        table: str,
-        columns: Sequence[Column],
-        rows: Sequence[Sequence[Any]],
-        condition: str,
-        values: Sequence[Any],
+        self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]], where: SqlCondition
     ) -> None:
         """
         Update rows: one statement for those that get the same.
 
-        :param condition: beginning with AND: which rows are updated, by what they hold; or nothing.
-        :param values: for its placeholders.
+        :param where: which rows are updated, by what they hold.
         """
         key, *others = columns
         groups: dict[tuple[Any, ...], list[str]] = {}
         for row in rows:
             groups.setdefault(tuple(row[1:]), []).append(row[0])
         if unlike := [(keys[0], *new) for new, keys in groups.items() if len(keys) == 1]:
-            self._update_each(cursor, table, columns, unlike, condition, values)
+            self._update_each(cursor, table, columns, unlike, where)
         assignments = ", ".join(f"{self.quoted(column.name)} = {self.hook.placeholder}" for column in others)
         for new, keys in groups.items():
             for portion, marks in self._portions(keys if len(keys) > 1 else []):
                 cursor.execute(
-                    f"UPDATE {table} SET {assignments} WHERE {self.quoted(key.name)} IN ({marks}) {condition}",
-                    [*self._converted(others, new), *portion, *values],
+                    f"UPDATE {table} SET {assignments} WHERE {self.quoted(key.name)} IN ({marks}){where.besides}",
+                    [*self._converted(others, new), *portion, *where.values],
                 )
 
     def _update_each(
-        self,
-        cursor: Any,
-        table: str,
-        columns: Sequence[Column],
-        rows: Sequence[Sequence[Any]],
-        condition: str,
-        values: Sequence[Any],
+        self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]], where: SqlCondition
     ) -> None:
         """Update rows that get values of their own each; parameters are those of :meth:`_update`."""
         key, *others = columns
         assignments = ", ".join(f"{self.quoted(column.name)} = {self.hook.placeholder}" for column in others)
         cursor.executemany(
-            f"UPDATE {table} SET {assignments} WHERE {self.quoted(key.name)} = {self.hook.placeholder} {condition}",
-            [[*self._converted(others, row[1:]), row[0], *values] for row in rows],
+            f"UPDATE {table} SET {assignments} WHERE {self.quoted(key.name)} = {self.hook.placeholder}{where.besides}",
+            [[*self._converted(others, row[1:]), row[0], *where.values] for row in rows],
         )
 
     def _update_from(
-        self, cursor: Any, table: str, source: str, columns: Sequence[Column], condition: str, values: Sequence[Any]
+        self, cursor: Any, table: str, source: str, columns: Sequence[Column], where: SqlCondition
     ) -> None:
         """Update rows from those of a source, which has the columns of :meth:`_fresh`."""
         (key, fresh_key), *others = [
@@ -186,7 +172,7 @@ class RelationalWarehouse(RelationalTables):
         ]
         assignments = ", ".join(f"{column} = {fresh}" for column, fresh in others)
         cursor.execute(
-            f"UPDATE {table} SET {assignments} FROM {source} WHERE {key} = {fresh_key} {condition}", list(values)
+            f"UPDATE {table} SET {assignments} FROM {source} WHERE {key} = {fresh_key}{where.besides}", where.values
         )
 
     @staticmethod
@@ -249,8 +235,8 @@ class RelationalWarehouse(RelationalTables):
             for column, value in zip(columns, row, strict=True)
         ]
 
-    def _where(self, condition: Condition) -> tuple[str, list[Any]]:
-        """Return a condition as SQL, and the values for its placeholders."""
+    def _where(self, condition: Condition) -> SqlCondition:
+        """Return a condition in the words of SQL."""
         return as_sql(condition, quoted=self.quoted, mark=self.hook.placeholder, value=self._given)
 
     def _given(self, value: Value | None) -> Any:

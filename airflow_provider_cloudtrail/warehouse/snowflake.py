@@ -25,6 +25,7 @@ from airflow_provider_cloudtrail.warehouse.dialect import Dialect
 from airflow_provider_cloudtrail.warehouse.driver_errors import describe
 from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 from airflow_provider_cloudtrail.warehouse.shorten import shortened
+from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
 from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
 
 log = logging.getLogger(__name__)
@@ -140,18 +141,12 @@ class SnowflakeWarehouse(RelationalWarehouse):
         cursor.execute(f"DELETE FROM {self._stage}")
 
     def _update_each(
-        self,
-        cursor: Any,
-        table: str,
-        columns: Sequence[Column],
-        rows: Sequence[Sequence[Any]],
-        condition: str,
-        values: Sequence[Any],
+        self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]], where: SqlCondition
     ) -> None:
         fresh = self._fresh(columns)
         self._copy_into_stage(cursor, fresh, rows)
         source = f"(SELECT {self._from_stage(fresh)} FROM {self._stage}) AS fresh"
-        self._update_from(cursor, table, source, columns, condition, values)
+        self._update_from(cursor, table, source, columns, where)
         cursor.execute(f"DELETE FROM {self._stage}")
 
     def _from_stage(self, columns: Sequence[Column]) -> str:

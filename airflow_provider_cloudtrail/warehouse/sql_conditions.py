@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_cloudtrail.warehouse.conditions import (
     AllOf,
@@ -17,11 +17,28 @@ from airflow_provider_cloudtrail.warehouse.conditions import (
 )
 
 
+class SqlCondition(NamedTuple):
+    """
+    A condition in the words of SQL.
+
+    :param text: as it follows WHERE and AND; nothing: it holds for all rows.
+    :param values: for its placeholders.
+    """
+
+    text: str
+    values: list[Any]
+
+    @property
+    def besides(self) -> str:
+        """Return it as it follows another condition."""
+        return f" AND {self.text}" if self.text else ""
+
+
 def as_sql(
     condition: Condition, *, quoted: Callable[[str], str], mark: str, value: Callable[[Value], Any]
-) -> tuple[str, list[Any]]:
+) -> SqlCondition:
     """
-    Return a condition as it follows WHERE and AND, and the values for its placeholders.
+    Return a condition in the words of SQL.
 
     :param quoted: quotes the name of a column.
     :param mark: a placeholder.
@@ -33,15 +50,15 @@ def as_sql(
         texts = [text for text, _ in rendered]
         values = [one for _, of_part in rendered for one in of_part]
         if isinstance(condition, AllOf):
-            return " AND ".join(texts), values
+            return SqlCondition(" AND ".join(texts), values)
         # What AllOf gives needs no brackets of its own in here: AND binds stronger than OR.
-        return (f"NOT ({texts[0]})" if isinstance(condition, Not) else f"({' OR '.join(texts)})"), values
+        return SqlCondition(f"NOT ({texts[0]})" if isinstance(condition, Not) else f"({' OR '.join(texts)})", values)
     name = quoted(condition.column)
     if isinstance(condition, Compare):
-        return f"{name} {condition.operator} {mark}", [value(condition.value)]
+        return SqlCondition(f"{name} {condition.operator} {mark}", [value(condition.value)])
     if isinstance(condition, OneOf):
-        return f"{name} IN ({', '.join([mark] * len(condition.values))})", [*condition.values]
+        return SqlCondition(f"{name} IN ({', '.join([mark] * len(condition.values))})", [*condition.values])
     if isinstance(condition, BeginsWith):
         # Not LIKE, in which names of buckets could be patterns.
-        return f"SUBSTR({name}, 1, {len(condition.text)}) = {mark}", [condition.text]
-    return f"{name} IS NULL", []
+        return SqlCondition(f"SUBSTR({name}, 1, {len(condition.text)}) = {mark}", [condition.text])
+    return SqlCondition(f"{name} IS NULL", [])
