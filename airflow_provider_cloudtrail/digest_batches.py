@@ -27,7 +27,7 @@ from airflow_provider_cloudtrail.trail.digest import (
 )
 from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest
 from airflow_provider_cloudtrail.trail.digest_signature import verified_early
-from airflow_provider_cloudtrail.trail.log_file import object_uri
+from airflow_provider_cloudtrail.trail.object_uris import object_uri
 from airflow_provider_cloudtrail.trail.store import StoredObject, StoreError
 
 if TYPE_CHECKING:

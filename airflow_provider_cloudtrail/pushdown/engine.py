@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_cloudtrail.trail.log_file import KeyGrammarError, log_file_of_uri
+from airflow_provider_cloudtrail.trail.log_file import log_file_of_uri
+from airflow_provider_cloudtrail.trail.object_uris import KeyGrammarError
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 
 _URI = re.compile(r"s3://[^\s,;'\"()\[\]]+?\.json\.gz")

@@ -26,9 +26,9 @@ from airflow_provider_cloudtrail.trail.log_file import (
     first_key,
     is_behind,
     log_file,
-    object_uri,
     stamps_of,
 )
+from airflow_provider_cloudtrail.trail.object_uris import object_uri
 from airflow_provider_cloudtrail.trail.store import Store
 
 SLACK = timedelta(hours=3)

@@ -14,7 +14,8 @@ from datetime import MINYEAR, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, StandardCodec
-from airflow_provider_cloudtrail.trail.log_file import UNFIT, Folder, object_uri, parse_key
+from airflow_provider_cloudtrail.trail.log_file import UNFIT, Folder, parse_key
+from airflow_provider_cloudtrail.trail.object_uris import object_uri
 from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoredObject
 
 MAX_DIGEST_BYTES = 64 * 1024 * 1024

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from airflow_provider_cloudtrail.trail.log_file import local_folder
+from airflow_provider_cloudtrail.trail.object_uris import local_folder
 from airflow_provider_cloudtrail.trail.store import ListedObject, ObjectError, StoredObject, StoreError, refuse_above
 
 

@@ -15,7 +15,8 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from functools import cached_property, lru_cache
 from typing import Protocol
-from urllib.parse import unquote
+
+from airflow_provider_cloudtrail.trail.object_uris import KeyGrammarError, object_uri, split_uri
 
 
 class Folder(Enum):
@@ -26,10 +27,6 @@ class Folder(Enum):
     INSIGHT = "CloudTrail-Insight"
     NETWORK_ACTIVITY = "CloudTrail-NetworkActivity"
     AGGREGATED = "CloudTrail-Aggregated"
-
-
-class KeyGrammarError(ValueError):
-    """Raised when a URI or key is not what CloudTrail writes; the message says what was expected."""
 
 
 @dataclass(frozen=True)
@@ -266,37 +263,6 @@ def log_file_of_uri(uri: str) -> LogFile:
             "ACCOUNT_CloudTrail_REGION_YYYYMMDDTHHMMZ_<characters>.json.gz"
         )
     return found
-
-
-def object_uri(bucket: str, key: str) -> str:
-    """Return the URI of an object: ``s3://bucket/key``, or below the folder if ``bucket`` is a ``file://`` URI."""
-    return f"{bucket.rstrip('/')}/{key}" if bucket.startswith("file://") else f"s3://{bucket}/{key}"
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """
-    Split a URI into bucket and key.
-
-    For ``file://`` the bucket is the folder above ``AWSLogs/`` and its prefix is unknown, so the key
-    starts with ``AWSLogs/``.
-
-    :raises KeyGrammarError: if it is neither an ``s3://`` nor a ``file://`` URI of an object.
-    """
-    if uri.startswith("file://"):
-        folder, found, rest = uri.partition("/AWSLogs/")
-        if found:
-            return folder, f"AWSLogs/{rest}"
-    # By hand: a key may contain '?' and '#', and urlsplit() has errors of its own for brackets.
-    scheme, _, path = uri.partition("://")
-    bucket, _, key = path.partition("/")
-    if scheme.lower() == "s3" and bucket and key:
-        return bucket, key
-    raise KeyGrammarError(f"{uri!r} is not the URI of an object; expected s3://bucket/key")
-
-
-def local_folder(bucket: str) -> str:
-    """Return the path of the folder that a ``file://`` URI names."""
-    return unquote("/" + bucket.removeprefix("file://").partition("/")[2])
 
 
 @lru_cache(maxsize=16)

@@ -22,7 +22,8 @@ from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailBucketLink, CloudTrailEventHistoryLink
 from airflow_provider_cloudtrail.task import run_of, warehouse_of, where
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files
-from airflow_provider_cloudtrail.trail.log_file import KeyGrammarError, log_file_of_uri
+from airflow_provider_cloudtrail.trail.log_file import log_file_of_uri
+from airflow_provider_cloudtrail.trail.object_uris import KeyGrammarError
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.selection import MWAA_EVENT_SOURCES, Selection
 from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError

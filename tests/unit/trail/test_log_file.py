@@ -6,20 +6,17 @@ import pytest
 
 from airflow_provider_cloudtrail.trail.log_file import (
     Folder,
-    KeyGrammarError,
     LogFile,
     TrailLocation,
     first_key,
     is_behind,
-    local_folder,
     log_file,
     log_file_of_uri,
     log_files_of,
-    object_uri,
     parse_key,
-    split_uri,
     stamps_of,
 )
+from airflow_provider_cloudtrail.trail.object_uris import KeyGrammarError
 from tests.support.log_files import ACCOUNT, OTHER_ACCOUNT, key_of
 
 
@@ -193,20 +190,6 @@ def test_root_of_a_trail(location: TrailLocation, root: str) -> None:
     assert location.root == root
 
 
-@pytest.mark.parametrize(
-    ("uri", "bucket", "key"),
-    [
-        pytest.param("s3://example-trail/a/b", "example-trail", "a/b", id="s3"),
-        pytest.param("s3://example-trail/a?b#c/d e", "example-trail", "a?b#c/d e", id="query characters"),
-        pytest.param("s3://example-trail//a", "example-trail", "/a", id="key with a leading slash"),
-        pytest.param("file:///srv/copy/AWSLogs/x", "file:///srv/copy", "AWSLogs/x", id="folder"),
-    ],
-)
-def test_uris_are_split_and_put_together(uri: str, bucket: str, key: str) -> None:
-    assert split_uri(uri) == (bucket, key)
-    assert object_uri(bucket, key) == uri
-
-
 @pytest.mark.parametrize("bucket", ["example-trail", "file:///srv/copy"])
 def test_uri_of_a_log_file_is_read_back(bucket: str) -> None:
     found = log_file(bucket, key_of())
@@ -214,30 +197,9 @@ def test_uri_of_a_log_file_is_read_back(bucket: str) -> None:
     assert log_file_of_uri(found.uri) == found
 
 
-@pytest.mark.parametrize(
-    "uri",
-    [
-        pytest.param("", id="nothing"),
-        pytest.param("s3://example-trail", id="bucket alone"),
-        pytest.param("s3://example-trail/", id="no key"),
-        pytest.param("s3:///AWSLogs/x", id="no bucket"),
-        pytest.param("https://example-trail.s3.amazonaws.com/AWSLogs/x", id="https"),
-        pytest.param("file:///srv/copy/x.json.gz", id="file outside of AWSLogs"),
-        pytest.param("AWSLogs/x", id="key alone"),
-    ],
-)
-def test_uris_that_name_no_object(uri: str) -> None:
-    with pytest.raises(KeyGrammarError, match=r"expected s3://bucket/key"):
-        split_uri(uri)
-
-
 def test_uri_that_names_no_log_file() -> None:
     with pytest.raises(KeyGrammarError, match=r"s3://b/notes\.txt is not a CloudTrail log file; expected s3://bucket/"):
         log_file_of_uri("s3://b/notes.txt")
-
-
-def test_folder_of_a_file_uri_is_unquoted() -> None:
-    assert local_folder("file:///srv/a%20copy") == "/srv/a copy"
 
 
 @pytest.mark.parametrize("unique", ["_0000000000000000", "_zzzzzzzzzzzzzzzz", "0a", "zz"])

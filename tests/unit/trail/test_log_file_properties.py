@@ -8,16 +8,15 @@ from hypothesis import strategies as st
 
 from airflow_provider_cloudtrail.trail.log_file import (
     Folder,
-    KeyGrammarError,
     first_key,
     is_behind,
     log_file,
     log_file_of_uri,
     log_files_of,
     parse_key,
-    split_uri,
     stamps_of,
 )
+from airflow_provider_cloudtrail.trail.object_uris import KeyGrammarError, split_uri
 
 minutes = st.datetimes(datetime(2013, 1, 1), datetime(2099, 12, 31)).map(
     lambda moment: moment.replace(second=0, microsecond=0, tzinfo=timezone.utc)
