@@ -9,8 +9,8 @@ from datetime import datetime, time, timedelta, timezone
 from airflow_provider_cloudtrail.pushdown import audit_events, unfit
 from airflow_provider_cloudtrail.pushdown.selected import candidates, wanted
 from airflow_provider_cloudtrail.pushdown.sql import among, first_match, text_literal, time_literal
+from airflow_provider_cloudtrail.trail.day_folders import day_folder
 from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
-from airflow_provider_cloudtrail.trail.log_file import day_folder
 from airflow_provider_cloudtrail.trail.selection import Selection
 
 # The grammar of the names of log files, see trail.log_file; Athena shows only what lies in the partitions.

@@ -16,15 +16,13 @@ from itertools import islice, takewhile
 from typing import NamedTuple, TypeVar
 
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
+from airflow_provider_cloudtrail.trail.day_folders import day_folder, first_key, is_behind
 from airflow_provider_cloudtrail.trail.digest import Chain, DigestKey, digest_key
 from airflow_provider_cloudtrail.trail.listing import is_organization, layouts
 from airflow_provider_cloudtrail.trail.listings_ahead import listings_ahead
 from airflow_provider_cloudtrail.trail.log_file import (
     Folder,
     TrailLocation,
-    day_folder,
-    first_key,
-    is_behind,
     log_file,
     stamps_of,
 )

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
+from airflow_provider_cloudtrail.trail.day_folders import first_key, is_behind
 from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.listings_ahead import MOST_LISTINGS, listings_ahead
 from airflow_provider_cloudtrail.trail.log_file import (
     Folder,
     LogFile,
     TrailLocation,
-    first_key,
-    is_behind,
     log_files_of,
 )
 from airflow_provider_cloudtrail.trail.store import ListedObject, Store

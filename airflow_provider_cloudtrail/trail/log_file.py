@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from enum import Enum
 from functools import cached_property, lru_cache
 from typing import Protocol
 
+from airflow_provider_cloudtrail.trail.day_folders import lies_in
 from airflow_provider_cloudtrail.trail.object_uris import KeyGrammarError, object_uri, split_uri
 
 
@@ -135,8 +136,6 @@ _LOG_NAME = re.compile(
 UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 """What neither a request nor a warehouse takes: control characters, halves of surrogate pairs."""
 
-_NEAR_MIDNIGHT = timedelta(hours=1)
-_BEFORE_MIDNIGHT = _NEAR_MIDNIGHT - timedelta(microseconds=1)
 _FOLDERS = {folder.value: folder for folder in Folder}
 _DIGEST_NAME = re.compile(
     r"(?P<account>[^/_]+)_CloudTrail-Digest_(?P<region>[A-Za-z0-9-]+)_(?P<trail>.+)_(?P<home>[A-Za-z0-9-]+)_"
@@ -171,7 +170,7 @@ def parse_key(key: str) -> ParsedKey | None:
         name = None
     if name is not None and (stamp is None or name["account"] != found["account"] or name["region"] != found["region"]):
         return None
-    if folder is not Folder.DIGEST and stamp is not None and not _lies_in(found["day"], stamp):
+    if folder is not Folder.DIGEST and stamp is not None and not lies_in(found["day"], stamp):
         return None
     return ParsedKey(folder, found["account"], found["region"], stamp, found["prefix"] or "", found["organization"])
 
@@ -238,7 +237,7 @@ def _usual_stamps(region_folder: str, account_id: str, region: str) -> Callable[
     @lru_cache(maxsize=64)
     def lying_in(day: str, text: str) -> datetime | None:
         delivered_at = _stamp(text)
-        return delivered_at if delivered_at is not None and _lies_in(day, delivered_at) else None
+        return delivered_at if delivered_at is not None and lies_in(day, delivered_at) else None
 
     def stamp(key: str) -> datetime | None:
         found = matches(key)
@@ -263,55 +262,6 @@ def log_file_of_uri(uri: str) -> LogFile:
             "ACCOUNT_CloudTrail_REGION_YYYYMMDDTHHMMZ_<characters>.json.gz"
         )
     return found
-
-
-@lru_cache(maxsize=16)
-def day_folder(day: datetime) -> str:
-    """Return the date folders of a moment, ``YYYY/MM/DD``."""
-    return day.strftime("%Y/%m/%d")
-
-
-def first_key(region_folder: str, account_id: str, region: str, floor: datetime) -> str:
-    """
-    Return the key after which a listing of a Region's folder can start without missing a stamp.
-
-    :param region_folder: ``.../CloudTrail/REGION/``.
-    :param floor: earliest stamp that is wanted, UTC.
-    """
-    # Behind midnight a file may lie in the folder of the day before.
-    day = day_folder(_shifted(floor, -_NEAR_MIDNIGHT))
-    return f"{region_folder}{day}/{account_id}_CloudTrail_{region}_{floor:%Y%m%dT%H%MZ}"
-
-
-def is_behind(key: str, region_folder: str, ceiling: datetime) -> bool:
-    """
-    Tell whether this key, and so every later one of the listing, lies on a day behind the window.
-
-    Only whole days end a listing: within one, a name of the old form sorts elsewhere.
-
-    :param ceiling: end of the stamps that are wanted (not included), UTC.
-    """
-    # Before midnight a file may lie in the folder of the next day.
-    return key[len(region_folder) : len(region_folder) + 10] > day_folder(_shifted(ceiling, _BEFORE_MIDNIGHT))
-
-
-def _shifted(moment: datetime, by: timedelta) -> datetime:
-    """Return another moment, or the same in the first or the last hour that there is."""
-    try:
-        return moment + by
-    except OverflowError:
-        return moment
-
-
-def _lies_in(day: str, stamp: datetime) -> bool:
-    """
-    Tell whether a log file with this stamp lies in the folder of its day.
-
-    Around midnight either may be ahead. In any other folder nobody who validates a window would come across it.
-    """
-    if day == day_folder(stamp):
-        return True
-    return day in (day_folder(_shifted(stamp, -_NEAR_MIDNIGHT)), day_folder(_shifted(stamp, _NEAR_MIDNIGHT)))
 
 
 def _stamp(text: str) -> datetime | None:

@@ -6,10 +6,9 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from airflow_provider_cloudtrail.trail.day_folders import first_key, is_behind
 from airflow_provider_cloudtrail.trail.log_file import (
     Folder,
-    first_key,
-    is_behind,
     log_file,
     log_file_of_uri,
     log_files_of,
