@@ -18,6 +18,7 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailTrailNotFoundError,
     CloudTrailWarehouseError,
 )
+from airflow_provider_cloudtrail.export_report import log_export, quarantine_message
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailBucketLink, CloudTrailEventHistoryLink
 from airflow_provider_cloudtrail.task import run_of, warehouse_of, where
@@ -292,39 +293,8 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         CloudTrailEventHistoryLink.persist(**shared, region_name=self.region_name or region, event_source=source)
 
     def _conclude(self, summary: ExportSummary, warehouse: Warehouse, context: Context) -> None:
-        self.log.info(
-            "%s log files: %s read (%s without match), %s already in the ledger. %s records = %s loaded + %s duplicate "
-            "+ %s filtered + %s quarantined. %s new rows in %s in %.1f seconds.",
-            summary.files,
-            summary.files_read,
-            summary.files_without_match,
-            summary.files_known,
-            summary.records,
-            summary.loaded,
-            summary.duplicate,
-            summary.filtered,
-            summary.quarantined,
-            summary.loaded,
-            warehouse.events,
-            summary.seconds,
-        )
-        self.log.info(
-            "Spent: %s LIST and %s GET requests, %.1f MiB, %.1f MiB unpacked. Seconds: listing %.1f, asking the ledger "
-            "%.1f, storing %.1f; and in threads, added up: fetching %.1f, unpacking %.1f, parsing %.1f.",
-            summary.requests.get("LIST", 0),
-            summary.requests.get("GET", 0),
-            summary.bytes / 2**20,
-            summary.unpacked_bytes / 2**20,
-            summary.seconds_listing,
-            summary.seconds_asking,
-            summary.seconds_writing,
-            summary.seconds_getting,
-            summary.seconds_unpacking,
-            summary.seconds_parsing,
-        )
-        if summary.redacted:
-            self.log.info("%s secret values were replaced by ***", summary.redacted)
-        if not (problem := _quarantine_message(summary, warehouse)):
+        log_export(summary, warehouse, self.log)  # type: ignore[arg-type]
+        if not (problem := quarantine_message(summary, warehouse)):
             return
         if self.fail_on_quarantine:
             # Pushed by hand: the return value of a task that fails is lost.
@@ -346,20 +316,3 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             else [(trail.bucket, trail.root.rstrip("/")) for trail in (self._trail()[0],)]
         )
         return operator_lineage(buckets, self.conn_id, self.schema, self.table)
-
-
-def _quarantine_message(summary: ExportSummary, warehouse: Warehouse) -> str | None:
-    """Return what is wrong with the window, or None if nothing is."""
-    lines = []
-    if summary.files_quarantined or summary.quarantined:
-        lines.append(f"{summary.files_quarantined} files and {summary.quarantined} records were put into quarantine")
-    if summary.files_not_read_again:
-        lines.append(f"{summary.files_not_read_again} files, wanted for a wider selection, cannot be read any more")
-    if summary.known_quarantined:
-        number = len(summary.known_quarantined)
-        lines.append(f"at least {number} files of this window, or records of them, are in quarantine since earlier")
-    if not lines:
-        return None
-    reasons = "".join(f"\n  {reason}" for reason in (*summary.quarantine, *summary.known_quarantined))
-    where = f"{warehouse.quarantine} and {warehouse.files}"
-    return f"{'; '.join(lines)}. Everything else is stored. See {where}; the first:{reasons}"
