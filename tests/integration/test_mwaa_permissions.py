@@ -204,7 +204,7 @@ def allowed_on(resource, *features):
 
 @pytest.mark.skipif(not engines.ATHENA, reason="needs pyathena, duckdb, pyarrow, sqlglot and moto")
 def test_role_may_do_what_athena_is_asked(called, athena, athena_address, s3_server, monkeypatch):
-    from tests.unit.operators.test_athena import Lake, id_of
+    from tests.support.lake import Lake, id_of
 
     place = json.loads(athena_address) | {"bucket": s3_server.new_bucket()}
     lake = Lake(athena, place, monkeypatch)
@@ -251,7 +251,7 @@ def test_role_may_do_what_athena_is_asked(called, athena, athena_address, s3_ser
 def test_role_may_do_what_the_table_of_a_trail_asks(called, athena, athena_address, monkeypatch):
     from moto import mock_aws
 
-    from tests.unit.operators.test_athena import Lake
+    from tests.support.lake import Lake
 
     Lake(athena, json.loads(athena_address), monkeypatch)
     extra = {"region_name": REGION, "s3_staging_dir": "s3://example-results/", "poll_interval": 0.01}

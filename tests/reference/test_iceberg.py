@@ -19,10 +19,10 @@ import pytest
 from airflow_provider_cloudtrail.audit_event import AuditEvent, LedgerEntry, QuarantineEntry, columns_of
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.engines import ICEBERG, REPOSITORY
+from tests.support.hostile import TEXTS, hostile_batch
 from tests.support.iceberg import catalog
 from tests.support.log_files import event
 from tests.support.rows import file_rows, reread
-from tests.unit.warehouse.test_contract import VALUES, hostile_batch
 
 READER = Path(os.environ.get("ICEBERG_READER_PYTHON", REPOSITORY / ".matrix" / "iceberg" / "bin" / "python"))
 
@@ -60,7 +60,7 @@ def test_another_engine_reads_the_same_rows(new_warehouse: Callable[[str], Wareh
         "20260203T1100Z",
         *[
             event(str(number), userAgent=case.values[0], eventTime=f"2026-02-{1 + number:02}T09:58:00Z")
-            for number, case in enumerate(VALUES)
+            for number, case in enumerate(TEXTS)
         ],
     )
     entries = warehouse.write([*batch, values])

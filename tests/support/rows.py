@@ -1,15 +1,22 @@
-"""What the reader gives of a file, made for a test of the warehouses."""
+"""What the readers give of a file and of a lookup, made for a test of the warehouses."""
 
 from __future__ import annotations
 
+import json
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile, LedgerEntry
+from airflow_provider_cloudtrail.audit_event import COMPLETE, FileRows, KnownFile, LedgerEntry, LookupRows
+from airflow_provider_cloudtrail.trail.event_history import HistoryEvent
+from airflow_provider_cloudtrail.trail.lookup import Lookup, Span
+from airflow_provider_cloudtrail.trail.lookup_reader import Part, read_part
 from airflow_provider_cloudtrail.trail.reader import read_log_file
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
-from tests.support.log_files import key_of, listed, log_bytes
+from tests.support.log_files import ACCOUNT, REGION, key_of, listed, log_bytes
 
+AT = datetime(2026, 2, 3, 10, 0, 0, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
 MWAA, ALL = Selection.of(), Selection.of(event_sources=None)
 
 
@@ -19,6 +26,22 @@ def file_rows(
     """Return what a log file with these records, or of these bytes, gives."""
     file = listed(key_of(stamp), bucket)
     return read_log_file(file, log_bytes(*records) if body is None else body, f"etag-{stamp}", selection)
+
+
+def lookup_rows(
+    *records: Any,
+    start: datetime = AT,
+    end: datetime = AT + HOUR,
+    status: str = COMPLETE,
+    region: str = REGION,
+) -> LookupRows:
+    """Return what a lookup that finds these records gives; those given as text are put in as they are."""
+    events = [
+        HistoryEvent(AT, record if isinstance(record, str) else json.dumps(record), str(index))
+        for index, record in enumerate(records)
+    ]
+    part = Part(Span(start, end), events, status, end)
+    return read_part(part, Lookup(None, Selection.of()), ACCOUNT, region, loaded_by="dag.task run", now=end)
 
 
 def known(entry: LedgerEntry) -> KnownFile:

@@ -12,7 +12,6 @@ import pytest
 
 from airflow_provider_cloudtrail.audit_event import (
     AuditEvent,
-    FileRows,
     KnownFile,
     LedgerEntry,
     QuarantineEntry,
@@ -22,6 +21,7 @@ from airflow_provider_cloudtrail.export import export_log_files
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 from tests.support.engines import ENGINES, ICEBERG_GLUE, ICEBERG_REST, ONE_OF_EACH, REDSHIFT, SNOWFLAKE, SqliteHook
+from tests.support.hostile import TEXTS, hostile_batch
 from tests.support.log_files import FolderTrail, event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, known, reread
 from tests.support.tables import (
@@ -45,20 +45,6 @@ def warehouse(request: pytest.FixtureRequest, new_warehouse: NewWarehouse) -> Wa
     prepared = new_warehouse(request.param)
     prepared.prepare()
     return prepared
-
-
-def hostile_batch() -> list[FileRows]:
-    """Return files of every kind, with events repeated inside of a file and across files."""
-    return [
-        file_rows("20260203T1000Z", event("a"), foreign("f"), event("b"), event("a"), 7, selection=MWAA),
-        file_rows("20260203T1005Z", event("b"), event("c"), event(eventTime=None), selection=MWAA),
-        file_rows("20260203T1010Z", foreign(), selection=MWAA),
-        file_rows("20260203T1015Z", body=b"no gzip", selection=MWAA),
-        file_rows("20260203T1020Z", event("c", userAgent="copy"), event("a"), selection=MWAA),
-        file_rows("20260203T1025Z", event("d"), event("e\0"), event(eventID=...), b"null", selection=MWAA),
-        file_rows("20260203T1030Z", selection=ALL),
-        file_rows("20260203T1035Z", None, True, [], "text", selection=ALL),
-    ]
 
 
 COUNTS = ("records", "loaded", "duplicate", "filtered", "quarantined")
@@ -236,28 +222,7 @@ def test_widened_selection_through_the_export(warehouse: Warehouse, trail: Folde
     assert (loaded, rows) == (6, 6)
 
 
-VALUES = [
-    pytest.param("a\tb\nc\rd", id="tab and line ends"),
-    pytest.param("\\", id="backslash"),
-    pytest.param("\\.", id="end of a COPY"),
-    pytest.param("\\.\n\\.", id="end of a COPY on a line of its own"),
-    pytest.param("\\N", id="null of a COPY"),
-    pytest.param("\\n\\t\\x41\\101", id="escapes of a COPY"),
-    pytest.param("'; DROP TABLE audit; --", id="quote"),
-    pytest.param('"', id="double quote"),
-    pytest.param("%s %(x)s ? :1 $1 {}", id="placeholders"),
-    pytest.param("NULL", id="the word NULL"),
-    pytest.param("\N{WATER WAVE}\N{REPLACEMENT CHARACTER}é\u2028\ufeff", id="emoji and others"),
-    pytest.param("\x01\x1f\x7f", id="control characters"),
-    pytest.param("x" * 300_000, id="300 KB"),
-    pytest.param(" ", id="space"),
-    pytest.param("=1+1", id="formula"),
-    pytest.param("\0hidden\0", id="NUL"),
-    pytest.param("a\ud83d", id="lone surrogate"),
-]
-
-
-@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("value", TEXTS)
 def test_values_come_back(warehouse: Warehouse, value: str) -> None:
     if len(value) > 65_535 and getattr(warehouse, "_staging", warehouse) is None:
         pytest.skip("what Redshift keeps without staged files: see test_redshift.py")
@@ -460,12 +425,12 @@ def test_all_engines_hold_the_same(new_warehouse: NewWarehouse) -> None:
         warehouse.write(hostile_batch())
         warehouse.write([
             file_rows(
-                "20260203T1100Z", *[event(str(number), userAgent=case.values[0]) for number, case in enumerate(VALUES)]
+                "20260203T1100Z", *[event(str(number), userAgent=case.values[0]) for number, case in enumerate(TEXTS)]
             )
         ])
         results[engine] = (warehouse, read_table(warehouse))
     ((_, expected), *others) = results.values()
-    assert len(expected.events) == 6 + len(VALUES)
+    assert len(expected.events) == 6 + len(TEXTS)
     for other, tables in others:
         for row, wanted in zip(tables.events, expected.events, strict=True):
             assert row == {name: value if name == "raw_event" else kept(other, value) for name, value in wanted.items()}

@@ -15,9 +15,8 @@ from airflow_provider_cloudtrail.warehouse.lookups import Lookups
 from tests.support.engines import ICEBERG, ICEBERG_GLUE
 from tests.support.iceberg_tasks import Killed, again, at_commits, batch, table_of
 from tests.support.log_files import event, foreign
-from tests.support.rows import ALL, file_rows, reread
+from tests.support.rows import ALL, file_rows, lookup_rows, reread
 from tests.support.tables import assert_balanced, query, read_table
-from tests.unit.warehouse.test_lookups import lookup_rows
 
 pytestmark = pytest.mark.skipif(not ICEBERG, reason="needs pyiceberg")
 

@@ -1,34 +1,17 @@
 from __future__ import annotations
 
-import json
 import threading
-from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from airflow_provider_cloudtrail.audit_event import COMPLETE, MAX_KEY_LENGTH, RECENT, LookupEntry, columns_of
-from airflow_provider_cloudtrail.trail.event_history import HistoryEvent
-from airflow_provider_cloudtrail.trail.lookup import Lookup, Span
-from airflow_provider_cloudtrail.trail.lookup_reader import Part, read_part
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.lookups import KnownLookup, Lookups
 from tests.support.engines import ENGINES
 from tests.support.log_files import ACCOUNT, REGION, event
-from tests.support.rows import file_rows
+from tests.support.rows import AT, HOUR, file_rows, lookup_rows
 from tests.support.tables import drop_column, query
-
-AT = datetime(2026, 2, 3, 10, 0, 0, tzinfo=timezone.utc)
-HOUR = timedelta(hours=1)
-
-
-def lookup_rows(*records, start=AT, end=AT + HOUR, status=COMPLETE, region=REGION):
-    events = [
-        HistoryEvent(AT, record if isinstance(record, str) else json.dumps(record), str(index))
-        for index, record in enumerate(records)
-    ]
-    part = Part(Span(start, end), events, status, end)
-    return read_part(part, Lookup(None, Selection.of()), ACCOUNT, region, loaded_by="dag.task run", now=end)
 
 
 @pytest.fixture(params=ENGINES)
