@@ -34,13 +34,13 @@ from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE, StagingF
 from tests.support import engines
 from tests.support.aws_stand_in import stand_in
 from tests.support.deployment import Deployer, use_package_of
-from tests.support.engines import REPOSITORY, installed
+from tests.support.engines import REPOSITORY, SqliteHook, installed
 from tests.support.event_history import NOW, EventHistoryStandIn, served
+from tests.support.face import connection_of
 from tests.support.log_files import event, foreign
 from tests.support.moto_trail import MANAGEMENT, REGION, Trail, advanced, boto_client
 from tests.support.mwaa_stand_in import mwaa_stand_in
 from tests.support.signed_trail import WINDOW, SignedTrail
-from tests.unit.face import SqliteHook, connection_of
 
 README = REPOSITORY / "airflow_provider_cloudtrail" / "mwaa" / "README.md"
 # Operations whose IAM action has another name (Service Authorization Reference).

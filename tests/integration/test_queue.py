@@ -14,7 +14,7 @@ from airflow_provider_cloudtrail.triggers import notified
 from airflow_provider_cloudtrail.triggers.cloudtrail import CloudTrailNotificationTrigger
 from airflow_provider_cloudtrail.triggers.looking import AwsParameters
 from tests.support.delivery import REGION, Delivery
-from tests.unit.face import key_of
+from tests.support.log_files import key_of
 
 try:
     from airflow.sdk.exceptions import TaskDeferred

@@ -22,14 +22,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail._compat import BaseHook
 from airflow_provider_cloudtrail.exceptions import CloudTrailIntegrityError
 from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateLogsOperator
 from airflow_provider_cloudtrail.trail.public_keys import PublicKey
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from tests.support.aws_stand_in import StandIn, stand_in
+from tests.support.engines import SqliteHook
+from tests.support.face import sqlite_warehouse
 from tests.support.signed_trail import FIRST, HOUR, LAST, REGION, WINDOW, Hour, SignedTrail, signing_key
-from tests.unit.face import SqliteHook, connection_of
 
 OLDEST_CLIENT = "1.45.12"
 MIDDLE = 6
@@ -373,9 +373,7 @@ def operator_says(trail: SignedTrail, **arguments: Any) -> Verdict:
 
 @pytest.fixture
 def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteHook:
-    hook = SqliteHook(tmp_path / "audit.sqlite")
-    monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: connection_of(hook)))
-    return hook
+    return sqlite_warehouse(tmp_path / "audit.sqlite", monkeypatch)
 
 
 def test_there_are_enough_cases() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 from datetime import datetime, timezone
@@ -10,7 +9,7 @@ from typing import Any
 
 import boto3
 
-from tests.unit.face import key_of, record
+from tests.support.log_files import event, key_of, log_bytes
 
 REGION = "eu-west-1"
 _numbers = itertools.count()
@@ -74,6 +73,5 @@ class Delivery:
 
     def put(self, event_id: str, stamp: str) -> None:
         """Deliver a log file with one event."""
-        key = key_of(stamp).replace("Q1w2E3r4T5y6U7i8", event_id.replace("-", "").ljust(16, "x"))
-        body = gzip.compress(json.dumps({"Records": [record(event_id)]}).encode())
-        self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
+        key = key_of(stamp, unique=event_id.replace("-", "").ljust(16, "x"))
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=log_bytes(event(event_id)))

@@ -70,11 +70,18 @@ class SqliteHook:
     conn_type = "sqlite"
     placeholder = "?"
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = path
 
     def get_conn(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        connection = self.get_conn()
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
 
 
 class DuckDBHook:

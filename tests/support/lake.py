@@ -12,11 +12,10 @@ from airflow_provider_cloudtrail.operators.athena import AthenaMwaaAuditEventsOp
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from tests.support.athena_tables import Table
 from tests.support.engines import athena_extra
+from tests.support.face import DAY
 from tests.support.log_files import key_of, listed, log_bytes
 from tests.support.pushdown import trail_rows
 from tests.support.s3 import client_of
-
-DAY = {"delivered_from": "2026-02-03T00:00:00Z", "delivered_to": "2026-02-04T00:00:00Z"}
 
 
 def id_of(number: int) -> str:

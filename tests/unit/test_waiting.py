@@ -5,8 +5,8 @@ import pytest
 from airflow_provider_cloudtrail import waiting
 from airflow_provider_cloudtrail.exceptions import CloudTrailQueueError
 from airflow_provider_cloudtrail.waiting import TrailParameters, queue_told
+from tests.support.log_files import REGION, key_of
 from tests.support.told_queue import ToldQueue, told
-from tests.unit.face import REGION, key_of
 
 WANTED = [key_of(f"20260203T10{minute:02}Z") for minute in range(60)]
 OTHER = [key_of(f"20260203T10{minute:02}Z", region="us-east-1") for minute in range(60)]

@@ -18,14 +18,10 @@ from airflow_provider_cloudtrail.exceptions import (
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.parameters import window
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
-from tests.support import log_files
+from tests.support.face import DAY
+from tests.support.log_files import event as record
+from tests.support.log_files import key_of, log_bytes
 from tests.support.s3 import silent_server
-from tests.unit.face import DAY, FolderTrail, record
-
-
-@pytest.fixture
-def trail(tmp_path):
-    return FolderTrail(tmp_path / "bucket")
 
 
 @pytest.fixture
@@ -79,7 +75,7 @@ def test_unknown_trail(hook):
 
 def test_lists_both_layouts_of_a_bucket_and_prefixes_with_slashes(trail):
     roots = ("a/b/AWSLogs/", "a/b/AWSLogs/o-exampleorg/")
-    uris = [trail.deliver("20260203T1200Z", record(root), root=root) for root in roots]
+    uris = [trail.deliver("20260203T1200Z", record(root), root=root).uri for root in roots]
     trail.deliver("20260203T1200Z", record("elsewhere"))
     day = window(DAY["delivered_from"], DAY["delivered_to"], timedelta(0), timedelta(0))
 
@@ -97,8 +93,8 @@ def test_lists_both_layouts_of_a_bucket_and_prefixes_with_slashes(trail):
     ],
 )
 def test_lists_what_lies_in_the_folder_of_a_neighbouring_day(trail, stamp, day, begin, end):
-    key = log_files.key_of(stamp).replace("/2026/02/03/", f"/{day}/")
-    log_files.FolderTrail(trail.folder).put(key, log_files.log_bytes(record("a")))
+    key = key_of(stamp).replace("/2026/02/03/", f"/{day}/")
+    trail.put(key, log_bytes(record("a")))
     span = window(begin, end, timedelta(0), timedelta(0))
     assert [file.key for file in CloudTrailHook().list_log_files(TrailLocation(trail.bucket), span)] == [key]
 
@@ -111,12 +107,12 @@ def test_lists_accounts_and_regions(trail):
 
 
 def test_reads_one_log_file_as_records(trail):
-    uri = trail.deliver("20260203T1200Z", record("a"), record("b", eventSource="s3.amazonaws.com"))
+    uri = trail.deliver("20260203T1200Z", record("a"), record("b", eventSource="s3.amazonaws.com")).uri
     assert [found["eventID"] for found in CloudTrailHook().read_log_file(uri)] == ["a", "b"]
 
 
 def test_a_damaged_log_file_is_named(trail):
-    uri = trail.deliver("20260203T1200Z", body=b"x")
+    uri = trail.put(key_of("20260203T1200Z"), b"x").uri
     with pytest.raises(CloudTrailLogFileError, match=f"{uri}: not a gzip file"):
         list(CloudTrailHook().read_log_file(uri))
 

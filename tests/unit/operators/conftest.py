@@ -2,17 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_cloudtrail._compat import BaseHook
+from tests.support.face import sqlite_warehouse
 from tests.support.signed_trail import SignedTrail
-from tests.unit.face import SqliteHook, connection_of
-from tests.unit.validated import World
+from tests.support.validated import World
 
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-    hook = SqliteHook(tmp_path / "audit.sqlite")
-    monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: connection_of(hook)))
-    return World(hook, monkeypatch)
+    return World(sqlite_warehouse(tmp_path / "audit.sqlite", monkeypatch), monkeypatch)
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from airflow_provider_cloudtrail.exceptions import (
 )
 from airflow_provider_cloudtrail.operators.athena import AthenaCloudTrailTableOperator, AthenaMwaaAuditEventsOperator
 from airflow_provider_cloudtrail.warehouse.athena import AthenaWarehouse
-from tests.support.lake import DAY, Lake, id_of
+from tests.support.face import DAY
+from tests.support.lake import Lake, id_of
 from tests.support.log_files import event, foreign, key_of, log_bytes
 
 OPERATORS = (AthenaCloudTrailTableOperator, AthenaMwaaAuditEventsOperator)

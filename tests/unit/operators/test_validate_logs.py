@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_provider_cloudtrail import digest_batches, validation
-from airflow_provider_cloudtrail._compat import AirflowFailException, BaseHook
+from airflow_provider_cloudtrail._compat import AirflowFailException
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
     CloudTrailDigestsPendingError,
@@ -21,6 +21,7 @@ from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateL
 from airflow_provider_cloudtrail.trail import digest
 from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
+from tests.support.face import sqlite_warehouse
 from tests.support.signed_trail import (
     ACCOUNT,
     BUCKET,
@@ -34,7 +35,6 @@ from tests.support.signed_trail import (
     SignedTrail,
     signing_key,
 )
-from tests.unit.face import SqliteHook, connection_of
 
 MIDDLE = 6
 DIGESTS = LAST - FIRST + 1
@@ -376,8 +376,7 @@ def test_the_newest_digests_may_still_come(world, trail, monkeypatch):
 
 
 def test_a_copy_of_a_bucket_in_a_folder(tmp_path, monkeypatch):
-    hook = SqliteHook(tmp_path / "audit.sqlite")
-    monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: connection_of(hook)))
+    sqlite_warehouse(tmp_path / "audit.sqlite", monkeypatch)
     trail = SignedTrail().build()
     trail.write(tmp_path / "copy")
     monkeypatch.setattr(CloudTrailHook, "list_public_keys", lambda *_: trail.public_keys())

@@ -6,13 +6,10 @@ import pytest
 
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.trail.local_store import LocalStore
+from tests.support.face import DAY
+from tests.support.log_files import event as record
+from tests.support.log_files import key_of
 from tests.support.told_queue import ToldQueue, told
-from tests.unit.face import DAY, FolderTrail, key_of, record
-
-
-@pytest.fixture
-def trail(tmp_path):
-    return FolderTrail(tmp_path / "bucket")
 
 
 def sensor(trail, **arguments):
@@ -24,7 +21,7 @@ def test_waits_for_a_file_in_the_window(trail):
     trail.deliver("20260204T0000Z", record("b"))
     assert not sensor(trail).poke({})
 
-    uri = trail.deliver("20260203T1200Z", record("c"))
+    uri = trail.deliver("20260203T1200Z", record("c")).uri
     found = sensor(trail).poke({})
     assert found
     assert found.xcom_value == [uri]

@@ -19,7 +19,8 @@ from airflow_provider_cloudtrail._compat import (
 from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError, CloudTrailTriggerError
 from airflow_provider_cloudtrail.sensors import trail_sensor
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailDigestSensor, CloudTrailLogFileSensor
-from tests.unit.face import DAY, FolderTrail, record
+from tests.support.face import DAY
+from tests.support.log_files import event as record
 
 try:
     from airflow.sdk.exceptions import TaskDeferred
@@ -27,11 +28,6 @@ except ImportError:
     from airflow.exceptions import TaskDeferred
 
 ON_AIRFLOW_2 = __import__("airflow").__version__.startswith("2.")
-
-
-@pytest.fixture
-def trail(tmp_path):
-    return FolderTrail(tmp_path / "bucket")
 
 
 def sensor(trail, **arguments):
@@ -51,7 +47,7 @@ def resume(task, deferral, event):
 
 
 def test_looks_before_it_defers(trail):
-    uri = trail.deliver("20260203T1200Z", record("c"))
+    uri = trail.deliver("20260203T1200Z", record("c")).uri
     assert sensor(trail).execute({}) == [uri]
 
 
@@ -62,7 +58,7 @@ def test_waits_in_the_triggerer(trail):
     assert timedelta(minutes=59) < left <= timedelta(hours=1)
     assert left < deferral.timeout < left + timedelta(minutes=2)
 
-    uri = trail.deliver("20260203T1200Z", record("c"))
+    uri = trail.deliver("20260203T1200Z", record("c")).uri
 
     async def fired():
         return [event.payload async for event in deferral.trigger.run()]
@@ -88,7 +84,7 @@ def test_a_late_trigger_is_a_last_look_and_then_a_timeout(trail):
         task.execute_complete({}, event=late, deadline=past)
     with pytest.raises(AirflowSkipException):
         sensor(trail, timeout=0, soft_fail=True).execute_complete({}, event=late, deadline=past)
-    uri = trail.deliver("20260203T1200Z", record("c"))
+    uri = trail.deliver("20260203T1200Z", record("c")).uri
     assert task.execute_complete({}, event=late, deadline=past) == [uri]
 
 
@@ -209,7 +205,7 @@ def test_where_the_triggerer_cannot_import_the_trigger_the_sensor_reschedules(tr
     monkeypatch.setattr(trail_sensor, "triggerer_imports", lambda _: False)
     task = sensor(trail)
     assert (task.deferrable, task.mode, task.reschedule) == (False, "reschedule", True)
-    uri = trail.deliver("20260203T1200Z", record("c"))
+    uri = trail.deliver("20260203T1200Z", record("c")).uri
     said = []
     for count in (0, 1):
         assert task.execute({"task_reschedule_count": count, "ti": _Instance()}) == [uri]

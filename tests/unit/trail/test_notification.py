@@ -6,7 +6,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from airflow_provider_cloudtrail.trail.notification import read_notification
-from tests.unit.face import key_of
+from tests.support.log_files import key_of
 
 KEY = key_of("20260203T1000Z", root="audit logs/é+x=1/AWSLogs/")
 OTHER = key_of("20260203T1005Z")

@@ -9,14 +9,14 @@ import pytest
 from airflow_provider_cloudtrail.trail import watch as module
 from airflow_provider_cloudtrail.trail.log_file import LogFile, log_file
 from airflow_provider_cloudtrail.trail.watch import Watch
-from tests.unit.face import key_of
+from tests.support.log_files import key_of
 
 NOON = datetime(2026, 2, 3, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 
 
 def file_at(moment: datetime, name: str = "Q1w2E3r4T5y6U7i8") -> LogFile:
-    key = key_of(f"{moment:%Y%m%dT%H%MZ}").replace("Q1w2E3r4T5y6U7i8", name)
+    key = key_of(f"{moment:%Y%m%dT%H%MZ}", unique=name)
     found = log_file("trail", key)
     assert found is not None
     return found

@@ -19,7 +19,9 @@ from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.trail.local_store import LocalStore
 from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
-from tests.unit.face import ACCOUNT, DAY, record
+from tests.support.face import DAY
+from tests.support.log_files import ACCOUNT, key_of
+from tests.support.log_files import event as record
 
 ONE_REGION = {"account_ids": [ACCOUNT], "regions": ["eu-west-1"]}
 
@@ -63,7 +65,7 @@ def test_window_is_one_of_delivery_with_margins(trail, warehouse):
 
 
 def test_files_ignore_window_and_bucket(trail, warehouse):
-    uri = trail.deliver("20200101T0000Z", record("old"))
+    uri = trail.deliver("20200101T0000Z", record("old")).uri
 
     summary = CloudTrailToSqlOperator(task_id="export", files=[uri, uri], delivered_from="None").execute({})
 
@@ -101,7 +103,7 @@ def test_environment_activity_is_loaded_on_request(trail, warehouse):
 
 def test_quarantine_fails_the_task_after_everything_good_is_stored(trail, warehouse):
     trail.deliver("20260203T1000Z", record("a"), 7)
-    trail.deliver("20260203T1001Z", body=b"secret-value")
+    trail.put(key_of("20260203T1001Z"), b"secret-value")
     pushed = {}
     instance = SimpleNamespace(
         dag_id="d", task_id="t", run_id="r", map_index=2, xcom_push=lambda key, value: pushed.update({key: value})
@@ -135,7 +137,7 @@ def test_a_record_in_quarantine_is_not_forgotten_by_the_next_try(trail, warehous
 
 
 def test_a_bucket_that_cannot_be_opened_does_not_keep_out_the_other_files(trail, warehouse):
-    good, behind = trail.deliver("20260203T1000Z", record("a")), trail.deliver("20260203T1001Z", record("b"))
+    good, behind = trail.deliver("20260203T1000Z", record("a")).uri, trail.deliver("20260203T1001Z", record("b")).uri
     gone = good.replace("file://", "file://no-computer")
     with pytest.raises(CloudTrailQuarantineError, match="not_found: file:"):
         CloudTrailToSqlOperator(task_id="export", files=[good, gone, behind]).execute({})
@@ -147,13 +149,13 @@ def test_credentials_that_are_missing_are_said_to_be(trail, warehouse, monkeypat
         raise NoCredentialsError
 
     monkeypatch.setattr(CloudTrailHook, "get_store", get_store)
-    uri = "s3://bucket/AWSLogs/" + trail.deliver("20260203T1000Z", record("a")).partition("/AWSLogs/")[2]
+    uri = "s3://bucket/AWSLogs/" + trail.deliver("20260203T1000Z", record("a")).uri.partition("/AWSLogs/")[2]
     with pytest.raises(CloudTrailBucketError, match="bucket bucket cannot be opened: Unable to locate credentials"):
         CloudTrailToSqlOperator(task_id="export", files=[uri]).execute({})
 
 
 def test_quarantine_may_be_tolerated(trail, warehouse):
-    trail.deliver("20260203T1001Z", body=b"x")
+    trail.put(key_of("20260203T1001Z"), b"x")
     assert operator(trail, fail_on_quarantine=False).execute({})["files_quarantined"] == 1
 
 

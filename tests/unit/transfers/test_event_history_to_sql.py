@@ -19,10 +19,10 @@ from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailEventHistoryLink
 from airflow_provider_cloudtrail.trail.lookup import Attribute
 from airflow_provider_cloudtrail.transfers.event_history_to_sql import CloudTrailEventHistoryToSqlOperator
+from tests.support.engines import SqliteHook
 from tests.support.event_history import NOW, EventHistoryStandIn, RefusalError, management_events, served
 from tests.support.event_history_face import connect, operator
 from tests.support.log_files import ACCOUNT, MWAA, event
-from tests.unit.face import SqliteHook
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 REGION = "eu-west-1"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
-from tests.unit.face import ACCOUNT, DAY, record
+from tests.support.face import DAY
+from tests.support.log_files import ACCOUNT
+from tests.support.log_files import event as record
 
 # What the first version wrote: neither is to be changed together with the code.
 TEXT, TEXT_OR_NULL, NUMBER_OR_NULL = "TEXT NOT NULL", "TEXT", "INTEGER"
@@ -60,7 +62,7 @@ def filled_by_the_first_version(trail, warehouse):
     """Make its tables; they know three log files, one of each status, and the event ``a``."""
     event = record("a")
     # All three hold what would be a row if they were read.
-    uris = [trail.deliver(f"20260203T100{minute}Z", event, record(f"in-{minute}")) for minute in range(3)]
+    uris = [trail.deliver(f"20260203T100{minute}Z", event, record(f"in-{minute}")).uri for minute in range(3)]
     with sqlite3.connect(warehouse.path) as connection:
         create(connection, "mwaa_audit_events", EVENTS, "event_id")
         create(connection, "mwaa_audit_events_files", FILES, "log_file_uri")

@@ -16,8 +16,9 @@ from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailDigestSensor, CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.triggers import cloudtrail, looking, waiting
 from airflow_provider_cloudtrail.triggers.looking import AwsParameters
+from tests.support.face import DAY
+from tests.support.log_files import event as record
 from tests.support.s3 import silent_server
-from tests.unit.face import DAY, FolderTrail, record
 
 AWS = {
     "aws_conn_id": "audit_role",
@@ -25,11 +26,6 @@ AWS = {
     "verify": "/etc/ssl/company.pem",
     "botocore_config": {"read_timeout": 7, "retries": {"max_attempts": 2}},
 }
-
-
-@pytest.fixture
-def trail(tmp_path):
-    return FolderTrail(tmp_path / "bucket")
 
 
 def soon(**duration):

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.triggers import watching
 from airflow_provider_cloudtrail.triggers.cloudtrail import CloudTrailLogFileTrigger
-from tests.unit.face import FolderTrail, record
+from tests.support.log_files import event as record
 
 try:
     from airflow.triggers.shared_stream import SharedStreamManager
@@ -19,11 +19,6 @@ except ImportError:
     SharedStreamManager = None
 
 needs_shared_streams = pytest.mark.skipif(SharedStreamManager is None, reason="needs Airflow 3.3")
-
-
-@pytest.fixture
-def trail(tmp_path):
-    return FolderTrail(tmp_path / "bucket")
 
 
 @pytest.fixture(autouse=True)
@@ -103,14 +98,14 @@ async def nothing_for(events, polls, count=5):
 
 
 def test_new_files_are_told_once(trail, polls):
-    first = trail.deliver(now(minutes=30), record("a"))
-    old = trail.deliver(now(hours=3), record("b"))
+    first = trail.deliver(now(minutes=30), record("a")).uri
+    old = trail.deliver(now(hours=3), record("b")).uri
 
     async def watch():
         events = trigger(trail).run()
         assert await take(events, 1) == [[first]]
-        late = trail.deliver(now(minutes=50), record("c"))
-        newest = trail.deliver(now(), record("d"))
+        late = trail.deliver(now(minutes=50), record("c")).uri
+        newest = trail.deliver(now(), record("d")).uri
         assert await take(events, 1) == [[late, newest]]
         await nothing_for(events, polls)
 
@@ -119,7 +114,7 @@ def test_new_files_are_told_once(trail, polls):
 
 
 def test_many_come_in_portions(trail):
-    uris = [trail.deliver(now(minutes=minute), record("a")) for minute in range(7, 0, -1)]
+    uris = [trail.deliver(now(minutes=minute), record("a")).uri for minute in range(7, 0, -1)]
 
     async def watch():
         return await take(trigger(trail, max_files=3).run(), 3)
@@ -158,14 +153,14 @@ def test_what_was_found_before_a_listing_breaks_off_is_told_once(trail, polls, m
     monkeypatch.setattr(CloudTrailHook, "list_log_files", breaking_off)
     monkeypatch.setattr(watching, "_PORTION", 1)
     store = Store()
-    first = trail.deliver(now(minutes=3), record("a"))
+    first = trail.deliver(now(minutes=3), record("a")).uri
 
     async def watch():
         watcher = trigger(trail)
         watcher.asset_state_store = store
         events = watcher.run()
         assert await take(events, 1) == [[first]]
-        newest = trail.deliver(now(), record("b"))
+        newest = trail.deliver(now(), record("b")).uri
         assert await take(events, 1) == [[newest]]
         await nothing_for(events, polls)
 
@@ -189,7 +184,7 @@ def test_a_bucket_that_fails_for_days_is_waited_for_on(trail, monkeypatch):
     slept = []
     monkeypatch.setattr(watching.asyncio, "sleep", lambda seconds: slept.append(seconds) or asyncio.tasks.sleep(0))
     monkeypatch.setattr(CloudTrailHook, "list_log_files", failing)
-    uri = trail.deliver(now(), record("a"))
+    uri = trail.deliver(now(), record("a")).uri
 
     async def watch():
         return await take(trigger(trail).run(), 1)
@@ -202,7 +197,7 @@ def test_a_bucket_that_fails_for_days_is_waited_for_on(trail, monkeypatch):
 
 @pytest.mark.parametrize("store", [Store(), BlockingStore()], ids=["3.3.2", "3.3.1"])
 def test_memory_survives_a_restart(trail, polls, store):
-    first = trail.deliver(now(minutes=3), record("a"))
+    first = trail.deliver(now(minutes=3), record("a")).uri
 
     async def watch():
         watcher = trigger(trail)
@@ -211,7 +206,7 @@ def test_memory_survives_a_restart(trail, polls, store):
         assert await take(events, 1) == [[first]]
         await nothing_for(events, polls)
 
-        newest = trail.deliver(now(), record("b"))
+        newest = trail.deliver(now(), record("b")).uri
         again = trigger(trail)
         again.asset_state_store = store
         events = again.run()
@@ -223,7 +218,7 @@ def test_memory_survives_a_restart(trail, polls, store):
 def test_memory_is_stored_behind_the_events(trail, polls):
     """What is stored knows only files of polls before the last: those of the last may not have left the triggerer."""
     store = Store()
-    first = trail.deliver(now(minutes=3), record("a"))
+    first = trail.deliver(now(minutes=3), record("a")).uri
 
     async def watch():
         watcher = trigger(trail)
@@ -243,7 +238,7 @@ def test_several_assets_have_no_common_memory(trail, caplog):
         async def aget(self, key, default=None):
             raise ValueError("Task has 2 concrete inlets and outlets")
 
-    uri = trail.deliver(now(), record("a"))
+    uri = trail.deliver(now(), record("a")).uri
 
     async def watch():
         watcher = trigger(trail)
@@ -256,8 +251,8 @@ def test_several_assets_have_no_common_memory(trail, caplog):
 
 @needs_shared_streams
 def test_watchers_of_one_bucket_share_one_poll(trail, polls):
-    ireland = trail.deliver(now(), record("a"))
-    virginia = trail.deliver(now(), record("b"), region="us-east-1")
+    ireland = trail.deliver(now(), record("a")).uri
+    virginia = trail.deliver(now(), record("b"), region="us-east-1").uri
 
     async def watch():
         manager = SharedStreamManager()
@@ -288,7 +283,7 @@ def test_watchers_of_one_bucket_share_one_poll(trail, polls):
 
 
 def test_a_watcher_that_is_closed_behind_an_event_leaves_the_shared_poll_at_once(trail):
-    uri = trail.deliver(now(), record("a"))
+    uri = trail.deliver(now(), record("a")).uri
     watcher = trigger(trail)
     shared = watching._shared.setdefault(watcher.shared_stream_key(), {})
 

@@ -10,8 +10,8 @@ from airflow_provider_cloudtrail.exceptions import CloudTrailIntegrityError
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateLogsOperator
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
+from tests.support.engines import SqliteHook
 from tests.support.signed_trail import BUCKET, HOUR, WINDOW, MemoryStore, SignedTrail
-from tests.unit.face import SqliteHook
 
 
 class World:
