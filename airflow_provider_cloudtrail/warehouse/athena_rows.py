@@ -7,7 +7,6 @@ rows than there are (https://docs.aws.amazon.com/athena/latest/ug/openx-json-ser
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import uuid
@@ -18,6 +17,7 @@ from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
 from airflow_provider_cloudtrail.warehouse.athena_session import AthenaSession, literal, utc_text
+from airflow_provider_cloudtrail.warehouse.compressed_lines import put_lines
 from airflow_provider_cloudtrail.warehouse.shorten import shortened
 from airflow_provider_cloudtrail.warehouse.staging import StagedFiles, StagingFolder
 
@@ -126,18 +126,16 @@ def _drop(session: AthenaSession, name: str) -> None:
 
 
 def _put(files: StagedFiles, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
-    lines: list[bytes] = []
-    size = number = cut = 0
-    for row in rows:
-        line, shorter = _json_line(columns, row)
-        cut += shorter
-        lines.append(line)
-        size += len(line)
-        if size >= _FILE_BYTES:
-            files.put(f"{number:05}.json.gz", gzip.compress(b"\n".join(lines), 1))
-            lines, size, number = [], 0, number + 1
-    if lines:
-        files.put(f"{number:05}.json.gz", gzip.compress(b"\n".join(lines), 1))
+    cut = 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal cut
+        for row in rows:
+            line, shorter = _json_line(columns, row)
+            cut += shorter
+            yield line
+
+    put_lines(lines(), files.put, _FILE_BYTES)
     if cut:
         log.warning("%s values were too long for Athena and are shortened, with a remark", cut)
 

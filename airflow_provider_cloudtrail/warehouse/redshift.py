@@ -7,13 +7,13 @@ writer takes before its transaction sees anything of the tables.
 
 from __future__ import annotations
 
-import gzip
 import logging
 from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
+from airflow_provider_cloudtrail.warehouse.compressed_lines import put_lines
 from airflow_provider_cloudtrail.warehouse.driver_errors import describe, sqlstate
 from airflow_provider_cloudtrail.warehouse.redshift_rows import ROOM_OF_INSERTS, Report, json_line, staged_values
 from airflow_provider_cloudtrail.warehouse.redshift_values import MAX_STRING
@@ -165,17 +165,7 @@ class RedshiftWarehouse(SqlWarehouse):
         self._create_stage(cursor, columns)
         report = Report()
         with staging.load() as files:
-            lines: list[bytes] = []
-            size = number = 0
-            for event in events:
-                line = json_line(columns, event, report)
-                lines.append(line)
-                size += len(line)
-                if size >= _FILE_BYTES:
-                    files.put(f"{number:05}.json.gz", gzip.compress(b"\n".join(lines), 1))
-                    lines, size, number = [], 0, number + 1
-            if lines:
-                files.put(f"{number:05}.json.gz", gzip.compress(b"\n".join(lines), 1))
+            put_lines((json_line(columns, event, report) for event in events), files.put, _FILE_BYTES)
             role = "DEFAULT" if self._role == DEFAULT_ROLE else f"'{self._role}'"
             cursor.execute(
                 f"COPY {self.quoted(_STAGE)} ({self._names(columns)}) FROM '{files.uri}' IAM_ROLE {role} "

@@ -8,19 +8,19 @@ waits for the transaction that has updated it. What is read after that is what t
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
+from airflow_provider_cloudtrail.warehouse.compressed_lines import put_lines
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
 from airflow_provider_cloudtrail.warehouse.driver_errors import describe
 from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
@@ -196,18 +196,16 @@ def _write_files(columns: Sequence[Column], rows: Sequence[Sequence[Any]], store
 
     :param store: takes the name and the content of a file.
     """
-    cut = number = size = 0
-    lines: list[bytes] = []
-    for row in rows:
-        line, shorter = _json_line(columns, row)
-        cut += shorter
-        lines.append(line)
-        size += len(line)
-        if size >= _FILE_BYTES:
-            store(f"{number:05}.json.gz", gzip.compress(b"\n".join(lines), 1))
-            lines, number, size = [], number + 1, 0
-    if lines:
-        store(f"{number:05}.json.gz", gzip.compress(b"\n".join(lines), 1))
+    cut = 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal cut
+        for row in rows:
+            line, shorter = _json_line(columns, row)
+            cut += shorter
+            yield line
+
+    put_lines(lines(), store, _FILE_BYTES)
     return cut
 
 
