@@ -1,4 +1,4 @@
-"""What the operators share of their task: its name for the tables, the warehouse of a connection, safe errors."""
+"""What the operators share of their task: its name for the tables, its warehouse, what is told when it fails."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from airflow_provider_cloudtrail.exceptions import CloudTrailWarehouseError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 
 if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
+
     from airflow_provider_cloudtrail._compat import Context
     from airflow_provider_cloudtrail.warehouse.base import Warehouse
     from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
@@ -25,6 +27,12 @@ def run_of(context: Context) -> str | None:
     index = getattr(instance, "map_index", -1)
     mapped = f"[{index}]" if isinstance(index, int) and index >= 0 else ""
     return f"{instance.dag_id}.{instance.task_id}{mapped} {instance.run_id}"
+
+
+def push_of_failing(task: AwsBaseOperator[Any], context: Context, key: str, value: Any) -> None:
+    """Push what a task has found that is about to fail: its return value is lost."""
+    if "ti" in context and task.do_xcom_push:
+        context["ti"].xcom_push(key=key, value=value)
 
 
 def where(error: Exception) -> str:

@@ -17,6 +17,7 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailTrailNotFoundError,
 )
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.task import push_of_failing
 from airflow_provider_cloudtrail.trail.coverage import (
     NO_SUCH_BUCKET,
     SEVERITIES,
@@ -93,9 +94,7 @@ class CloudTrailCoverageCheckOperator(AwsBaseOperator[CloudTrailHook]):
         self._report(settings, findings)
         found = [finding.as_dict() for finding in findings]
         if failing := at_or_above(findings, self.fail_on):
-            # Pushed by hand: the return value of a task that fails is lost.
-            if "ti" in context and self.do_xcom_push:
-                context["ti"].xcom_push(key="findings", value=found)
+            push_of_failing(self, context, "findings", found)
             raise CloudTrailCoverageError(_message(settings, failing, self.fail_on))
         return found
 

@@ -18,7 +18,7 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailWarehouseError,
 )
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
-from airflow_provider_cloudtrail.task import run_of, warehouse_of
+from airflow_provider_cloudtrail.task import push_of_failing, run_of, warehouse_of
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store, StoreError
@@ -232,9 +232,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
         problems = _problems(summary, fail_on)
         if not problems and not summary.pending:
             return
-        # Pushed by hand: the return value of a task that fails is lost.
-        if "ti" in context and self.do_xcom_push:
-            context["ti"].xcom_push(key="summary", value=summary.as_dict())
+        push_of_failing(self, context, "summary", summary.as_dict())
         if problems:
             raise CloudTrailIntegrityError(f"{problems}\nEverything is recorded; see {evidence.findings.name}.")
         raise CloudTrailDigestsPendingError(

@@ -21,7 +21,7 @@ from airflow_provider_cloudtrail.exceptions import (
 from airflow_provider_cloudtrail.export_report import log_export, quarantine_message
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailBucketLink, CloudTrailEventHistoryLink
-from airflow_provider_cloudtrail.task import run_of, warehouse_of, where
+from airflow_provider_cloudtrail.task import push_of_failing, run_of, warehouse_of, where
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files
 from airflow_provider_cloudtrail.trail.log_file import log_file_of_uri
 from airflow_provider_cloudtrail.trail.object_uris import KeyGrammarError
@@ -297,9 +297,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         if not (problem := quarantine_message(summary, warehouse)):
             return
         if self.fail_on_quarantine:
-            # Pushed by hand: the return value of a task that fails is lost.
-            if "ti" in context and self.do_xcom_push:
-                context["ti"].xcom_push(key="summary", value=summary.as_dict())
+            push_of_failing(self, context, "summary", summary.as_dict())
             raise CloudTrailQuarantineError(problem)
         self.log.warning(problem)
 

@@ -21,7 +21,7 @@ from airflow_provider_cloudtrail.exceptions import (
 )
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailEventHistoryLink
-from airflow_provider_cloudtrail.task import run_of, warehouse_of, where
+from airflow_provider_cloudtrail.task import push_of_failing, run_of, warehouse_of, where
 from airflow_provider_cloudtrail.trail.environment import partition_of
 from airflow_provider_cloudtrail.trail.event_history import CLOCK, Clock, EventHistory
 from airflow_provider_cloudtrail.trail.lookup import names_only_data_events
@@ -261,9 +261,7 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
             self.log.warning("%s", damaged)
         if not summary.regions_refused and not (damaged and self.fail_on_quarantine):
             return
-        # Pushed by hand: the return value of a task that fails is lost.
-        if "ti" in context and self.do_xcom_push:
-            context["ti"].xcom_push(key="summary", value=summary.as_dict())
+        push_of_failing(self, context, "summary", summary.as_dict())
         if summary.regions_refused:
             reasons = "".join(f"\n  {reason}" for reason in summary.regions_refused.values())
             raise CloudTrailEventHistoryError(
