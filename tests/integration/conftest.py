@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.support.deployment import Deployer, use_package_of
+from tests.support.log_files import event, foreign, key_of, log_bytes
 from tests.support.mwaa_stand_in import mwaa_stand_in
+from tests.support.s3 import REGION, client_of
 
 
 @pytest.fixture(scope="module")
@@ -21,3 +25,27 @@ def deployer(mwaa_server, monkeypatch, tmp_path):
     made = Deployer(mwaa_server, mwaa_server.create(), tmp_path)
     use_package_of(made, monkeypatch)
     return made
+
+
+@pytest.fixture
+def bucket(s3_server, monkeypatch):
+    """A bucket with log files of two minutes, behind the AWS connection of the worker."""
+    connection = {
+        "conn_type": "aws",
+        "login": "AKIAEXAMPLEKEY",
+        "password": "secret-of-the-worker",
+        "extra": {
+            "region_name": REGION,
+            "endpoint_url": s3_server.endpoint,
+            "config_kwargs": {"s3": {"addressing_style": "path"}},
+        },
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    bucket = s3_server.new_bucket()
+    client = client_of(s3_server.endpoint)
+    for stamp, records in {
+        "20260203T1000Z": [event("a"), event("b"), foreign("f"), 7],
+        "20260203T1005Z": [event("b"), event("c", userAgent="x" * 100_000)],
+    }.items():
+        client.put_object(Bucket=bucket, Key=key_of(stamp), Body=log_bytes(*records))
+    return bucket

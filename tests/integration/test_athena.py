@@ -18,6 +18,7 @@ from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailTo
 from airflow_provider_cloudtrail.transfers.event_history_to_sql import CloudTrailEventHistoryToSqlOperator
 from airflow_provider_cloudtrail.warehouse.athena_session import AthenaSession
 from tests.support.engines import ATHENA, REPOSITORY, airflow_athena_hook, athena_extra, installed, warehouse_of
+from tests.support.face import DAY
 from tests.support.killing import kill_after
 from tests.support.log_files import FolderTrail, event, foreign, key_of, log_bytes
 from tests.support.s3 import REGION, client_of
@@ -25,8 +26,6 @@ from tests.support.signed_trail import WINDOW, SignedTrail
 from tests.support.tables import assert_balanced, query, read_table
 
 pytestmark = pytest.mark.skipif(not ATHENA, reason="needs pyathena, duckdb, pyarrow, sqlglot and moto")
-
-DAY = {"delivered_from": "2026-02-03T00:00:00Z", "delivered_to": "2026-02-04T00:00:00Z"}
 
 
 @pytest.fixture

@@ -9,37 +9,12 @@ import pytest
 from airflow_provider_cloudtrail.exceptions import CloudTrailWarehouseError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from tests.support.engines import REDSHIFT, airflow_redshift_hook, warehouse_of
-from tests.support.log_files import event, foreign, key_of, log_bytes
+from tests.support.face import DAY
 from tests.support.redshift import ROLE
-from tests.support.s3 import REGION, client_of
+from tests.support.s3 import client_of
 from tests.support.tables import assert_balanced, read_table
 
 pytestmark = pytest.mark.skipif(not REDSHIFT, reason="needs embedded PostgreSQL, redshift_connector, sqlglot and moto")
-
-DAY = {"delivered_from": "2026-02-03T00:00:00Z", "delivered_to": "2026-02-04T00:00:00Z"}
-
-
-@pytest.fixture
-def bucket(s3_server, monkeypatch):
-    connection = {
-        "conn_type": "aws",
-        "login": "AKIAEXAMPLEKEY",
-        "password": "secret-of-the-worker",
-        "extra": {
-            "region_name": REGION,
-            "endpoint_url": s3_server.endpoint,
-            "config_kwargs": {"s3": {"addressing_style": "path"}},
-        },
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-    bucket = s3_server.new_bucket()
-    client = client_of(s3_server.endpoint)
-    for stamp, records in {
-        "20260203T1000Z": [event("a"), event("b"), foreign("f"), 7],
-        "20260203T1005Z": [event("b"), event("c", userAgent="x" * 100_000)],
-    }.items():
-        client.put_object(Bucket=bucket, Key=key_of(stamp), Body=log_bytes(*records))
-    return bucket
 
 
 def test_operator_loads_through_the_staging_folder(bucket, redshift, redshift_address, s3_server, monkeypatch):
