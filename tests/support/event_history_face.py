@@ -15,9 +15,11 @@ WAREHOUSE = "cloudtrail_warehouse"
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, stand_in: EventHistoryStandIn, hook: Any) -> None:
-    """Send AWS clients to the stand-in, let the operator live by its clock, and load with this hook."""
+    """Send AWS clients to the stand-in, let hook and operator live by its clock, and load with this hook."""
     for name, value in stand_in.environment().items():
         monkeypatch.setenv(name, value)
+    # What is older than 90 days is gone: on the day of who runs the tests, events of the stand-in would be.
+    monkeypatch.setattr("airflow_provider_cloudtrail.trail.event_history.CLOCK", stand_in.clock)
     monkeypatch.setattr(CloudTrailEventHistoryToSqlOperator, "clock", stand_in.clock)
 
     def get_connection(cls: Any, conn_id: str) -> SimpleNamespace:
