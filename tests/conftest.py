@@ -23,6 +23,15 @@ from tests.support.snowflake import snowflake_emulator
 
 # Of what is not part of a bare MWAA image, only what is installed can be tested there.
 collect_ignore_glob = [] if installed("hypothesis") else ["**/test_*_properties.py"]
+if installed("hypothesis"):
+    from hypothesis import HealthCheck, settings
+
+    # The same examples each time, however long the machine takes for one: what fails here fails everywhere, and again.
+    # Others are tried with `--hypothesis-profile=default`.
+    settings.register_profile(
+        "reproducible", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("reproducible")
 
 _tables = itertools.count()
 
