@@ -141,13 +141,14 @@ def test_killed_and_run_again(new_warehouse, athena_address, tmp_path):
             trail.put(key.key, b"no gzip")
     undisturbed, warehouse = new_warehouse("athena"), new_warehouse("athena")
 
-    def start(table: str) -> subprocess.Popen[bytes]:
+    def start(table: str, lines: int | None = None) -> subprocess.Popen[bytes]:
         task = {
             "engine": "athena",
             "address": athena_address,
             "table": table,
             "folder": str(trail.folder),
             "batches": True,
+            "lines": lines,
             "limits": {"batch_files": 4},
             "lease": 2,
         }
@@ -158,7 +159,7 @@ def test_killed_and_run_again(new_warehouse, athena_address, tmp_path):
         return process
 
     def finish(table: str) -> dict[str, Any]:
-        output, _ = start(table).communicate(timeout=120)
+        output, _ = start(table).communicate(timeout=600)
         summary: dict[str, Any] = json.loads(output.splitlines()[-1])
         return summary
 
@@ -166,7 +167,7 @@ def test_killed_and_run_again(new_warehouse, athena_address, tmp_path):
     finish(undisturbed.table)
     of_a_batch = (time.monotonic() - started) / (FILES / 4)
     moments = random.Random(20260203)
-    killed = [kill_after(start(warehouse.table), 1, moments.uniform(0, 1.5 * of_a_batch)) for _ in range(5)]
+    killed = [kill_after(start(warehouse.table, 1), 1, moments.uniform(0, 1.5 * of_a_batch)) for _ in range(5)]
     finish(warehouse.table)
     assert all(killed)
     tables = read_table(warehouse)
@@ -188,7 +189,7 @@ def test_the_way_of_the_api_is_moto_s_too(s3_server):
         json.dumps(queued).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 201
     hook = airflow_athena_hook({"athena": s3_server.endpoint, "bucket": s3_server.new_bucket()})
     connection = hook.get_conn()

@@ -2,9 +2,9 @@
 Run as a program: load the log files of a folder into a warehouse, in batches so small that a kill hits one.
 
 Takes one JSON object: ``engine``, ``address``, ``table``, ``folder``, optionally ``keys`` (which files, in this
-order), ``lock_timeout`` and ``lease`` in seconds and the limits of the export. Says ``ready`` on its standard output
-when all is imported, waits for a line on its standard input where ``wait`` is set, says ``batch`` after each batch
-where ``batches`` is set, and in the end the summary.
+order), ``lease`` in seconds and the limits of the export. Says ``ready`` on its standard output when all is imported,
+waits for a line on its standard input where ``wait`` is set, says ``batch`` after each batch where ``batches`` is set,
+and in the end the summary. ``lines`` is behind how many batches it is going to be killed.
 """
 
 from __future__ import annotations
@@ -17,20 +17,14 @@ from pathlib import Path
 
 from airflow_provider_cloudtrail.export import Limits, export_log_files
 from tests.support.engines import warehouse_of
+from tests.support.killing import SayLine
 from tests.support.log_files import FolderTrail
 from tests.support.rows import ALL, MWAA
-
-
-class SayBatch(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.msg.startswith("Batch"):
-            print("batch", flush=True)
 
 
 def main() -> None:
     task = json.loads(sys.argv[1])
     warehouse = warehouse_of(task["engine"], task["address"], task["table"], airflow=False)
-    warehouse._lock_timeout = timedelta(seconds=task.get("lock_timeout", 60))
     if "lease" in task:
         warehouse.lease = timedelta(seconds=task["lease"])  # type: ignore[attr-defined]
     trail = FolderTrail(Path(task["folder"]))
@@ -40,7 +34,7 @@ def main() -> None:
     if task.get("batches"):
         logger = logging.getLogger("airflow_provider_cloudtrail.export")
         logger.setLevel(logging.INFO)
-        logger.addHandler(SayBatch())
+        logger.addHandler(SayLine("batch", "Batch", task.get("lines")))
     print("ready", flush=True)
     if task.get("wait"):
         sys.stdin.readline()

@@ -1,8 +1,8 @@
 """
 Run as a program: load Event history from a stand-in into a warehouse, in parts so small that a kill hits one.
 
-Takes one JSON object: ``engine``, ``address``, ``table``, ``endpoint``, ``regions``, ``passed`` (seconds on the
-stand-in's clock). Says ``part`` on its standard output after each part, and in the end the summary.
+Takes one JSON object: ``engine``, ``address``, ``table``, ``endpoint``, ``regions``, and ``lines``: behind how many
+parts it is going to be killed. Says ``part`` on its standard output after each part, and in the end the summary.
 """
 
 from __future__ import annotations
@@ -21,21 +21,16 @@ from airflow_provider_cloudtrail.trail.lookup import Span
 from airflow_provider_cloudtrail.warehouse.lookups import Lookups
 from tests.support.engines import warehouse_of
 from tests.support.event_history import NOW, SimulatedClock
+from tests.support.killing import SayLine
 from tests.support.log_files import ACCOUNT
 from tests.support.rows import MWAA
-
-
-class SayPart(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        if "So far" in record.msg:
-            print("part", flush=True)
 
 
 def main() -> None:
     task = json.loads(sys.argv[1])
     logger = logging.getLogger("airflow_provider_cloudtrail.event_history_export")
     logger.setLevel(logging.INFO)
-    logger.addHandler(SayPart())
+    logger.addHandler(SayLine("part", "So far", task.get("lines")))
     lookups = Lookups(warehouse_of(task["engine"], task["address"], task["table"]))
     lookups.prepare()
 
