@@ -39,6 +39,8 @@ KEYS_PER_PAGE = 1_000
 # Both ends of the window lie within an hour of a digest.
 DIGESTS_OF_A_DAY = 24
 BEHIND = 3
+HELD_AT_ONCE = 1_500_000
+BYTES_OF_A_KEY = 250
 
 
 def trails(days: int, bucket: str = BUCKET) -> list[SignedTrail]:
@@ -130,29 +132,29 @@ def test_a_loaded_month_is_proven_without_a_get_on_log_files(
     new_warehouse: Callable[[str], Warehouse], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     month, week = 31, 7
-    # So that a week fills what is held at once as a month does: compared is what is not bound by it.
+    # So that little is held at once, by few threads, also if the machine is so busy that the bucket looks slow.
     bounds = {"digest_batches._BATCH_DIGESTS": 25, "digest_batches._AHEAD": 8, "trail.delivered._PAGE": 50}
-    bounds |= {"trail.listings_ahead._PAGE": 50}
+    bounds |= {"trail.listings_ahead._PAGE": 50, "trail.bucket_threads.SLOW_SECONDS": inf}
     for bound, number in bounds.items():
         monkeypatch.setattr(f"airflow_provider_cloudtrail.{bound}", number)
     made = trails(month)
     warehouse = new_warehouse(ENGINE)
     load(MemoryStore(*made), warehouse, month)
-    peaks = []
     for days in (week, month):
         store = PagedStore(*made)
         gc.collect()
         tracemalloc.start()
         try:
             summary = validate(store, warehouse, made, days)
-            peaks.append(tracemalloc.get_traced_memory()[1])
+            _, highest = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
         assert_proven(summary, days)
         assert sorted(store.gets) == fetched(made, days)
         assert store.pages == pages(days)
-    # More than four times as many digests and log files; only the keys of the digests are held for the whole window.
-    assert peaks[1] < 1.6 * peaks[0], peaks
+        # How much of what may be ahead is so at the worst moment is up to the scheduler: the bound is all of it. Only
+        # the keys of the digests are held for the whole window.
+        assert highest < HELD_AT_ONCE + summary.digests * BYTES_OF_A_KEY
 
 
 class CrowdedStore(MemoryStore):
@@ -179,7 +181,7 @@ class CrowdedStore(MemoryStore):
             late = self.begun[is_digest] > 60
         if late and not self.given_up:
             # Without so many threads the first ones end by their timeout.
-            self.given_up = not self.enough[is_digest].wait(timeout=10)
+            self.given_up = not self.enough[is_digest].wait(timeout=60)
         try:
             return super().get(key, most_bytes)
         finally:
