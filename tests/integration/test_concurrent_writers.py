@@ -56,7 +56,7 @@ def finish(processes: list[subprocess.Popen[str]]) -> list[dict[str, Any]]:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    outputs = [process.communicate(timeout=120) for process in processes]
+    outputs = [process.communicate(timeout=600) for process in processes]
     for process, output in zip(processes, outputs, strict=True):
         assert process.returncode == 0, output[1]
     return [json.loads(output[0].splitlines()[-1]) for output in outputs]
@@ -135,7 +135,7 @@ def test_threads_of_one_process_at_once(engine: str, new_warehouse: NewWarehouse
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(600)
     assert errors == []
     check(read_table(warehouse))
 
@@ -160,7 +160,7 @@ class Holder:
         assert self._process.stdout.readline() == "held\n"
 
     def let_go(self) -> None:
-        self._process.communicate("\n", timeout=30)
+        self._process.communicate("\n", timeout=60)
 
 
 @pytest.mark.skipif(not DUCKDB, reason="needs DuckDB")
@@ -247,19 +247,16 @@ def test_writer_that_waits_for_too_long(engine: str, new_warehouse: NewWarehouse
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_tables_are_created_by_several_at_once(engine: str, new_warehouse: NewWarehouse) -> None:
+def test_tables_are_created_by_several_at_once(
+    engine: str, new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(5):
         warehouse = new_warehouse(engine)
-        # Whoever comes second must see that the table is there, and not wait for it to go away.
-        warehouse._lock_timeout = timedelta(seconds=20)
-        failed: list[str] = []
-        is_conflict = warehouse._is_conflict
-
-        def noticed(error: Exception, is_conflict: Any = is_conflict, failed: list[str] = failed) -> bool:
-            failed.append(type(error).__name__)
-            return bool(is_conflict(error))
-
-        warehouse._is_conflict = noticed  # type: ignore[method-assign]
+        # Whoever comes second must see that the table is there: who waits for it to go away gives up then, and only
+        # then sees it. How often one tries until the first has committed is up to the scheduler.
+        warehouse._lock_timeout = timedelta(seconds=60)
+        given_up: list[str] = []
+        monkeypatch.setattr(warehouse, "_advice", lambda given_up=given_up: given_up.append("gave up") or "")
         barrier = threading.Barrier(4)
 
         def prepare(warehouse: Warehouse = warehouse, barrier: threading.Barrier = barrier) -> None:
@@ -268,7 +265,6 @@ def test_tables_are_created_by_several_at_once(engine: str, new_warehouse: NewWa
 
         with ThreadPoolExecutor(4) as pool:
             for future in [pool.submit(prepare) for _ in range(4)]:
-                future.result(120)
+                future.result(600)
         assert read_table(warehouse) == Tables([], [], [])
-        # Each of four looks for three tables and may lose three times, with a retry or two.
-        assert len(failed) < 4 * 3 * 6
+        assert given_up == []
