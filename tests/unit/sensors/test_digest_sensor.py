@@ -66,7 +66,8 @@ def test_many_accounts_and_regions_are_asked_ahead_and_named_in_their_order(ahea
     assert len(store.listings) == len(trails)
     assert len(store.gets) == 2 * (len(trails) - len(trails[::3]))
     assert asked == [("us-east-1", threading.current_thread()), ("eu-west-1", threading.current_thread())]
-    assert (len(store.threads) > 1) == ahead
+    # How many threads there are is up to the scheduler: one that has done its work does the next.
+    assert (store.threads != {threading.current_thread()}) == ahead
 
 
 def test_a_valid_digest_proves_delivery(trail):
