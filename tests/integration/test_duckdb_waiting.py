@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from tests.support.tables import assert_balanced, read_table
 
 pytestmark = pytest.mark.skipif(not DUCKDB, reason="needs DuckDB and pyarrow")
 
-LONGEST_SECONDS = 40
+LONGEST_SECONDS = 120
+FIRST = datetime(2026, 2, 3, tzinfo=timezone.utc)
 
 
 def store_without_end(path: str, stop: Path) -> int:
@@ -34,8 +36,8 @@ def store_without_end(path: str, stop: Path) -> int:
     with warehouse.session():
         while not stop.exists():
             assert time.monotonic() < deadline, "nobody was let in"
-            rows = file_rows(f"20260203T{batches // 60:02}{batches % 60:02}Z", event(f"long-{batches}"))
-            assert warehouse.write([rows])
+            stamp = f"{FIRST + timedelta(minutes=batches):%Y%m%dT%H%MZ}"
+            assert warehouse.write([file_rows(stamp, event(f"long-{batches}"))])
             batches += 1
             if batches == 1:
                 print("began", flush=True)
@@ -56,7 +58,7 @@ def test_others_are_let_in_while_much_is_stored(new_warehouse: Callable[[str], W
     assert other.stdout is not None
     try:
         assert other.stdout.readline() == "began\n"
-        (entry,) = warehouse.write([file_rows("20260204T0000Z", event("short"))])
+        (entry,) = warehouse.write([file_rows("20260202T0000Z", event("short"))])
     finally:
         stop.touch()
         output, _ = other.communicate(timeout=2 * LONGEST_SECONDS)

@@ -270,16 +270,17 @@ class AthenaStandIn:
         try:
             Statement(self, query, cursor).run()
             query.state = "SUCCEEDED"
+        # The reason first: whoever sees the state asks for no more.
         except QueryError as error:
-            query.state, query.reason = ("CANCELLED" if query.cancelled.is_set() else "FAILED"), str(error)
+            query.reason, query.state = str(error), ("CANCELLED" if query.cancelled.is_set() else "FAILED")
         except duckdb.TransactionException:
-            query.state, query.reason = "FAILED", "ICEBERG_COMMIT_ERROR: Failed to commit Iceberg update to table"
+            query.reason, query.state = "ICEBERG_COMMIT_ERROR: Failed to commit Iceberg update to table", "FAILED"
         except duckdb.Error as error:
             # With the value in it, as the engine's own errors have.
-            query.state, query.reason = "FAILED", f"{type(error).__name__.upper()}: {error}"
+            query.reason, query.state = f"{type(error).__name__.upper()}: {error}", "FAILED"
         except Exception as error:
             logging.getLogger(__name__).exception("the stand-in itself has failed")
-            query.state, query.reason = "FAILED", f"INTERNAL_ERROR_OF_THE_STAND_IN: {error!r}"
+            query.reason, query.state = f"INTERNAL_ERROR_OF_THE_STAND_IN: {error!r}", "FAILED"
         finally:
             cursor.close()
 

@@ -12,6 +12,7 @@ from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
 from tests.support.buckets import KEYS, folder_of_keys
 from tests.support.engines import installed
 from tests.support.log_files import FolderTrail, key_of
+from tests.support.ports import reserved_port
 from tests.support.s3 import (
     CUT_OFF,
     RESET,
@@ -293,14 +294,13 @@ def test_listing_that_is_denied(transport: str) -> None:
 @needs_boto3
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_server_that_is_not_there(transport: str) -> None:
-    with ScriptedS3([OK]).running() as script:
-        endpoint = script.endpoint
     waits: list[float] = []
-    store = s3_store(endpoint, "example-trail", transport, sleep=waits.append)
-    with pytest.raises(StoreError, match=r"listing s3://example-trail/AWSLogs/: Could not connect"):
-        list(store.objects("AWSLogs/"))
-    with pytest.raises(StoreError, match=r"s3://example-trail/a/b: (Could not connect|.* error sending request)"):
-        store.get("a/b")
+    with reserved_port() as port:
+        store = s3_store(f"http://127.0.0.1:{port}", "example-trail", transport, sleep=waits.append)
+        with pytest.raises(StoreError, match=r"listing s3://example-trail/AWSLogs/: Could not connect"):
+            list(store.objects("AWSLogs/"))
+        with pytest.raises(StoreError, match=r"s3://example-trail/a/b: (Could not connect|.* error sending request)"):
+            store.get("a/b")
     assert waits == [1.0, 2.0, 4.0]
 
 

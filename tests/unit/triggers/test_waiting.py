@@ -29,7 +29,7 @@ AWS = {
 
 
 def soon(**duration):
-    return datetime.now(timezone.utc) + timedelta(**(duration or {"minutes": 1}))
+    return datetime.now(timezone.utc) + timedelta(**(duration or {"minutes": 10}))
 
 
 def events(trigger):
@@ -173,23 +173,23 @@ def test_says_that_it_has_looked_before_it_failed(trail, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("first_look", "minutes"),
+    ("first_look", "hours"),
     [
-        pytest.param({"minutes": 1}, 1, id="before-the-deadline"),
-        pytest.param({"hours": 3}, 60, id="not-after-it"),
+        pytest.param({"hours": 1}, 1, id="before-the-deadline"),
+        pytest.param({"hours": 180}, 60, id="not-after-it"),
     ],
 )
-def test_does_not_look_before_the_first_look(trail, first_look, minutes, monkeypatch):
+def test_does_not_look_before_the_first_look(trail, first_look, hours, monkeypatch):
     slept = []
 
     async def sleep(seconds):
-        slept.append(round(seconds / 60))
+        slept.append(round(seconds / 3_600))
         trail.deliver("20260203T1200Z", record("c"))
 
     monkeypatch.setattr(waiting.asyncio, "sleep", sleep)
-    deadline, first_look = soon(hours=1).isoformat(), soon(**first_look).isoformat()
+    deadline, first_look = soon(hours=60).isoformat(), soon(**first_look).isoformat()
     (event,) = events(delivered(trail, deadline=deadline, first_look=first_look))
-    assert (event["status"], slept) == ("done", [minutes])
+    assert (event["status"], slept) == ("done", [hours])
 
 
 def test_a_trigger_that_was_stored_before_an_upgrade(trail):

@@ -282,6 +282,8 @@ def test_lock_that_is_not_to_be_had(staged):
     finally:
         connection.rollback()
         connection.close()
+    # It is to be had at once, but what is at once takes a busy machine its time.
+    staged._lock_timeout = timedelta(seconds=60)
     assert len(staged.write([file_rows("20260203T1000Z", event("a"))])) == 1
 
 
@@ -319,7 +321,8 @@ def test_serialization_failure_is_tried_again(staged, monkeypatch):
     for thread in threads:
         thread.join(60)
     assert errors == []
-    assert failures == ["1023"]
+    # One of them once; once more if the other has still not committed by then.
+    assert set(failures) == {"1023"}
     tables = read_table(staged)
     assert_balanced(tables)
     assert len(tables.events) == 3
