@@ -88,7 +88,7 @@ def test_leaves_no_process_behind(ending, status, tmp_path):
         for pid in (*children(demo.pid), demo.pid):
             if runs(pid):
                 os.kill(pid, signal.SIGKILL)
-        demo.wait(10)
+        demo.wait(60)
 
 
 @needs_demo

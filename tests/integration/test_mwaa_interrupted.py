@@ -179,7 +179,7 @@ def test_process_ended_by_kill_9(mwaa_server, new_deployer, mode):
     started, ready = [], threading.Event()
 
     def process_id():
-        ready.wait(10)
+        assert ready.wait(60)
         return started[-1]
 
     assert run() == 0

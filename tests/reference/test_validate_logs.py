@@ -303,7 +303,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., t
 
     yield ask
     process.stdin.close()
-    process.wait(20)
+    process.wait(60)
 
 
 @pytest.fixture(scope="module")

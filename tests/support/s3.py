@@ -35,7 +35,7 @@ def client_of(endpoint: str, **config: Any) -> Any:
     return session().client(
         "s3",
         endpoint_url=endpoint,
-        config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=20, **config),
+        config=Config(s3={"addressing_style": "path"}, read_timeout=60, **config),
     )
 
 
@@ -61,7 +61,7 @@ def counted_s3() -> Iterator[CountedS3]:
         yield CountedS3(f"http://127.0.0.1:{int(process.stdout.readline())}")
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @dataclass
@@ -80,7 +80,7 @@ class CountedS3:
     def requests(self) -> list[tuple[str, str, str]]:
         """Return method, path and query of the requests since the last call, and forget them."""
         request = urllib.request.Request(self.endpoint + RECORDED, method="DELETE")
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return [(method, path, query) for method, path, query in json.load(answer)]
 
     def gets(self, bucket: str) -> list[str]:

@@ -41,10 +41,10 @@ def test_the_next_item_is_made_while_this_one_is_used():
     with closing(one_ahead(items())) as ahead:
         assert next(ahead) == 0
         for _ in range(2):
-            assert made.acquire(timeout=10)
+            assert made.acquire(timeout=60)
         assert next(ahead) == 1
     # Those two that were taken, and the one that was made ahead.
-    assert made.acquire(timeout=10)
+    assert made.acquire(timeout=60)
     assert not made.acquire(blocking=False)
     assert threading.current_thread() not in threads
     assert len(threads) == 1

@@ -43,7 +43,7 @@ def reader(stand_in, **arguments):
             endpoint_url=stand_in.endpoint,
             aws_access_key_id="example",
             aws_secret_access_key="example",
-            config=Config(retries={"total_max_attempts": 1}, read_timeout=5),
+            config=Config(retries={"total_max_attempts": 1}),
         )
 
     return EventHistory(client_of, clock=stand_in.clock, chance=lambda: 1.0, **arguments)
