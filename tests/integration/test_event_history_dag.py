@@ -40,14 +40,15 @@ def test_backfill_twice(tmp_path: Path) -> None:
         )
         run(AIRFLOW, "db", "migrate", env=environment, limit=180)
         said = run(AIRFLOW, "dags", "test", DAG, env=environment, limit=180)
-        asked = len(stand_in.asked)
+        answered = len(stand_in.answered())
         again = run(AIRFLOW, "dags", "test", DAG, env=environment, limit=180)
 
     assert "320 events = 320 loaded + 0 duplicate + 0 filtered + 0 quarantined" in said
     assert "It has no data events: no UI logins" in said
     assert "0 events = 0 loaded + 0 duplicate" in again
-    # One request for each Region and event source: for what was too young to be complete.
-    assert len(stand_in.asked) - asked == 4
+    # One request for each Region and event source: for what was too young to be complete. On a busy machine one
+    # arrives late, and the service refuses another because of it.
+    assert len(stand_in.answered()) - answered == 4
     connection = DuckDBHook(database).get_conn()
     try:
         rows = connection.execute(
