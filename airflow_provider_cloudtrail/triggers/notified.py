@@ -25,6 +25,7 @@ from airflow_provider_cloudtrail.hooks.queues import (
 )
 from airflow_provider_cloudtrail.trail.log_file import LogFile, is_of
 from airflow_provider_cloudtrail.trail.notification import read_notification
+from airflow_provider_cloudtrail.triggers.classpath import classpath_of
 from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, pause_after, threads_of
 from airflow_provider_cloudtrail.triggers.watching import NewLogFiles
 
@@ -183,7 +184,7 @@ class CloudTrailNotificationTrigger(BaseEventTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow makes this trigger from again."""
         return (
-            f"airflow_provider_cloudtrail.triggers.cloudtrail.{type(self).__name__}",
+            classpath_of(self),
             {
                 "queue_url": self.queue_url,
                 "account_ids": self.account_ids,

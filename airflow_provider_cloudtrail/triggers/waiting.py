@@ -12,6 +12,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.triggers.classpath import classpath_of
 from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, threads_of
 from airflow_provider_cloudtrail.waiting import (
     Answer,
@@ -20,9 +21,6 @@ from airflow_provider_cloudtrail.waiting import (
     log_files_delivered,
     queue_told,
 )
-
-# Where triggers are imported from stays the same, wherever their code moves.
-_PUBLIC = "airflow_provider_cloudtrail.triggers.cloudtrail"
 
 
 class Seen(TypedDict):
@@ -108,7 +106,7 @@ class WaitingTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow makes this trigger from again."""
         return (
-            f"{_PUBLIC}.{type(self).__name__}",
+            classpath_of(self),
             {
                 **vars(self.trail),
                 "deadline": self.deadline,

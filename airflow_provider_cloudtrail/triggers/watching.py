@@ -20,6 +20,7 @@ from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.log_file import LogFile, is_of
 from airflow_provider_cloudtrail.trail.watch import Watch
+from airflow_provider_cloudtrail.triggers.classpath import classpath_of
 from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, pause_after, threads_of
 from airflow_provider_cloudtrail.triggers.watcher_memory import WatcherMemory
 from airflow_provider_cloudtrail.waiting import TrailParameters
@@ -129,7 +130,7 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow makes this trigger from again."""
         return (
-            f"airflow_provider_cloudtrail.triggers.cloudtrail.{type(self).__name__}",
+            classpath_of(self),
             {
                 **vars(self.trail),
                 "account_ids": self.account_ids,

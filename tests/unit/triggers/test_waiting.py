@@ -117,6 +117,27 @@ def test_every_trigger_keeps_every_aws_setting_under_a_name_that_leads_to_it(nam
     assert again.serialize() == (path, arguments)
 
 
+class Queue(cloudtrail.CloudTrailNotificationTrigger):
+    """As users extend the triggers."""
+
+
+class Bucket(cloudtrail.CloudTrailLogFileTrigger):
+    """As users extend the triggers."""
+
+
+class Wait(cloudtrail.CloudTrailLogFilesDeliveredTrigger):
+    """As users extend the triggers."""
+
+
+@pytest.mark.parametrize("kind", [Queue, Bucket, Wait])
+def test_a_trigger_of_users_is_imported_from_their_module(kind):
+    made = kind(**REQUIRED[kind.__base__.__name__])
+    path, arguments = made.serialize()
+    module, _, name = path.rpartition(".")
+    assert getattr(importlib.import_module(module), name) is kind
+    assert kind(**arguments).serialize() == (path, arguments)
+
+
 def test_fires_when_a_file_arrives(trail, monkeypatch):
     looks = []
     ask = waiting.log_files_delivered
