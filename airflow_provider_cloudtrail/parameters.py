@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2}")
 _ACCOUNT = re.compile(r"[0-9]{12}")
+_BUCKET = re.compile(r"[A-Za-z0-9._-]+")
+_ORGANIZATION = re.compile(r"o-[a-z0-9]+")
+_QUEUE_URL = re.compile(r"https?://[^/\s]+/[^\s]+")
 _EVENT_SOURCE = re.compile(r"[^\s./]+(?:\.[^\s./]+)+")
 _LONGEST_IDENTIFIER = 127
 # Of a validation it is hours before and behind the window.
@@ -235,7 +238,7 @@ def location(bucket: Any, prefix: Any, organization_id: Any) -> TrailLocation:
     """
     Return where a trail delivers to.
 
-    :raises ValueError: if the bucket is missing, or has parts of a URI or key in it.
+    :raises ValueError: if the bucket is missing, or one of them can be none.
     """
     found = (text(bucket) or "").strip()
     if not found:
@@ -243,11 +246,32 @@ def location(bucket: Any, prefix: Any, organization_id: Any) -> TrailLocation:
             "neither bucket nor trail_name is set; give the S3 bucket that the trail delivers to (on MWAA with the "
             "example DAGs: the Airflow configuration option cloudtrail.bucket), or the name or ARN of the trail"
         )
-    if found.startswith("s3://") or ("/" in found and not found.startswith("file://")):
+    if not found.startswith("file://") and not _BUCKET.fullmatch(found):
         raise ValueError(
             f"bucket={found!r} is no bucket name; write the name alone, and what comes before AWSLogs/ as prefix"
         )
     before = text(prefix) or ""
     if "AWSLogs" in before.split("/"):
         raise ValueError(f"prefix={before!r} holds AWSLogs/; write only what comes before it, or nothing")
-    return TrailLocation(found, before, text(organization_id))
+    organization = text(organization_id)
+    if organization is not None and not _ORGANIZATION.fullmatch(organization):
+        raise ValueError(
+            f"organization_id={organization!r} is no organization; write its id, such as 'o-exampleorgid', which is "
+            "the name of the folder behind AWSLogs/, or leave it out to read all layouts"
+        )
+    return TrailLocation(found, before, organization)
+
+
+def queue_url(parameter: str, value: Any) -> str | None:
+    """
+    Return the URL of a queue; None: not given.
+
+    :raises ValueError: if it is none, such as the ARN of a queue.
+    """
+    found = text(value)
+    if found is not None and not _QUEUE_URL.fullmatch(found):
+        raise ValueError(
+            f"{parameter}={found!r} is no URL of a queue; write it as SQS shows it, such as "
+            "https://sqs.eu-west-1.amazonaws.com/111122223333/cloudtrail-log-files"
+        )
+    return found

@@ -97,14 +97,21 @@ WAITED_FOR = ("files", "digests")
 
 def option(name: str) -> str | None:
     """
-    Return an option of the section, or its default.
+    Return an option of the section, without white space around it, or its default.
 
     :param name: one of :data:`OPTIONS`.
+    :raises ValueError: if there are quotes around it: what is in the bucket, or the connection, has none.
     """
     from airflow_provider_cloudtrail._compat import conf
 
-    value: str | None = conf.get("cloudtrail", name, fallback=None)
-    return value if value not in (None, "") else OPTIONS[name].default
+    return _bare(name, conf.get("cloudtrail", name, fallback=None) or "") or OPTIONS[name].default
+
+
+def _bare(name: str, text: str) -> str:
+    value = text.strip()
+    if len(value) > 1 and value[0] in "\"'" and value[0] == value[-1]:
+        raise ValueError(f"[cloudtrail] {name} is {value}, with quotes around it; write it without")
+    return value
 
 
 def listed(name: str) -> list[str] | None:
@@ -144,8 +151,10 @@ def whole_number(name: str) -> int:
 
 def _number(name: str, text: str) -> int:
     value = text.strip()
-    if not value.isdecimal():
-        raise ValueError(f"[cloudtrail] {name} is {value!r}; write a whole number, such as {OPTIONS[name].default}")
+    if not value.isdecimal() or len(value) > 5:
+        raise ValueError(
+            f"[cloudtrail] {name} is {value!r}; write a whole number, such as {OPTIONS[name].default}, below 100000"
+        )
     return int(value)
 
 
@@ -158,6 +167,7 @@ def check(name: str, value: str) -> None:
     """
     from airflow_provider_cloudtrail import parameters
 
+    value = _bare(name, value)
     if not value:
         return
     kind = OPTIONS[name].type
@@ -165,8 +175,10 @@ def check(name: str, value: str) -> None:
         _truth(name, value)
     elif kind == "integer":
         _number(name, value)
-    elif name == "bucket":
-        parameters.location(value, None, None)
+    elif name in ("bucket", "prefix", "organization_id"):
+        parameters.location(**{"bucket": "any", "prefix": None, "organization_id": None, name: value})
+    elif name == "queue_url":
+        parameters.queue_url(name, value)
     elif name in ("account_ids", "regions"):
         read = parameters.regions if name == "regions" else parameters.account_ids
         read(name, _parts(value))

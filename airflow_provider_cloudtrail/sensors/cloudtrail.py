@@ -92,7 +92,7 @@ class CloudTrailLogFileSensor(TrailSensor):
 
     def look(self) -> Answer:
         """Look once."""
-        if (queue_url := parameters.text(self.queue_url)) is not None:
+        if (queue_url := parameters.queue_url("queue_url", self.queue_url)) is not None:
             return queue_told(self.hook, self.trail, queue_url=queue_url, max_files=self.max_files)
         return log_files_delivered(
             self.hook,
@@ -110,7 +110,7 @@ class CloudTrailLogFileSensor(TrailSensor):
             CloudTrailQueueToldTrigger,
         )
 
-        if (queue_url := parameters.text(self.queue_url)) is not None:
+        if (queue_url := parameters.queue_url("queue_url", self.queue_url)) is not None:
             return CloudTrailQueueToldTrigger(
                 **self.trigger_arguments(deadline), queue_url=queue_url, max_files=self.max_files
             )

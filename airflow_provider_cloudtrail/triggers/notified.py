@@ -175,7 +175,9 @@ class CloudTrailNotificationTrigger(BaseEventTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         if not 1 <= wait_seconds <= 20:
             raise ValueError(f"wait_seconds={wait_seconds} is not between 1 and 20, which SQS allows")
-        self.queue_url = queue_url
+        if (found := parameters.queue_url("queue_url", queue_url)) is None:
+            raise ValueError("queue_url is not set; give the URL of the queue that is told of new log files")
+        self.queue_url = found
         self.account_ids = parameters.account_ids("account_ids", account_ids)
         self.regions = parameters.regions("regions", regions)
         self.wait_seconds = wait_seconds

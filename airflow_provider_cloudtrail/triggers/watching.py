@@ -117,6 +117,9 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
             raise ValueError(f"lookback={lookback} is less than 60 seconds, the grain of the stamps in file names")
         if poke_interval < 1 or max_files < 1:
             raise ValueError(f"poke_interval={poke_interval} and max_files={max_files} must be 1 or more")
+        if bucket is not None:
+            # Here, not when it looks: a watcher waits errors out, where nobody but the triggerer's log hears of them.
+            parameters.location(bucket, prefix, organization_id)
         self.trail = TrailParameters(
             bucket=bucket, prefix=prefix, organization_id=organization_id, trail_name=trail_name
         )

@@ -31,6 +31,30 @@ def test_options_come_from_the_configuration(monkeypatch):
     assert switched_on("fail_on_quarantine") is False
 
 
+@pytest.mark.parametrize("name", OPTIONS)
+def test_white_space_around_a_value_is_none_of_it(name, monkeypatch):
+    about = OPTIONS[name]
+    monkeypatch.setenv(f"AIRFLOW__CLOUDTRAIL__{name.upper()}", " \n ")
+    assert option(name) == about.default
+    check(name, " \n ")
+    value = about.example or about.default
+    monkeypatch.setenv(f"AIRFLOW__CLOUDTRAIL__{name.upper()}", f" {value}\n")
+    assert option(name) == value
+    check(name, f" {value}\n")
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_quotes_around_a_value_are_named(name, quote, monkeypatch):
+    value = f"{quote}{OPTIONS[name].example or OPTIONS[name].default}{quote}"
+    monkeypatch.setenv(f"AIRFLOW__CLOUDTRAIL__{name.upper()}", value)
+    message = rf"\[cloudtrail\] {name} is .*, with quotes around it; write it without"
+    with pytest.raises(ValueError, match=message):
+        option(name)
+    with pytest.raises(ValueError, match=message):
+        check(name, value)
+
+
 def test_a_switch_is_true_or_false(monkeypatch):
     monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__FAIL_ON_QUARANTINE", "maybe")
     with pytest.raises(ValueError, match="write True or False"):
@@ -49,6 +73,7 @@ def test_a_number_is_a_whole_one(monkeypatch):
         pytest.param("7 days", id="with its unit"),
         pytest.param("1.5", id="fraction"),
         pytest.param("-1", id="negative"),
+        pytest.param("9999999999", id="beyond all durations"),
     ],
 )
 def test_what_is_no_whole_number_is_named(monkeypatch, value):
@@ -95,6 +120,10 @@ def test_provider_info_names_every_option_and_only_what_is_there():
         ("fail_on_quarantine", "ja"),
         ("wait_for", "digest"),
         ("bucket", "s3://example-trail/audit"),
+        ("bucket", "arn:aws:s3:::example-trail"),
+        ("prefix", "audit/AWSLogs/"),
+        ("organization_id", "O-EXAMPLEORGID"),
+        ("queue_url", "arn:aws:sqs:eu-west-1:111122223333:log-files"),
         ("regions", "eu-west-1,eu-west1"),
         ("account_ids", '["111122223333"]'),
         ("table", "audit.events"),

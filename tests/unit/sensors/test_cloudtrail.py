@@ -11,6 +11,8 @@ from tests.support.log_files import event as record
 from tests.support.log_files import key_of
 from tests.support.told_queue import ToldQueue, told
 
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/1/q"
+
 
 def sensor(trail, **arguments):
     return CloudTrailLogFileSensor(task_id="wait", **{"bucket": trail.bucket, **DAY, **arguments})
@@ -74,6 +76,8 @@ def test_settle_is_over(trail):
         pytest.param({"regions": "[1"}, "regions=", id="no-list"),
         pytest.param({"regions": "eu-west1"}, "'eu-west1' is no Region", id="no-region"),
         pytest.param({"account_ids": "1111"}, "'1111' is no account", id="no-account"),
+        pytest.param({"organization_id": "r-ab12"}, "'r-ab12' is no organization", id="no-organization"),
+        pytest.param({"queue_url": "arn:aws:sqs:eu-west-1:1:q"}, "is no URL of a queue", id="no-queue"),
         pytest.param({"settle": 3600}, "settle=3600 is no duration; write a timedelta", id="settle-is-number"),
         pytest.param({"settle": timedelta(hours=-1)}, "zero or more", id="negative-settle"),
     ],
@@ -133,11 +137,11 @@ def test_messages_that_cannot_be_deleted_do_not_fail_what_is_found(attempt, monk
     uris = [f"s3://trail/{key}" for key in keys]
     instance = Instance()
 
-    assert attempt(CloudTrailLogFileSensor(task_id="wait", queue_url="q"), {"ti": instance}) == uris
+    assert attempt(CloudTrailLogFileSensor(task_id="wait", queue_url=QUEUE), {"ti": instance}) == uris
     assert instance.stored == {"return_value": uris}
     assert "Of 25 messages some were not deleted and come again" in caplog.text + capsys.readouterr().out
     assert len(queue.left) == 15
 
     queue.all_come_again()
-    assert attempt(CloudTrailLogFileSensor(task_id="wait", queue_url="q"), {"ti": Instance()}) == uris[10:]
+    assert attempt(CloudTrailLogFileSensor(task_id="wait", queue_url=QUEUE), {"ti": Instance()}) == uris[10:]
     assert queue.left == {}

@@ -164,7 +164,9 @@ def test_quarantine_may_be_tolerated(trail, warehouse):
     [
         pytest.param({"bucket": None}, "neither bucket nor trail_name is set", id="no-bucket"),
         pytest.param({"bucket": "s3://b/p"}, "is no bucket name", id="bucket-is-uri"),
+        pytest.param({"bucket": "arn:aws:s3:::b"}, "is no bucket name", id="bucket-is-arn"),
         pytest.param({"prefix": "x/AWSLogs/"}, "holds AWSLogs/", id="prefix-too-long"),
+        pytest.param({"organization_id": "111122223333"}, "no organization; write its id", id="no-organization"),
         pytest.param({"trail_name": "audit"}, "both bucket and trail_name", id="bucket-and-trail"),
         pytest.param({"table": "a; drop table b"}, "table='a; drop table b'", id="unsafe-table"),
         pytest.param({"schema": 'x"y'}, "schema=", id="unsafe-schema"),

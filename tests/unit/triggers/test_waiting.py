@@ -101,7 +101,7 @@ REQUIRED = {
         "delivered_to": "2027",
     },
     "CloudTrailLogFileTrigger": {"bucket": "b"},
-    "CloudTrailNotificationTrigger": {"queue_url": "q"},
+    "CloudTrailNotificationTrigger": {"queue_url": "https://sqs.eu-west-1.amazonaws.com/1/q"},
     "CloudTrailQueueToldTrigger": {"bucket": None, "deadline": "2026", "queue_url": "q"},
 }
 

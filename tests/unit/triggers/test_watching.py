@@ -328,6 +328,9 @@ def test_what_is_stored_makes_the_same_trigger_again(trail):
         pytest.param({"max_files": 0}, "max_files=0", id="no-files"),
         pytest.param({"regions": []}, "regions is empty", id="regions"),
         pytest.param({"regions": ["eu-west1"]}, "'eu-west1' is no Region", id="no-region"),
+        pytest.param({"bucket": "s3://example-trail"}, "is no bucket name", id="uri"),
+        pytest.param({"prefix": "audit/AWSLogs"}, "holds AWSLogs/", id="prefix"),
+        pytest.param({"organization_id": "111122223333"}, "is no organization", id="organization"),
     ],
 )
 def test_parameters_that_cannot_work(trail, arguments, message):
