@@ -81,7 +81,7 @@ class AuditEvent(NamedTuple):
     actor_account_id: Annotated[str | None, "account of the caller"]
     actor_principal_id: Annotated[str | None, "unique id of the caller"]
     actor_user_name: Annotated[str | None, "name of the user, or of the role behind temporary credentials"]
-    actor_session_name: Annotated[str | None, "role session name, often the person or the program"]
+    actor_session_name: Annotated[str | None, "role session or federated user name, often the person or the program"]
     session_issuer_arn: Annotated[str | None, "role or user that the temporary credentials came from"]
     access_key_id: Annotated[str | None, "access key that signed the request"]
     mfa_authenticated: Annotated[bool | None, "whether the session was opened with MFA; null if not said"]

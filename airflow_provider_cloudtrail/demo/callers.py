@@ -202,7 +202,12 @@ def other_identities(account: str, opened: str) -> dict[str, tuple[Json | str | 
                     },
                 },
             },
-            {"actor_kind": "temporary_credentials", "session_issuer_arn": f"arn:aws:iam::{account}:user/broker"},
+            {
+                "actor_kind": "temporary_credentials",
+                "actor_user_name": "broker",
+                "actor_session_name": "pat",
+                "session_issuer_arn": f"arn:aws:iam::{account}:user/broker",
+            },
         ),
         "SAML user": (
             {

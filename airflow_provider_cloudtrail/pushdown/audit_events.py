@@ -150,9 +150,10 @@ _STATUS = "json_extract_scalar(responseelements, '$.RestApiStatusCode')"
 REST_STATUS = f"CASE WHEN regexp_like({_STATUS}, '^[1-9][0-9][0-9]$') THEN CAST({_STATUS} AS bigint) END"
 
 _OUTCOME = (
-    f"CASE WHEN {_text('errorcode')} <> '200'"
+    "CASE WHEN rest_status IN (401, 403) THEN 'denied'"
+    f" WHEN {_text('errorcode')} <> '200'"
     f" THEN CASE WHEN regexp_like(errorcode, '{DENIED}') THEN 'denied' ELSE 'error' END"
-    " WHEN rest_status >= 400 THEN CASE WHEN rest_status IN (401, 403) THEN 'denied' ELSE 'error' END"
+    " WHEN rest_status >= 400 THEN 'error'"
     " WHEN json_extract_scalar(responseelements, '$.ConsoleLogin') = 'Failure' THEN 'denied'"
     " ELSE 'success' END"
 )

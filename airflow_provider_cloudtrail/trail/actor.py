@@ -110,9 +110,11 @@ def _kind(name: str | None, has_type: bool, arn: str | None, invoked_by: str | N
 
 
 def _role_and_session(arn: str | None, principal_id: str | None) -> tuple[str | None, str | None]:
-    """Return role and role session name, from ``...:assumed-role/ROLE/SESSION`` or ``ROLE-ID:SESSION``."""
+    """Return role and session name: ``:assumed-role/ROLE/SESSION``, ``:federated-user/SESSION`` or ``ID:SESSION``."""
     if arn is not None:
         kind, _, names = arn.partition("/")
+        if kind.endswith(":federated-user"):
+            return None, names or None
         role, found, session = names.partition("/")
         return (role or None, session or None) if found and kind.endswith(":assumed-role") else (None, None)
     return None, (principal_id.partition(":")[2] or None) if principal_id is not None else None

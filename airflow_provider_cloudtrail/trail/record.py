@@ -266,10 +266,13 @@ def _is_plain_id(event_id: str) -> bool:
 
 
 def _outcome(error_code: str | None, rest_status: int | None, response: Mapping[str, Any]) -> str:
+    # MWAA gives whatever Airflow refuses one error code, RestApiClientException: its status tells a denial.
+    if rest_status in (401, 403):
+        return "denied"
     if error_code is not None and error_code != "200":
         return "denied" if _DENIED.search(error_code) else "error"
     if rest_status is not None and rest_status >= 400:
-        return "denied" if rest_status in (401, 403) else "error"
+        return "error"
     # A failed console sign-in has no error code.
     return "denied" if response.get("ConsoleLogin") == "Failure" else "success"
 

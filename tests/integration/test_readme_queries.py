@@ -19,7 +19,7 @@ from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 from airflow_provider_cloudtrail.warehouse.lookups import Lookups
 from tests.support.engines import ONE_OF_EACH, REPOSITORY
-from tests.support.log_files import foreign
+from tests.support.log_files import ACCOUNT, OTHER_ACCOUNT, event, foreign
 from tests.support.rows import MWAA, file_rows
 from tests.support.signed_trail import BUCKET, FIRST, HOUR, NOW, WINDOW, MemoryStore, SignedTrail
 from tests.support.tables import query
@@ -122,3 +122,46 @@ def test_a_day_without_a_parsed_file_has_numbers(new_warehouse: Callable[[str], 
     ((_, _, day, *numbers),) = answers(warehouse, "Is the period complete")
     assert str(day) == "2026-02-03"
     assert [int(number) for number in numbers] == [2, 1, 0, 0, 0, 0, 0, 0]
+
+
+STS = f"arn:aws:sts::{ACCOUNT}"
+BROKER = {"sessionContext": {"sessionIssuer": {"type": "IAMUser", "userName": "broker"}}}
+CALLERS: dict[str, dict[str, Any]] = {
+    f"arn:aws:iam::{ACCOUNT}:root": {"type": "Root", "arn": f"arn:aws:iam::{ACCOUNT}:root", "principalId": ACCOUNT},
+    "ines": {"type": "IAMUser", "arn": f"arn:aws:iam::{ACCOUNT}:user/ines", "userName": "ines"},
+    "dora": {"type": "AssumedRole", "arn": f"{STS}:assumed-role/Platform/dora"},
+    "pat": {"type": "FederatedUser", "arn": f"{STS}:federated-user/pat", **BROKER},
+    "lee": {"type": "FederatedUser", "arn": f"{STS}:federated-user/lee", **BROKER},
+    "AIDAOTHER": {"type": "AWSAccount", "principalId": "AIDAOTHER", "accountId": OTHER_ACCOUNT},
+    "94d00cd8": {"type": "IdentityCenterUser", "accountId": ACCOUNT, "onBehalfOf": {"userId": "94d00cd8"}},
+}
+FORBIDDEN: dict[str, Any] = {
+    "errorCode": "RestApiClientException",
+    "responseElements": {"RestApiStatusCode": 403, "RestApiResponse": "***"},
+}
+
+
+@pytest.mark.parametrize("engine", ONE_OF_EACH)
+def test_every_caller_is_named(new_warehouse: Callable[[str], Warehouse], engine: str) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    call = {"Name": "orders", "Path": "/dags/daily", "Method": "PATCH"}
+    rest = {"eventName": "InvokeRestApi", "requestParameters": call, **FORBIDDEN}
+    records = []
+    for number, identity in enumerate(CALLERS.values()):
+        records += [
+            event(f"token-{number}", userIdentity=identity),
+            event(f"delete-{number}", userIdentity=identity, eventName="DeleteEnvironment"),
+            event(f"rest-{number}", userIdentity=identity, **rest),
+        ]
+    # What was refused before it was read has no parameters.
+    records.append(event("rest-unread", eventName="InvokeRestApi", requestParameters=None, errorCode="AccessDenied"))
+    records.append(event("beanstalk", eventSource="elasticbeanstalk.amazonaws.com", eventName="CreateEnvironment"))
+    warehouse.write([file_rows("20260203T1000Z", *records)])
+
+    minted = answers(warehouse, "Who minted")
+    assert sorted((row[0], int(row[4])) for row in minted) == sorted((person, 1) for person in CALLERS)
+    everybody = [identity.get("arn") or identity.get("principalId") or person for person, identity in CALLERS.items()]
+    refused = [*everybody, CALLERS["ines"]["arn"]]
+    for question, expected in (("Who created", everybody), ("What was denied", refused), ("Who changed", refused)):
+        assert sorted(row[-1] for row in answers(warehouse, question)) == sorted(expected), question

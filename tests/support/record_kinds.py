@@ -209,6 +209,26 @@ KINDS = [
     ),
     pytest.param(
         event(
+            eventName="InvokeRestApi",
+            requestParameters={"Name": "orders", "Path": "/dags/daily", "Method": "PATCH"},
+            errorCode="RestApiClientException",
+            responseElements={"RestApiStatusCode": 403, "RestApiResponse": "***"},
+        ),
+        {"outcome": "denied", "rest_status_code": 403, "error_code": "RestApiClientException"},
+        id="InvokeRestApi forbidden by Airflow, with an error code",
+    ),
+    pytest.param(
+        event(
+            eventName="InvokeRestApi",
+            requestParameters={"Name": "orders", "Path": "/dags/nonesuch", "Method": "PATCH"},
+            errorCode="RestApiClientException",
+            responseElements={"RestApiStatusCode": 404, "RestApiResponse": "***"},
+        ),
+        {"outcome": "error", "rest_status_code": 404, "error_code": "RestApiClientException"},
+        id="InvokeRestApi not found, with an error code",
+    ),
+    pytest.param(
+        event(
             eventName="UpdateEnvironment",
             requestParameters={"Name": "orders", "MaxWorkers": 9},
             responseElements={"Arn": ORDERS},

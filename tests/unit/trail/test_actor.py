@@ -142,9 +142,19 @@ IDENTITIES = [
             "actor_account_id": A,
             "actor_principal_id": f"{A}:visitor",
             "actor_user_name": "broker",
+            "actor_session_name": "visitor",
             "session_issuer_arn": f"arn:aws:iam::{A}:user/broker",
         },
         id="FederatedUser",
+    ),
+    pytest.param(
+        {"type": "FederatedUser", "principalId": f"{A}:visitor", "arn": f"arn:aws:sts::{A}:federated-user/"},
+        {
+            "actor_kind": "temporary_credentials",
+            "actor_arn": f"arn:aws:sts::{A}:federated-user/",
+            "actor_principal_id": f"{A}:visitor",
+        },
+        id="FederatedUser whose ARN names nobody",
     ),
     pytest.param(
         {"type": "SAMLUser", "principalId": "abc=:lee", "userName": "lee", "identityProvider": "abc="},
