@@ -105,8 +105,11 @@ class AthenaSession:
         except BaseException as error:
             error.__dict__[_QUERY] = self._running
             # Also when the task is being ended: what still ran would write after the lock was released. Whether a
-            # query runs whose request was not answered is not known.
-            self._may_run |= not self._has_ended(error) and self._writes
+            # query runs whose request was not answered is not known, nor of one that was being stopped when the task
+            # was ended once more.
+            may_run, self._may_run = self._may_run, self._may_run or self._writes
+            if self._has_ended(error):
+                self._may_run = may_run
             raise
 
     def fetchall(self) -> list[tuple[Any, ...]]:

@@ -150,27 +150,52 @@ class EndedError(BaseException):
     """As Airflow's own of a task that has reached its timeout."""
 
 
-def test_task_that_is_ended_stops_its_statement_and_releases_the_lock(
-    athena_warehouse, athena, staged_keys, monkeypatch
-):
+@pytest.fixture
+def ended_at_work(athena, monkeypatch):
+    """Have the task ended while one of its statements runs, and return what ends it once more."""
     held = threading.Event()
     monkeypatch.setattr(athena, "hold", held)
 
     def end(*_):
         raise EndedError
 
+    def send():
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+
     def end_when_held():
         if held.wait(60):
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+            send()
 
     before = signal.signal(signal.SIGALRM, end)
-    try:
-        threading.Thread(target=end_when_held).start()
-        with pytest.raises(EndedError):
-            athena_warehouse.write([file_rows("20260203T1000Z", event("a"))])
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    threading.Thread(target=end_when_held).start()
+    yield send
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_task_that_is_ended_stops_its_statement_and_releases_the_lock(
+    athena_warehouse, athena, staged_keys, ended_at_work, monkeypatch
+):
+    with pytest.raises(EndedError):
+        athena_warehouse.write([file_rows("20260203T1000Z", event("a"))])
     assert list(athena.queries.values())[-1].state == "CANCELLED"
     assert staged_keys() == []
     monkeypatch.setattr(athena, "hold", None)
     assert read_table(athena_warehouse).events == []
+
+
+def test_task_that_is_ended_again_before_its_statement_has_stopped_keeps_the_lock(
+    athena_warehouse, athena, staged_keys, ended_at_work, monkeypatch
+):
+    asked = []
+
+    def stop(request):
+        asked.append(request["QueryExecutionId"])
+        ended_at_work()
+        return {}
+
+    monkeypatch.setattr(athena, "_stop_query_execution", stop)
+    with pytest.raises(EndedError):
+        athena_warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    assert athena.queries[asked[0]].state == "RUNNING"
+    assert [key.rpartition("/")[2] for key in staged_keys()] == [f"audit.{athena_warehouse.table}.json"]
+    athena.queries[asked[0]].cancelled.set()
