@@ -37,7 +37,7 @@ from tests.support.deployment import Deployer, use_package_of
 from tests.support.engines import REPOSITORY, SqliteHook, installed
 from tests.support.event_history import NOW, EventHistoryStandIn, served
 from tests.support.face import connection_of
-from tests.support.log_files import event, foreign
+from tests.support.log_files import event, foreign, id_of
 from tests.support.moto_trail import MANAGEMENT, REGION, Trail, advanced, boto_client
 from tests.support.mwaa_stand_in import mwaa_stand_in
 from tests.support.signed_trail import WINDOW, SignedTrail
@@ -204,7 +204,7 @@ def allowed_on(resource, *features):
 
 @pytest.mark.skipif(not engines.ATHENA, reason="needs pyathena, duckdb, pyarrow, sqlglot and moto")
 def test_role_may_do_what_athena_is_asked(called, athena, athena_address, s3_server, monkeypatch):
-    from tests.support.lake import Lake, id_of
+    from tests.support.lake import Lake
 
     place = json.loads(athena_address) | {"bucket": s3_server.new_bucket()}
     lake = Lake(athena, place, monkeypatch)

@@ -18,10 +18,6 @@ from tests.support.pushdown import trail_rows
 from tests.support.s3 import client_of
 
 
-def id_of(number: int) -> str:
-    return f"b6a5d0f4-0000-4000-8000-{number:012d}"
-
-
 class Lake:
     """The stand-in of Athena with a trail's table, S3 for the trail itself, and connections to both."""
 

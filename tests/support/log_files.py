@@ -36,6 +36,11 @@ def listed(key: str | None = None, bucket: str = "example-trail", **described: A
     return found
 
 
+def id_of(number: int) -> str:
+    """Return the id of an event, as CloudTrail makes them."""
+    return f"b6a5d0f4-0000-4000-8000-{number:012d}"
+
+
 def event(event_id: str | None = None, **members: Any) -> dict[str, Any]:
     """Return a record of an MWAA event; a member given as ``...`` is left out."""
     record = {

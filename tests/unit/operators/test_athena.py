@@ -24,8 +24,8 @@ from airflow_provider_cloudtrail.exceptions import (
 from airflow_provider_cloudtrail.operators.athena import AthenaCloudTrailTableOperator, AthenaMwaaAuditEventsOperator
 from airflow_provider_cloudtrail.warehouse.athena import AthenaWarehouse
 from tests.support.face import DAY
-from tests.support.lake import Lake, id_of
-from tests.support.log_files import event, foreign, key_of, log_bytes
+from tests.support.lake import Lake
+from tests.support.log_files import event, foreign, id_of, key_of, log_bytes
 
 OPERATORS = (AthenaCloudTrailTableOperator, AthenaMwaaAuditEventsOperator)
 

@@ -20,7 +20,7 @@ from airflow_provider_cloudtrail.pushdown.statements import MOST_DAYS
 from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.log_file import LogFile, log_file
 from airflow_provider_cloudtrail.trail.selection import Selection
-from tests.support.log_files import event, foreign, key_of, listed, log_bytes
+from tests.support.log_files import event, foreign, id_of, key_of, listed, log_bytes
 from tests.support.pushdown import AthenaOnDuckDB, BothPaths
 
 UTC = timezone.utc
@@ -28,10 +28,6 @@ DAY = DeliveryWindow(datetime(2026, 2, 3, tzinfo=UTC), datetime(2026, 2, 4, tzin
 OF_THE_RUN = ("loaded_at", "loaded_by")
 # What SQL cannot know; see the docstring of AthenaMwaaAuditEventsOperator.
 UNKNOWN = ("etag", "size_bytes", "sha256")
-
-
-def id_of(number: int) -> str:
-    return f"b6a5d0f4-0000-4000-8000-{number:012d}"
 
 
 def deliver(both: BothPaths, stamp: str, *records: Any, **place: Any) -> LogFile:

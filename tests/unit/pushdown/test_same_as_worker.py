@@ -25,7 +25,7 @@ from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.log_file import log_file
 from airflow_provider_cloudtrail.trail.scrub import scrub
 from airflow_provider_cloudtrail.trail.selection import Selection
-from tests.support.log_files import ACCOUNT, MWAA, REGION, event, key_of, listed, log_bytes
+from tests.support.log_files import ACCOUNT, MWAA, REGION, event, id_of, key_of, listed, log_bytes
 from tests.support.pushdown import AthenaOnDuckDB, BothPaths
 from tests.support.rows import ALL
 
@@ -361,10 +361,6 @@ LEFT = {
     "message-list": ("nested_text", {"errorCode": "x", "responseElements": {"message": ["a"]}}),
 }
 """Records that SQL does not read as the worker path does: the reason, and their members."""
-
-
-def id_of(number: int) -> str:
-    return f"b6a5d0f4-0000-4000-8000-{number:012d}"
 
 
 def delivered(records: dict[str, dict[str, Any]]) -> tuple[BothPaths, dict[str, str]]:
