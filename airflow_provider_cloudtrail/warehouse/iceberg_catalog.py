@@ -75,6 +75,7 @@ class LazyCatalog:
                 try:
                     import_arrow()
                     self._opened = catalog_of(self._hook)
+                    _leave_connections_that_failed(self._opened)
                 except Exception as error:
                     if is_conflict(error):
                         raise
@@ -148,6 +149,24 @@ def catalog_of(hook: Any) -> Catalog:
     if properties.setdefault("type", "rest") == "rest" and connection.login and connection.password:
         properties["credential"] = f"{connection.login}:{connection.password}"
     return load_catalog(hook.conn_id, **properties)
+
+
+def _leave_connections_that_failed(catalog: Catalog) -> None:
+    """
+    Have a catalog in a database use a connection no more on which something has failed.
+
+    SQLite that is busy at a commit leaves the transaction open. pyiceberg goes on with the connection, and sees on it
+    what is not stored: a commit was taken for stored that was rolled back a moment later.
+    """
+    engine = getattr(catalog, "engine", None)
+    if engine is not None:
+        from sqlalchemy import event
+
+        event.listen(engine, "handle_error", _is_of_no_more_use)
+
+
+def _is_of_no_more_use(failure: Any) -> None:
+    failure.is_disconnect = True
 
 
 def namespace_of(hook: Any) -> str:

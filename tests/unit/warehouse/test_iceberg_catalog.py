@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError, WarehouseUnavailableError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 from tests.support.engines import ICEBERG
-from tests.support.iceberg import NAMESPACE, OldIcebergHook, catalog
+from tests.support.iceberg import NAMESPACE, OldIcebergHook, catalog, sql_catalog
+from tests.support.iceberg_tasks import at_commits, batch
+from tests.support.tables import assert_balanced, read_table
 
 pytestmark = pytest.mark.skipif(not ICEBERG, reason="needs pyiceberg")
 
@@ -52,3 +58,34 @@ def test_catalog_that_cannot_be_opened(properties: dict[str, str]) -> None:
     warehouse._lock_timeout = timedelta(0)
     with pytest.raises(WarehouseUnavailableError, match=r"iceberg: cannot open the catalog"):
         warehouse.prepare()
+
+
+# Rows, announcement, quarantine, ledger.
+@pytest.mark.parametrize("commit", range(4))
+def test_commit_that_a_reader_of_the_database_has_refused_is_not_taken_for_stored(tmp_path: Path, commit: int) -> None:
+    properties = sql_catalog(str(tmp_path / "c.db"))
+    address = json.dumps(properties | {"uri": f"{properties['uri']}?timeout=0.1"})
+    catalog(address)
+    warehouse = open_warehouse(OldIcebergHook(address), "audit")
+    warehouse.prepare()
+    refusals = []
+
+    def read_meanwhile(number: int, store: Callable[[], Any]) -> Any:
+        if number != commit:
+            return store()
+        with closing(sqlite3.connect(tmp_path / "c.db", isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM iceberg_tables").fetchall()
+            try:
+                return store()
+            except Exception as error:
+                refusals.append(str(error))
+                raise
+
+    with at_commits(warehouse, read_meanwhile):
+        entries = warehouse.write(batch())
+    assert ["database is locked" in refusal for refusal in refusals] == [True]
+    assert sum(entry.loaded or 0 for entry in entries) == 3
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert (tables.event_ids, len(tables.files), len(tables.quarantine)) == (["a", "b", "c"], 4, 2)
