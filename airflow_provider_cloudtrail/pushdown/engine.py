@@ -64,7 +64,8 @@ def _execute(cursor: Any, statement: str) -> None:
         if uri is None:
             raise
         raise UnreadableLogFileError(
-            f"the engine cannot read {uri}, and with it nothing of its span. Have it read, or put into quarantine, by "
+            f"the engine cannot read {uri}, and with it nothing of its span. If S3 was busy or a connection broke, "
+            "it is enough to run this again. Otherwise have it read, or put into quarantine, by "
             f"CloudTrailToSqlOperator(files=[{uri!r}], fail_on_quarantine=False), then run this again: files that the "
             "ledger has in quarantine are passed over"
         ) from None

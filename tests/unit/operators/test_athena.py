@@ -190,6 +190,7 @@ class TestEvents:
         with pytest.raises(CloudTrailWarehouseError) as caught:
             lake.events().execute({})
         assert uri in str(caught.value)
+        assert "it is enough to run this again. Otherwise" in str(caught.value)
         assert "fail_on_quarantine=False" in str(caught.value)
         assert "a secret" not in str(caught.value)
 
