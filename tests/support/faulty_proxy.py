@@ -27,6 +27,10 @@ class Refusal:
     code: str
 
 
+CUT_OFF = "cut off"
+"""Answer of the server, half of whose body comes before the connection breaks."""
+
+
 @dataclass
 class Fault:
     """
@@ -35,7 +39,7 @@ class Fault:
     :param number: which of the calls since the fault was set, the first being 0. A call that a client of AWS sends
         again is still the same one.
     :param ran: whether the server has done what it was asked for, the first time.
-    :param answers: what it is answered with, the last one for ever; None: the connection breaks.
+    :param answers: what it is answered with, the last one for ever; None: the connection breaks; or ``CUT_OFF``.
     :param attempts: how often the call fails that is sent again.
     :param counts: whether a call is counted, by its name (as in ``calls``).
     :param meanwhile: what others do between the effect and the answer.
@@ -43,7 +47,7 @@ class Fault:
 
     number: int
     ran: bool
-    answers: Sequence[Refusal | None] = (None,)
+    answers: Sequence[Refusal | str | None] = (None,)
     attempts: int = 1_000
     counts: Callable[[str], bool] = lambda _: True
     meanwhile: Callable[[], None] = lambda: None
@@ -123,6 +127,9 @@ class FaultyProxy:
         if not before:
             fault.meanwhile()
         answer = fault.answers[min(before, len(fault.answers) - 1)]
+        if isinstance(answer, str):
+            _answer(request, *self._ask(request, body), cut_off=True)
+            return
         if answer is None:
             request.break_off()
             return
@@ -159,7 +166,14 @@ def _body_of(request: Handler) -> bytes:
     return body
 
 
-def _answer(request: Handler, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
+def _answer(
+    request: Handler,
+    status: int,
+    headers: list[tuple[str, str]],
+    content: bytes,
+    *,
+    cut_off: bool = False,
+) -> None:
     request.send_response(status)
     for header, value in headers:
         request.send_header(header, value)
@@ -167,7 +181,8 @@ def _answer(request: Handler, status: int, headers: list[tuple[str, str]], conte
         request.send_header("Content-Length", str(len(content)))
     request.end_headers()
     if request.command != "HEAD":
-        request.wfile.write(content)
+        request.wfile.write(content[: len(content) // 2] if cut_off else content)
+    request.close_connection |= cut_off
 
 
 def _refused(refusal: Refusal, *, of_s3: bool) -> tuple[list[tuple[str, str]], bytes]:
