@@ -240,7 +240,8 @@ def test_files_of_commits_that_were_overtaken_are_removed(iceberg: Warehouse) ->
 @pytest.mark.parametrize(
     ("engine", "threads", "batches"),
     [
-        *(pytest.param(engine, 6, 3, id=engine) for engine in ICEBERG),
+        # A writer starts again whenever another one was first: what it takes grows with the square of their number.
+        *(pytest.param(engine, 4, 2, id=engine) for engine in ICEBERG),
         # Each of its requests goes through one server.
         *(pytest.param(engine, 3, 1, id=engine) for engine in ICEBERG_GLUE),
     ],
