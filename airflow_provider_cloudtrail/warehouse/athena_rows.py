@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
 from airflow_provider_cloudtrail.warehouse.athena_session import AthenaSession, literal, utc_text
-from airflow_provider_cloudtrail.warehouse.compressed_lines import put_lines
+from airflow_provider_cloudtrail.warehouse.compressed_lines import put_shortened_lines
 from airflow_provider_cloudtrail.warehouse.shorten import shortened
 from airflow_provider_cloudtrail.warehouse.staging import StagedFiles, StagingFolder
 
@@ -126,16 +126,7 @@ def _drop(session: AthenaSession, name: str) -> None:
 
 
 def _put(files: StagedFiles, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
-    cut = 0
-
-    def lines() -> Iterator[bytes]:
-        nonlocal cut
-        for row in rows:
-            line, shorter = _json_line(columns, row)
-            cut += shorter
-            yield line
-
-    put_lines(lines(), files.put, _FILE_BYTES)
+    cut = put_shortened_lines((_json_line(columns, row) for row in rows), files.put, _FILE_BYTES)
     if cut:
         log.warning("%s values were too long for Athena and are shortened, with a remark", cut)
 

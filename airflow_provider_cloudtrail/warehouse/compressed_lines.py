@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 
 def put_lines(lines: Iterable[bytes], put: Callable[[str, bytes], None], file_bytes: int) -> None:
@@ -23,3 +23,21 @@ def put_lines(lines: Iterable[bytes], put: Callable[[str, bytes], None], file_by
             of_file, size, number = [], 0, number + 1
     if of_file:
         put(f"{number:05}.json.gz", gzip.compress(b"\n".join(of_file), 1))
+
+
+def put_shortened_lines(lines: Iterable[tuple[bytes, int]], put: Callable[[str, bytes], None], file_bytes: int) -> int:
+    """
+    Write lines as :func:`put_lines` does, and return how many texts in them are shortened.
+
+    :param lines: each with how many texts are shortened in it.
+    """
+    shortened = 0
+
+    def alone() -> Iterator[bytes]:
+        nonlocal shortened
+        for line, of_line in lines:
+            shortened += of_line
+            yield line
+
+    put_lines(alone(), put, file_bytes)
+    return shortened

@@ -13,14 +13,14 @@ import logging
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
-from airflow_provider_cloudtrail.warehouse.compressed_lines import put_lines
+from airflow_provider_cloudtrail.warehouse.compressed_lines import put_shortened_lines
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
 from airflow_provider_cloudtrail.warehouse.driver_errors import describe
 from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
@@ -196,17 +196,7 @@ def _write_files(columns: Sequence[Column], rows: Sequence[Sequence[Any]], store
 
     :param store: takes the name and the content of a file.
     """
-    cut = 0
-
-    def lines() -> Iterator[bytes]:
-        nonlocal cut
-        for row in rows:
-            line, shorter = _json_line(columns, row)
-            cut += shorter
-            yield line
-
-    put_lines(lines(), store, _FILE_BYTES)
-    return cut
+    return put_shortened_lines((_json_line(columns, row) for row in rows), store, _FILE_BYTES)
 
 
 def _put(cursor: Any, content: bytes, path: Path, folder: str) -> None:
