@@ -66,6 +66,7 @@ INTO_POSTGRES = (
 )
 INTO_ICEBERG = (
     Contestant("pyiceberg, append of finished rows: the floor", f"{OURS}:iceberg_floor"),
+    Contestant("pyiceberg, the same in parts", f"{OURS}:iceberg_floor_in_parts"),
     Contestant(PROJECT, f"{OURS}:project_iceberg", more={"all": True}),
 )
 OVER_S3 = (

@@ -103,6 +103,28 @@ def iceberg_floor(task: Task) -> Iterator[Any]:
     yield {"rows": rows.num_rows}
 
 
+def iceberg_floor_in_parts(task: Task) -> Iterator[Any]:
+    """The same a part at a time, so that never more than one is in memory; still in one commit."""
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+    from tests.benchmarks.finished import ROWS_OF_A_PART
+    from tests.support.iceberg import catalog
+
+    warehouse = _iceberg(task)
+    warehouse.prepare()
+    table = catalog(warehouse.hook.uri).load_table(warehouse.events)
+    schema = table.schema().as_arrow()
+    idle_worker(task)
+    yield
+    rows = 0
+    with table.transaction() as transaction, ParquetFile(task["parts"]) as finished:
+        for part in finished.iter_batches(ROWS_OF_A_PART, columns=schema.names):
+            transaction.append(pyarrow.Table.from_batches([part]).select(schema.names).cast(schema))
+            rows += part.num_rows
+    yield {"rows": rows}
+
+
 # -- the project -------------------------------------------------------------------------------------
 
 

@@ -7,22 +7,24 @@ from typing import Any
 
 from tests.benchmarks.corpora import Written
 
+ROWS_OF_A_PART = 10_240
+
 
 def finished_rows(folder: Path, written: Written, postgres: str) -> dict[str, str]:
     """
-    Load the corpus once, and write its rows as a Parquet file and as the text of a COPY.
+    Load the corpus once, and write its rows as Parquet files and as the text of a COPY.
 
     :param postgres: URI of a server.
-    :return: what tasks are told about the files.
+    :return: what tasks are told about the files; those of ``parts`` can be read within little memory.
     """
     name = Path(written.folder).name
-    parquet, copy = folder / f"{name}.parquet", folder / f"{name}.copy"
-    if not parquet.exists() or not copy.exists():
-        _write(folder, written, postgres, parquet, copy)
-    return {"parquet": str(parquet), "copy": str(copy)}
+    parquet, parts, copy = (folder / f"{name}.{ending}" for ending in ("parquet", "parts.parquet", "copy"))
+    if not all(file.exists() for file in (parquet, parts, copy)):
+        _write(folder, written, postgres, parquet, parts, copy)
+    return {"parquet": str(parquet), "parts": str(parts), "copy": str(copy)}
 
 
-def _write(folder: Path, written: Written, postgres: str, parquet: Path, copy: Path) -> None:
+def _write(folder: Path, written: Written, postgres: str, parquet: Path, parts: Path, copy: Path) -> None:
     import psycopg
 
     from airflow_provider_cloudtrail.export import export_log_files
@@ -46,6 +48,7 @@ def _write(folder: Path, written: Written, postgres: str, parquet: Path, copy: P
         )
     with hooks[0].get_conn() as connection:
         connection.execute(f"COPY finished TO '{parquet}' (FORMAT parquet)")
+        connection.execute(f"COPY finished TO '{parts}' (FORMAT parquet, ROW_GROUP_SIZE {ROWS_OF_A_PART})")
     database.unlink()
     with psycopg.connect(postgres) as connection, connection.cursor() as cursor, copy.open("wb") as rows:
         with cursor.copy("COPY finished TO STDOUT") as portions:
