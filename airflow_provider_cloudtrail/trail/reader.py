@@ -227,22 +227,21 @@ def _event(
     suspect: bool,
 ) -> AuditEvent | None:
     """Return the row of a record, or None if it is not wanted."""
-    if selection.needs_names_only and not suspect:
-        documented = codec.documented(raw)
-        if documented is not None:
-            if not selection.wants({"eventSource": documented.event_source, "eventName": documented.event_name}):
-                return None
-            row = documented_event(documented, raw, index, provenance, codec)
-            if row is not None:
-                return row
-    if raw[:1] != b"{":
-        raise MalformedError("not_an_object", "the record is no JSON object")
-    record = codec.decode(raw)
-    if not selection.wants(record):
-        return None
     try:
-        return audit_event(record, raw, index, provenance, codec)
+        if selection.needs_names_only and not suspect:
+            documented = codec.documented(raw)
+            if documented is not None:
+                if not selection.wants({"eventSource": documented.event_source, "eventName": documented.event_name}):
+                    return None
+                row = documented_event(documented, raw, index, provenance, codec)
+                if row is not None:
+                    return row
+        if raw[:1] != b"{":
+            raise MalformedError("not_an_object", "the record is no JSON object")
+        record = codec.decode(raw)
+        return audit_event(record, raw, index, provenance, codec) if selection.wants(record) else None
     except RecursionError:
+        # What was decoded is not always shallow enough for what is asked of it: its environment, its texts.
         raise MalformedError("nested_too_deeply", "the JSON is nested too deeply") from None
 
 

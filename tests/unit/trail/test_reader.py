@@ -282,6 +282,26 @@ def test_deepest_record_that_can_be_read_is_read_or_quarantined() -> None:
     assert outcomes == {"loaded", "nested_too_deeply"}
 
 
+@pytest.mark.parametrize("codec", [CODEC, StandardCodec()], ids=["CODEC", "standard"])
+@pytest.mark.parametrize(
+    ("selection", "members"),
+    [
+        pytest.param(Selection.of(environment_names=["orders"]), {"requestParameters": {"Name": "@"}}, id="selection"),
+        pytest.param(ALL, {"requestParameters": {"Name": "@"}}, id="environment"),
+        pytest.param(ALL, {"errorCode": "X", "responseElements": {"message": "@"}}, id="text of an error"),
+    ],
+)
+def test_value_that_is_too_deep_only_for_what_is_asked_of_it_does_not_stop_the_run(
+    codec: StandardCodec, selection: Selection, members: dict[str, Any]
+) -> None:
+    # Near the depth at which Python stops: deep enough for one thing, and not for another.
+    for depth in range(850, 1000):
+        deep = json.dumps(event(eventName="GetEnvironment", **members)).replace('"@"', "[" * depth + "]" * depth)
+        rows = read(log_bytes(deep.encode(), event("b")), selection, codec=codec)
+        filtered = rows.entry.filtered or 0
+        assert rows.entry.status == "quarantined" or len(rows.events) + len(rows.quarantine) + filtered == 2
+
+
 def test_unreadable_file() -> None:
     rows = unreadable_file(FILE, "access_denied", f"{FILE.uri}: AccessDenied", MWAA, loaded_by="me")
     assert (rows.entry.status, rows.entry.reason) == ("quarantined", f"access_denied: {FILE.uri}: AccessDenied")
