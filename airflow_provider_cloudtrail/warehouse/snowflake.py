@@ -14,7 +14,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,14 @@ from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
 
 log = logging.getLogger(__name__)
 
+LOCK_TIMEOUT = timedelta(minutes=10)
+"""
+How long a writer waits for another one before it gives up.
+
+The transaction of a task that was killed holds its locks until it has kept another one waiting for five minutes, and
+its last statement has ended: https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions
+"""
+
 _MIB = 1024 * 1024
 MAX_STRING = 15 * _MIB
 """Bytes of the longest text that is kept: a row is staged as one VARIANT, which has 16 MB."""
@@ -37,6 +45,7 @@ _SHORTER_STRINGS = (MAX_STRING, 2 * _MIB, 250_000)
 _MAX_ROW = 16_000_000
 _FILE_BYTES = 64 * _MIB
 _CONFLICTS = ("has locked table", "deadlock", "number of waiters for this lock")
+_NULL_REFUSED = 100072
 
 
 class SnowflakeWarehouse(RelationalWarehouse):
@@ -66,8 +75,14 @@ class SnowflakeWarehouse(RelationalWarehouse):
         quote="{}",
     )
 
-    def __init__(self, *args: Any, staging: StagingFolder | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        *args: Any,
+        staging: StagingFolder | None = None,
+        lock_timeout: timedelta = LOCK_TIMEOUT,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, lock_timeout=lock_timeout, **kwargs)
         self._staging = staging
         self._integration = staging.integration if staging is not None else None
         self._writers = self.qualified(f"{self.table}_lock")
@@ -102,6 +117,9 @@ class SnowflakeWarehouse(RelationalWarehouse):
         return str(self._session.stage)
 
     def _is_conflict(self, error: Exception) -> bool:
+        if getattr(error, "errno", None) == _NULL_REFUSED:
+            # An IntegrityError, as that of a lost race in engines that enforce keys.
+            return False
         text = str(error)
         return super()._is_conflict(error) or any(part in text for part in _CONFLICTS)
 
@@ -109,7 +127,13 @@ class SnowflakeWarehouse(RelationalWarehouse):
         # The text can quote values; with the query's id whoever may see them finds it in the query history.
         number, query = getattr(error, "errno", None), getattr(error, "sfqid", None)
         details = [describe(error), *([f"error {number}"] if number else []), *([f"query {query}"] if query else [])]
-        return ", ".join(details)
+        said = ", ".join(details)
+        if number == _NULL_REFUSED:
+            return (
+                f"{said}. A column of your own takes no null and has no default, so that no row can be added: let it "
+                "take null (ALTER TABLE ... DROP NOT NULL)"
+            )
+        return said
 
     def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
         columns = columns_of(AuditEvent)

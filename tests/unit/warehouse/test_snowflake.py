@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+from datetime import timedelta
 
 import pytest
 
@@ -96,6 +98,31 @@ def test_snowflake_errors_name_the_query_and_no_value():
     warehouse = SnowflakeWarehouse(hook, "t")
     assert warehouse._describe(error) == "ProgrammingError, SQLSTATE 22018, error 100038, query 01b2-3c"
     assert not warehouse._is_conflict(error)
+
+
+def test_snowflake_column_that_takes_no_null_is_no_lost_race():
+    hook = SqliteHook("never opened")
+    hook.conn_type = "snowflake"
+    # Its connector raises this class for this error, and for no other.
+    error = type("IntegrityError", (Exception,), {})("NULL result in a non-nullable column")
+    vars(error).update(errno=100072, sqlstate="22000", sfqid="01b2-3c")
+    warehouse = SnowflakeWarehouse(hook, "t", lock_timeout=timedelta(0))
+
+    def refused() -> None:
+        raise error
+
+    with pytest.raises(WarehouseError, match=r"100072, query 01b2-3c\. A column of your own takes no null") as told:
+        warehouse._again_and_again("writing t", refused)
+    assert type(told.value) is WarehouseError
+
+
+@needs_emulator
+def test_snowflake_waits_for_longer_than_the_lock_of_a_killed_task_lasts(warehouse, snowflake):
+    del snowflake[:]
+    warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    # Snowflake ends its transaction when that has kept another one waiting for 300 seconds.
+    (seconds,) = (int(found[1]) for text in snowflake if (found := re.search(r"LOCK_TIMEOUT = (\d+)", text)))
+    assert seconds > 300
 
 
 @pytest.mark.skipif(not installed("sqlglot"), reason="needs sqlglot")
