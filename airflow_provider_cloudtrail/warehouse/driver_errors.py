@@ -19,6 +19,13 @@ _LEFT_OUT = [
     )
 ]
 
+# What drivers say of a connection that is gone where they give no SQLSTATE.
+_GONE = re.compile(
+    r"BrokenPipe|connection is closed|server closed the connection|consuming input failed|could not receive data"
+    r"|SSL connection has been closed|the connection is (?:lost|closed)"
+)
+_GONE_IN_MYSQL = ((2006,), (2013,))
+
 
 def sqlstate(error: Exception) -> str | None:
     """Return the SQLSTATE of a driver's error; psycopg, psycopg2 and redshift_connector name it differently."""
@@ -39,8 +46,20 @@ def left_out(error: Exception) -> str | None:
     return next((found[1] for text in said for pattern in _LEFT_OUT if (found := pattern.match(text))), None)
 
 
-def describe(error: Exception) -> str:
-    """Return what is safe to log of a driver's error: its class, its code, the table and column it names."""
+def _is_of_lost_connection(error: Exception) -> bool:
+    state = sqlstate(error)
+    if state is not None:
+        # Connection exceptions, and a server that is shut down or ends the session.
+        return state.startswith(("08", "57P0"))
+    return isinstance(error, ConnectionError) or error.args[:1] in _GONE_IN_MYSQL or _GONE.match(str(error)) is not None
+
+
+def describe(error: Exception, *further: str) -> str:
+    """
+    Return what is safe to log of a driver's error: its class, its code, the table and column it names, what to do.
+
+    :param further: what else is known of it.
+    """
     details = [type(error).__name__]
     code = sqlstate(error) or next((str(part) for part in error.args[:1] if isinstance(part, int)), None)
     if code is not None:
@@ -49,10 +68,12 @@ def describe(error: Exception) -> str:
     for name in ("schema_name", "table_name", "column_name", "constraint_name"):
         if value := getattr(diagnostics, name, None):
             details.append(f"{name.removesuffix('_name')} {value}")
-    said = ", ".join(details)
+    said = ", ".join([*details, *further])
     if column := left_out(error):
         return (
             f"{said}. The column {column} takes no null and has no default, so that no row can be added: give it a "
             "default, or let it take null (ALTER TABLE)"
         )
+    if _is_of_lost_connection(error):
+        return f"{said}. The connection was lost: run this again, it goes on from what is stored"
     return said

@@ -126,8 +126,7 @@ class SnowflakeWarehouse(RelationalWarehouse):
     def _describe(self, error: Exception) -> str:
         # The text can quote values; with the query's id whoever may see them finds it in the query history.
         number, query = getattr(error, "errno", None), getattr(error, "sfqid", None)
-        details = [describe(error), *([f"error {number}"] if number else []), *([f"query {query}"] if query else [])]
-        said = ", ".join(details)
+        said = describe(error, *([f"error {number}"] if number else []), *([f"query {query}"] if query else []))
         if number == _NULL_REFUSED:
             return (
                 f"{said}. A column of your own takes no null and has no default, so that no row can be added: let it "

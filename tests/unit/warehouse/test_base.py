@@ -40,6 +40,12 @@ DIAGNOSTICS = SimpleNamespace(
         ),
         pytest.param(DriverError(1062, "Duplicate entry 'secret'"), None, "DriverError, code 1062", id="MySQL"),
         pytest.param(DriverError("secret", sqlstate=None, pgcode=None), None, "DriverError", id="no state"),
+        pytest.param(
+            DriverError(2013, "Lost connection to MySQL server during query"),
+            None,
+            "DriverError, code 2013. The connection was lost: run this again, it goes on from what is stored",
+            id="MySQL that is gone",
+        ),
     ],
 )
 def test_description_of_an_error(error: Exception, state: str | None, text: str) -> None:

@@ -13,7 +13,7 @@ from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from tests.support.engines import POSTGRES, REDSHIFT, SNOWFLAKE
 from tests.support.log_files import event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, reread
-from tests.support.tables import Tables, assert_balanced, read_table
+from tests.support.tables import Tables, assert_balanced, query, read_table
 
 NewWarehouse = Callable[[str], Warehouse]
 
@@ -125,3 +125,23 @@ def test_a_statement_fails_once(
             break
     # Lock, ledger, rows, quarantine, ledger, commit at least.
     assert 5 < number < 99
+
+
+@pytest.mark.parametrize("engine", [*POSTGRES, *REDSHIFT[:1]])
+def test_connection_that_is_lost_is_called_so(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    known_files = warehouse._known_files  # type: ignore[attr-defined]
+
+    def end_its_session(*asked: Any) -> Any:
+        others = "pid <> pg_backend_pid() AND datname = current_database()"
+        query(warehouse, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+        return known_files(*asked)
+
+    with monkeypatch.context() as disturbed:
+        disturbed.setattr(warehouse, "_known_files", end_its_session)
+        with pytest.raises(WarehouseError, match=r", writing .*\. The connection was lost: run this again"):
+            warehouse.write(batch(wider=False))
+    assert len(warehouse.write(batch(wider=False))) == 4

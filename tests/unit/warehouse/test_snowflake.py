@@ -98,6 +98,10 @@ def test_snowflake_errors_name_the_query_and_no_value():
     warehouse = SnowflakeWarehouse(hook, "t")
     assert warehouse._describe(error) == "ProgrammingError, SQLSTATE 22018, error 100038, query 01b2-3c"
     assert not warehouse._is_conflict(error)
+    vars(error).update(errno=250003, sqlstate="08001")
+    assert re.search(
+        r"error 250003, query 01b2-3c\. The connection was lost: run this again", warehouse._describe(error)
+    )
 
 
 def test_snowflake_column_that_takes_no_null_is_no_lost_race():
