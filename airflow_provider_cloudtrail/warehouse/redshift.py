@@ -79,6 +79,12 @@ class RedshiftWarehouse(SqlWarehouse):
             raise
         cursor.execute("RESET statement_timeout")
 
+    def _roll_back(self, connection: Any, error: BaseException) -> None:
+        # Where the task is ended its statement may still run, a COPY or one that waits for another writer, and the
+        # driver would wait for its answer. A connection that is closed is rolled back, too.
+        if isinstance(error, Exception):
+            super()._roll_back(connection, error)
+
     def _is_conflict(self, error: Exception) -> bool:
         if isinstance(error, _LockTimeoutError):
             return True

@@ -141,6 +141,14 @@ class RelationalWarehouse(RelationalUpdates):
         """End a transaction that has done its work."""
         connection.commit()
 
+    def _roll_back(self, connection: Any, error: BaseException) -> None:  # noqa: ARG002 - for engines that must wait
+        """
+        End a transaction that has failed.
+
+        :param error: why.
+        """
+        connection.rollback()
+
     def _cursor(self, connection: Any) -> Any:
         """Return what statements of the connection's transaction are executed on."""
         return connection.cursor()
@@ -169,10 +177,10 @@ class RelationalWarehouse(RelationalUpdates):
                 yield cursor
                 self._commit(connection)
                 failed = False
-            except BaseException:
+            except BaseException as error:
                 # A transaction that failed to commit may be gone, as the connection may: what is told is why.
                 with suppress(Exception):
-                    connection.rollback()
+                    self._roll_back(connection, error)
                 raise
         finally:
             self._release(connection, failed=failed)

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -284,6 +286,47 @@ def test_lock_that_is_not_to_be_had(staged):
         connection.close()
     # It is to be had at once, but what is at once takes a busy machine its time.
     staged._lock_timeout = timedelta(seconds=60)
+    assert len(staged.write([file_rows("20260203T1000Z", event("a"))])) == 1
+
+
+class EndedError(BaseException):
+    """As Airflow's own of a task that has reached its timeout."""
+
+
+def test_task_that_is_ended_does_not_wait_for_its_statement(staged, postgres_uri):
+    import psycopg
+
+    staged._lock_timeout = timedelta(seconds=60)
+    connection = staged.hook.get_conn()
+    connection.cursor().execute(f"LOCK {staged.files}")
+
+    def end(*_: Any) -> None:
+        raise EndedError
+
+    before = signal.signal(signal.SIGALRM, end)
+    with psycopg.connect(postgres_uri, autocommit=True) as looking:
+
+        def waits() -> bool:
+            return looking.execute("SELECT COUNT(*) FROM pg_locks WHERE NOT granted").fetchone() == (1,)
+
+        def end_when_it_waits() -> None:
+            while not waits():
+                time.sleep(0.05)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+
+        ending = threading.Thread(target=end_when_it_waits, daemon=True)
+        ending.start()
+        try:
+            with pytest.raises(EndedError):
+                staged.write([file_rows("20260203T1000Z", event("a"))])
+            ending.join()
+            # The server has not answered yet.
+            assert waits()
+        finally:
+            signal.signal(signal.SIGALRM, before)
+            connection.rollback()
+            connection.close()
+    assert read_table(staged).events == []
     assert len(staged.write([file_rows("20260203T1000Z", event("a"))])) == 1
 
 
