@@ -73,8 +73,14 @@ __all__ = [
     "Context",
     "PokeReturnValue",
     "conf",
+    "ends_killed_tasks",
     "triggerer_imports",
 ]
+
+
+def ends_killed_tasks() -> bool:
+    """Tell whether Airflow ends a task that it kills with an exception: Airflow 2 does, behind ``on_kill``."""
+    return _is_airflow_2()
 
 
 def triggerer_imports(module: str) -> bool:
@@ -86,12 +92,16 @@ def triggerer_imports(module: str) -> bool:
 
     :param module: path of the file.
     """
-    from airflow import __version__
-
-    if __version__.startswith("2."):
+    if _is_airflow_2():
         return True
     file = Path(module).resolve()
     return not any(file.is_relative_to(folder.resolve()) for folder in _bundle_folders())
+
+
+def _is_airflow_2() -> bool:
+    from airflow import __version__
+
+    return __version__.startswith("2.")
 
 
 def _bundle_folders() -> Iterator[Path]:

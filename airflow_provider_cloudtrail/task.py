@@ -2,21 +2,62 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
+
 from airflow_provider_cloudtrail import parameters
-from airflow_provider_cloudtrail._compat import AirflowException, AirflowNotFoundException, BaseHook
+from airflow_provider_cloudtrail._compat import (
+    AirflowException,
+    AirflowNotFoundException,
+    BaseHook,
+    ends_killed_tasks,
+)
 from airflow_provider_cloudtrail.exceptions import CloudTrailWarehouseError
+from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 
 if TYPE_CHECKING:
-    from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
-
     from airflow_provider_cloudtrail._compat import Context
     from airflow_provider_cloudtrail.warehouse.base import Warehouse
     from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
+
+
+class WarehouseOperator(AwsBaseOperator[CloudTrailHook]):
+    """
+    Base of the operators that write into a warehouse: they end at once when their task is killed.
+
+    Airflow 2 ends a task that is cleared, marked or out of time with an exception, whereupon a running statement is
+    stopped, a lock given back, what was staged removed. Airflow 3 only calls ``on_kill``, lets the task go on, and
+    after five seconds kills its process: the statement would run on, and cost, until somebody else stops it.
+    """
+
+    aws_hook_class = CloudTrailHook
+    _at_work = False
+
+    @abstractmethod
+    def work(self, context: Context) -> dict[str, Any]:
+        """Do what the task is for."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Do what the task is for, until it is done or killed."""
+        self._at_work = True
+        try:
+            return self.work(context)
+        finally:
+            self._at_work = False
+
+    def on_kill(self) -> None:
+        """End the task; called by the handler of SIGTERM, and when it has ended because of its execution_timeout."""
+        if self._at_work and not ends_killed_tasks():
+            # Once: what tidies up is not disturbed.
+            self._at_work = False
+            # Not an error, which somebody might handle. Airflow tries such a task again, if it has retries left.
+            sys.exit("the task was told to end")
 
 
 def run_of(context: Context) -> str | None:

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_provider_cloudtrail import parameters
 from airflow_provider_cloudtrail.assets import tell_outlets
 from airflow_provider_cloudtrail.exceptions import CloudTrailError, CloudTrailWarehouseError
-from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.pushdown.engine import WarehouseEngine
 from airflow_provider_cloudtrail.pushdown.fill import PushdownSummary, fill_audit_table
 from airflow_provider_cloudtrail.pushdown.records import Records, spans
-from airflow_provider_cloudtrail.task import require_athena, run_of, warehouse_of, where
+from airflow_provider_cloudtrail.task import WarehouseOperator, require_athena, run_of, warehouse_of, where
 from airflow_provider_cloudtrail.trail.selection import MWAA_EVENT_SOURCES, Selection
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_cloudtrail._compat import Context
 
 
-class AthenaMwaaAuditEventsOperator(AwsBaseOperator[CloudTrailHook]):
+class AthenaMwaaAuditEventsOperator(WarehouseOperator):
     """
     Fill the audit table from the trail's table by SQL alone: Athena reads the log files, the worker reads none.
 
@@ -86,7 +84,6 @@ class AthenaMwaaAuditEventsOperator(AwsBaseOperator[CloudTrailHook]):
     :raises CloudTrailWarehouseError: if Athena fails; the spans before it are stored.
     """
 
-    aws_hook_class = CloudTrailHook
     template_fields: Sequence[str] = aws_template_fields(
         "trail_table",
         "trail_schema",
@@ -146,7 +143,7 @@ class AthenaMwaaAuditEventsOperator(AwsBaseOperator[CloudTrailHook]):
         self.staging_uri = staging_uri
         self.days_at_once = days_at_once
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context) -> dict[str, Any]:
         """Have Athena load what was delivered in the window."""
         selection = Selection.of(
             parameters.event_sources("event_sources", self.event_sources),

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_provider_cloudtrail import parameters
@@ -17,8 +16,7 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailIntegrityError,
     CloudTrailWarehouseError,
 )
-from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
-from airflow_provider_cloudtrail.task import push_of_failing, run_of, warehouse_of
+from airflow_provider_cloudtrail.task import WarehouseOperator, push_of_failing, run_of, warehouse_of
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store, StoreError
@@ -37,7 +35,7 @@ FINDINGS = tuple(ValidationSummary().findings())
 _NAMED = 10
 
 
-class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
+class CloudTrailValidateLogsOperator(WarehouseOperator):
     """
     Hold the log files of a trail, and what the audit table's ledger says of them, against the signed digests.
 
@@ -90,7 +88,6 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
     :raises CloudTrailError: if bucket, API or warehouse fail; ``CloudTrailIntegrityError`` see above.
     """
 
-    aws_hook_class = CloudTrailHook
     template_fields: Sequence[str] = aws_template_fields(
         "bucket",
         "prefix",
@@ -150,7 +147,7 @@ class CloudTrailValidateLogsOperator(AwsBaseOperator[CloudTrailHook]):
         self.staging_uri = staging_uri
         self.max_file_bytes = max_file_bytes
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context) -> dict[str, Any]:
         """Validate the window."""
         fail_on = self._fail_on()
         window = parameters.window(self.delivered_from, self.delivered_to, self.lookback, self.settle)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_provider_cloudtrail import parameters
@@ -19,9 +18,8 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailWarehouseError,
 )
 from airflow_provider_cloudtrail.export_report import log_export, quarantine_message
-from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailBucketLink, CloudTrailEventHistoryLink
-from airflow_provider_cloudtrail.task import push_of_failing, run_of, warehouse_of, where
+from airflow_provider_cloudtrail.task import WarehouseOperator, push_of_failing, run_of, warehouse_of, where
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files
 from airflow_provider_cloudtrail.trail.log_file import log_file_of_uri
 from airflow_provider_cloudtrail.trail.object_uris import KeyGrammarError
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     from airflow_provider_cloudtrail.trail.store import Store
 
 
-class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
+class CloudTrailToSqlOperator(WarehouseOperator):
     """
     Load the audit events of a trail into a table, each event once.
 
@@ -101,7 +99,6 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
     :raises CloudTrailError: if trail, bucket or warehouse fail; ``CloudTrailQuarantineError`` see above.
     """
 
-    aws_hook_class = CloudTrailHook
     template_fields: Sequence[str] = aws_template_fields(
         "bucket",
         "prefix",
@@ -176,7 +173,7 @@ class CloudTrailToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         self.fail_on_quarantine = fail_on_quarantine
         self.max_file_bytes = max_file_bytes
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context) -> dict[str, Any]:
         """Load the log files of the window, or those that were given."""
         from airflow_provider_cloudtrail.export import export_log_files
 

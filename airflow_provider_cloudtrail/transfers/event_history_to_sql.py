@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_provider_cloudtrail import parameters
@@ -19,9 +18,8 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailQuarantineError,
     CloudTrailWarehouseError,
 )
-from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailEventHistoryLink
-from airflow_provider_cloudtrail.task import push_of_failing, run_of, warehouse_of, where
+from airflow_provider_cloudtrail.task import WarehouseOperator, push_of_failing, run_of, warehouse_of, where
 from airflow_provider_cloudtrail.trail.environment import partition_of
 from airflow_provider_cloudtrail.trail.event_history import CLOCK, Clock, EventHistory
 from airflow_provider_cloudtrail.trail.lookup import names_only_data_events
@@ -42,7 +40,7 @@ _LIMITS = (
 )
 
 
-class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
+class CloudTrailEventHistoryToSqlOperator(WarehouseOperator):
     """
     Load the audit events of the last 90 days into a table without any trail, each event once.
 
@@ -102,7 +100,6 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
     :raises CloudTrailError: if account or warehouse fail; ``CloudTrailQuarantineError`` see above.
     """
 
-    aws_hook_class = CloudTrailHook
     template_fields: Sequence[str] = aws_template_fields(
         "regions",
         "events_from",
@@ -156,7 +153,7 @@ class CloudTrailEventHistoryToSqlOperator(AwsBaseOperator[CloudTrailHook]):
         self.staging_role = staging_role
         self.fail_on_quarantine = fail_on_quarantine
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context) -> dict[str, Any]:
         """Load what is missing of the window."""
         selection = self._selection()
         history = self.hook.get_event_history(clock=self.clock)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow import __version__ as airflow_version
 
 from tests.support.delivery import REGION, Delivery, stamp_now
-from tests.support.engines import REPOSITORY
+from tests.support.engines import ATHENA, REPOSITORY, athena_extra
 from tests.support.live_airflow import LiveAirflow, live_airflow
 
 pytestmark = pytest.mark.skipif(not airflow_version.startswith("3.3"), reason="needs Airflow 3.3")
@@ -37,6 +40,19 @@ with DAG("deferred", schedule="@once", start_date=datetime(2026, 1, 1, tzinfo=ti
     load = CloudTrailToSqlOperator(task_id="load", files=wait.output, table="deferred_events")
     wait >> load
 """
+KILLED = """
+from datetime import datetime, timezone
+
+from airflow.sdk import DAG
+
+from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
+
+with DAG("killed", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
+    CloudTrailToSqlOperator(
+        task_id="load", files=["{{ params.file }}"], conn_id="athena", staging_uri=STAGING, table="killed_events",
+        params={"file": ""},
+    )
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +62,21 @@ def trails(s3_server) -> tuple[Delivery, Delivery]:
 
 
 @pytest.fixture(scope="module")
-def airflow(s3_server, postgres_uri, trails, tmp_path_factory) -> Iterator[LiveAirflow]:
+def athena_place(athena_address) -> dict[str, Any]:
+    return json.loads(athena_address)
+
+
+@pytest.fixture(scope="module")
+def airflow(s3_server, postgres_uri, trails, athena_place, tmp_path_factory) -> Iterator[LiveAirflow]:
     from urllib.parse import parse_qs, urlsplit
 
     polled, told = trails
     (socket_folder,) = parse_qs(urlsplit(postgres_uri).query)["host"]
-    extra = {"endpoint_url": s3_server.endpoint, "region_name": REGION}
+    # Not for Athena, whose connection is completed by it.
+    extra = {
+        "region_name": REGION,
+        "service_config": {name: {"endpoint_url": s3_server.endpoint} for name in ("s3", "sqs")},
+    }
     connections = {
         "aws_default": {"conn_type": "aws", "login": "example", "password": "example", "extra": extra},
         "cloudtrail_warehouse": {
@@ -60,12 +85,21 @@ def airflow(s3_server, postgres_uri, trails, tmp_path_factory) -> Iterator[LiveA
             "schema": "postgres",
             "host": socket_folder,
         },
+        "athena": {
+            "conn_type": "athena",
+            "login": "example",
+            "password": "example",
+            "schema": "audit",
+            "extra": athena_extra(athena_place),
+        },
     }
     command = Path(sys.executable).with_name("airflow")
     options = {"CLOUDTRAIL__QUEUE_URL": told.queue, "CLOUDTRAIL__BUCKET": told.bucket}
     folder = tmp_path_factory.mktemp("live") / "airflow"
     with live_airflow(command, airflow_version, folder, connections=connections, options=options) as live:
         (live.dags / "deferred.py").write_text(f"BUCKET = {polled.bucket!r}\n{DEFERRED}")
+        staging = f"s3://{athena_place['bucket']}/killed"
+        (live.dags / "killed.py").write_text(f"STAGING = {staging!r}\n{KILLED}")
         example = REPOSITORY / "dags" / "mwaa_audit_export_on_delivery.py"
         shutil.copy(example, live.dags)
         # The same by polling, beside the one that asks the queue.
@@ -163,3 +197,33 @@ def test_late_file_of_the_past_hour(airflow, trails, rows):
     """A key with an earlier stamp than what was seen."""
     trails[0].put("late-1", f"{datetime.now(timezone.utc) - timedelta(minutes=40):%Y%m%dT%H%MZ}")
     airflow.until("the late row is there", lambda: "late-1" in rows("polled_events"))
+
+
+@pytest.mark.skipif(not ATHENA, reason="needs pyathena, duckdb, pyarrow, sqlglot and moto")
+def test_a_task_that_is_marked_as_failed_stops_its_statement_and_gives_back_its_lock(
+    airflow, trails, athena, athena_place, monkeypatch
+):
+    trails[0].put("killed-1", "20260203T1000Z")
+    (key,) = [
+        entry["Key"]
+        for entry in trails[0].s3.list_objects_v2(Bucket=trails[0].bucket)["Contents"]
+        if "killed1" in entry["Key"]
+    ]
+    held = threading.Event()
+    monkeypatch.setattr(athena, "hold", held)
+    airflow.wait_for_dag("killed")
+    conf = json.dumps({"file": f"s3://{trails[0].bucket}/{key}"})
+    airflow.command("dags", "trigger", "killed", "--conf", conf)
+    airflow.until("a statement is being waited for", held.is_set)
+    (running,) = [query for query in athena.queries.values() if query.state == "RUNNING"]
+    # What the button of the UI does; Airflow then kills the task.
+    airflow.execute("UPDATE task_instance SET state = 'failed' WHERE dag_id = 'killed'")
+
+    airflow.until("the statement is stopped", lambda: running.state != "RUNNING")
+    assert running.state == "CANCELLED"
+
+    def staged() -> list[dict[str, Any]]:
+        return trails[0].s3.list_objects_v2(Bucket=athena_place["bucket"], Prefix="killed/").get("Contents", [])
+
+    # Sooner than it expires.
+    airflow.until("nothing is left in the staging folder", lambda: not staged())

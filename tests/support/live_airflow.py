@@ -139,6 +139,13 @@ class LiveAirflow:
         with psycopg.connect(self.database) as connection:
             return connection.execute(query, values).fetchall()
 
+    def execute(self, statement: str) -> None:
+        """Change the metadata database."""
+        import psycopg
+
+        with psycopg.connect(self.database) as connection:
+            connection.execute(statement)
+
     def until(self, what: str, found: Callable[[], T | None]) -> T:
         """
         Wait for something and return it.
