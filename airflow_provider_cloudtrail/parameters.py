@@ -7,9 +7,11 @@ its error and says what to write instead.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, overload
 
@@ -30,6 +32,7 @@ _LONGEST_IDENTIFIER = 127
 # Of a validation it is hours before and behind the window.
 _LOOKED_AT_AROUND = timedelta(days=366)
 _NOTHING = (None, "", "None")
+_BRACKETS = ("[", "(")
 
 
 def text(value: Any) -> str | None:
@@ -66,21 +69,56 @@ def names(parameter: str, value: Any) -> list[str] | None:
 
     :raises ValueError: for anything else, and for an empty list, which would select nothing.
     """
+    items = _items(parameter, value)
+    return None if items is None else _texts(parameter, items)
+
+
+def uris(parameter: str, value: Any) -> list[str] | None:
+    """
+    Return a list of URIs, given as :func:`names` are, or as the lists of several tasks; None: not given.
+
+    Mapped tasks give a list of lists, and a task that was skipped None. An empty list is that of an event that names
+    nothing.
+
+    :raises ValueError: for anything else.
+    """
     if value is None or value in _NOTHING:
         return None
-    if isinstance(value, str):
-        try:
-            parsed = json.loads(value.replace("'", '"')) if value.strip().startswith(("[", "(")) else value.split(",")
-        except ValueError:
-            raise ValueError(f"{parameter}={value!r} is no list; write ['a', 'b'] or 'a,b'") from None
-    elif isinstance(value, Iterable):
-        parsed = list(value)
-    else:
-        raise ValueError(f"{parameter}={value!r} is no list; write ['a', 'b'] or 'a,b'")
-    found = [str(name).strip() for name in parsed if str(name).strip()]
+    found = list(_in_lists(parameter, value))
+    return _texts(parameter, found) if found else []
+
+
+def _in_lists(parameter: str, value: Any) -> Iterator[Any]:
+    for item in _items(parameter, value) or ():
+        if isinstance(item, str) and not item.strip().startswith(_BRACKETS):
+            yield item
+        elif item is not None:
+            yield from _in_lists(parameter, item)
+
+
+def _texts(parameter: str, items: Iterable[Any]) -> list[str]:
+    found = [text for item in items if (text := str(item).strip())]
     if not found:
         raise ValueError(f"{parameter} is empty, which selects nothing; leave it out to select everything")
     return list(dict.fromkeys(found))
+
+
+def _items(parameter: str, value: Any) -> list[Any] | None:
+    if value is None or value in _NOTHING:
+        return None
+    if isinstance(value, str):
+        return _listed(parameter, value) if value.strip().startswith(_BRACKETS) else list(value.split(","))
+    if isinstance(value, Iterable):
+        return list(value)
+    raise ValueError(f"{parameter}={value!r} is no list; write ['a', 'b'] or 'a,b'")
+
+
+def _listed(parameter: str, value: str) -> list[Any]:
+    """Return the list that a text is, as JSON or as Python writes it."""
+    for parse in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return list(parse(value.strip()))
+    raise ValueError(f"{parameter}={value!r} is no list; write ['a', 'b'] or 'a,b'")
 
 
 def account_ids(parameter: str, value: Any) -> list[str] | None:

@@ -66,8 +66,8 @@ class CloudTrailToSqlOperator(WarehouseOperator):
         Costs listings, no GET: what was loaded is known from the ledger.
     :param settle: how far behind the window files are listed too.
     :param files: ``s3://`` URIs of log files, for runs that are driven by events; then nothing is
-        listed and window, bucket and trail are ignored. Of these, a file that is in quarantine as a whole is read
-        again. (templated)
+        listed and window, bucket and trail are ignored. The output of mapped sensors, a list of lists, is taken, too.
+        A file that is in quarantine as a whole is read again. (templated)
     :param event_sources: services whose events are wanted; None: all. (templated)
     :param event_names: API actions that are wanted; None: all. (templated)
     :param environment_names: environments (or MWAA Serverless workflows) that are wanted; None: all. (templated)
@@ -233,10 +233,7 @@ class CloudTrailToSqlOperator(WarehouseOperator):
         )
 
     def _given_files(self) -> list[LogFile] | None:
-        # An empty list is a run of an event without log files, not a run without the parameter.
-        if self.files is not None and (not self.files or self.files == "[]"):
-            return []
-        uris = parameters.names("files", self.files)
+        uris = parameters.uris("files", self.files)
         if uris is None:
             return None
         try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -72,8 +73,46 @@ def test_files_ignore_window_and_bucket(trail, warehouse):
     assert (summary["files"], summary["loaded"]) == (1, 1)
 
 
-def test_no_files_is_a_run_without_work(trail, warehouse):
-    assert CloudTrailToSqlOperator(task_id="export", files=[]).execute({})["files"] == 0
+@pytest.mark.parametrize("files", [[], (), "[]", "()", [[], []], [None], "[None, []]"])
+def test_no_files_is_a_run_without_work(trail, warehouse, files):
+    assert CloudTrailToSqlOperator(task_id="export", files=files).execute({})["files"] == 0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(lambda a, b: [[a], [a, b]], id="mapped-sensors"),
+        pytest.param(lambda a, b: str([[a], [a, b]]), id="mapped-sensors-as-text"),
+        pytest.param(lambda a, b: [[a], [[a], [b]]], id="a-sensor-and-mapped-sensors"),
+        pytest.param(lambda a, b: [str([a]), str([b])], id="two-templates"),
+        pytest.param(lambda a, b: [a, [b], None], id="one-skipped"),
+        pytest.param(lambda a, b: str((a, b)), id="tuple-as-text"),
+        pytest.param(lambda a, b: json.dumps([a, b, None]), id="json"),
+        pytest.param(lambda a, b: f"{a}, {b}", id="commas"),
+    ],
+)
+def test_files_of_several_tasks(trail, warehouse, given):
+    found = (trail.deliver("20260203T1000Z", record("a")).uri, trail.deliver("20260203T1005Z", record("b")).uri)
+
+    summary = CloudTrailToSqlOperator(task_id="export", files=given(*found)).execute({})
+
+    assert (summary["files"], summary["loaded"]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        pytest.param([""], "files is empty", id="blank"),
+        pytest.param(["None"], "'None' is not the URI", id="none-as-text"),
+        pytest.param("[s3://trail/x", "is no list", id="no-list"),
+        pytest.param("(" * 1_000, "is no list", id="deep"),
+        pytest.param([["s3://trail/x"]], "is not a CloudTrail log file", id="no-log-file"),
+        pytest.param([7], "files=7 is no list", id="number"),
+    ],
+)
+def test_files_that_are_none(trail, warehouse, files, message):
+    with pytest.raises(ValueError, match=message):
+        CloudTrailToSqlOperator(task_id="export", files=files).execute({})
 
 
 def test_selects_environments_and_names(trail, warehouse):
