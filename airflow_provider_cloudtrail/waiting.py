@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _NAMED = 10
 # A look at a queue receives so often, ten messages at most each time: a thread of the triggerer is not held for ever.
 _MOST_RECEPTIONS = 200
+# Where a reception brings so many useless messages on average there is a backlog: in a queue that keeps up they are
+# fewer, and what comes again because nobody can read it is none.
+_OF_A_BACKLOG = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,7 @@ class Answer(NamedTuple):
     :param said: the answer as a log line.
     :param not_before: no look before this moment can find it, UTC; None: the next one may.
     :param receipts: of the queue's messages that told of the files; to be deleted when the files are noted down.
+    :param more: whether the look was broken off in a backlog, so that the next one shall follow at once.
     """
 
     done: bool
@@ -57,6 +61,7 @@ class Answer(NamedTuple):
     said: str
     not_before: datetime | None = None
     receipts: tuple[str, ...] = ()
+    more: bool = False
 
 
 def log_files_delivered(
@@ -149,7 +154,8 @@ def queue_told(hook: CloudTrailHook, trail: TrailParameters, *, queue_url: str, 
 
     Messages that tell of no wanted log file are deleted at once, before they can come again; those that nobody can
     read are left for the queue's dead-letter queue. The others stay until the caller deletes them by their
-    ``receipts``. What one look does not receive of a backlog is left for the next.
+    ``receipts``. What one look does not receive of a backlog is left for the next, which then shall not wait: an
+    organization's trail can tell of more files between two looks than one receives.
 
     :param trail: its accounts and Regions are those that are wanted.
     :param queue_url: URL of the queue.
@@ -165,6 +171,7 @@ def queue_told(hook: CloudTrailHook, trail: TrailParameters, *, queue_url: str, 
     # Only the last receipt of a message that came again is sure to delete it.
     receipts: dict[str, str] = {}
     said: list[str] = []
+    deleted, more = 0, False
     for _ in range(_MOST_RECEPTIONS):
         if len(files) >= max_files or not (messages := hook.receive_messages(queue_url)):
             break
@@ -189,11 +196,13 @@ def queue_told(hook: CloudTrailHook, trail: TrailParameters, *, queue_url: str, 
             # What was found is told; the queue can be asked again later.
             said.insert(0, f"{len(useless)} messages about other files could not be deleted and come again: {error}")
             break
+        deleted += len(useless)
     else:
+        more = not files and deleted >= _OF_A_BACKLOG * _MOST_RECEPTIONS
         said.insert(0, f"after {_MOST_RECEPTIONS} receptions the rest is left for the next look")
     notes = f" ({'; '.join(said[:_NAMED])})" if said else ""
     whole = f"The queue told of {len(files)} log files{notes}"
-    return Answer(bool(files), list(files), whole, receipts=tuple(receipts.values()))
+    return Answer(bool(files), list(files), whole, receipts=tuple(receipts.values()), more=more)
 
 
 def _not_before(moment: datetime) -> Answer:

@@ -43,11 +43,11 @@ class CloudTrailLogFileSensor(TrailSensor):
     :param max_files: most URIs that are returned; the listing stops there. A queue's message may tell of more.
     :param queue_url: SQS queue that is told of new log files: by the trail's SNS topic, S3 event notifications
         or EventBridge. It is asked instead of the bucket, and bucket, trail, window and settle are ignored;
-        ``account_ids`` and ``regions`` say what is wanted. One look receives 2,000 messages at most; of a longer
-        backlog the next looks receive the rest. A message is deleted when the URIs are stored as XCom; if it
-        cannot be deleted, a warning says so, and it tells of its files again. Only the files of a task that is
-        killed between deletion and success are not told again, because Airflow drops the XCom of a task that it
-        retries: the daily export, driven by the ledger, loads them. (templated)
+        ``account_ids`` and ``regions`` say what is wanted. One look receives 2,000 messages at most; in a backlog of
+        others the next one follows at once, on a worker for as long as ``poke_interval``. A message is deleted when
+        the URIs are stored as XCom; if it cannot be deleted, a warning says so, and it tells of its files again. Only
+        the files of a task that is killed between deletion and success are not told again, because Airflow drops the
+        XCom of a task that it retries: the daily export, driven by the ledger, loads them. (templated)
     :param deferrable: wait in the triggerer instead of on a worker; by default ``[operators]
         default_deferrable`` of Airflow's configuration. Where the triggerer cannot import this package
         (Airflow 3 with the package only in the DAG folder) the sensor reschedules instead, with a warning.

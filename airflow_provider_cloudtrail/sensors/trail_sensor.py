@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
@@ -103,9 +104,13 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         )
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
+        """Look once; in a backlog again and again for as long as the pause until the next poke."""
+        until = time.monotonic() + self.poke_interval
         answer = self.look()
         self.log.info("%s", answer.said)
+        while answer.more and time.monotonic() < until:
+            answer = self.look()
+            self.log.info("%s", answer.said)
         found = self.found(context, answer.files, answer.receipts) if answer.done else None
         return PokeReturnValue(is_done=answer.done, xcom_value=found)
 

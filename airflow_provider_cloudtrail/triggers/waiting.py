@@ -141,12 +141,13 @@ class WaitingTrigger(BaseTrigger):
                 return
             self.log.info("%s", answer.said)
             now = datetime.now(timezone.utc)
-            next_look = max(now + timedelta(seconds=self._pause(looks)), answer.not_before or now)
+            pause = 0.0 if answer.more else self._pause(looks)
+            next_look = max(now + timedelta(seconds=pause), answer.not_before or now)
             await _sleep_until(min(next_look, deadline))
             if next_look >= deadline:
                 yield _event("late", answer, looked=True)
                 return
-            looks += 1
+            looks += not answer.more
 
     def _pause(self, looks: int) -> float:
         pause = self.poke_interval * (2 ** min(looks, 30) if self.exponential_backoff else 1)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from airflow_provider_cloudtrail import waiting
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.triggers import notified
 from airflow_provider_cloudtrail.triggers.cloudtrail import CloudTrailNotificationTrigger
 from airflow_provider_cloudtrail.triggers.looking import AwsParameters
+from airflow_provider_cloudtrail.triggers.waiting import WaitingTrigger
 from tests.support.delivery import REGION, Delivery
 from tests.support.log_files import key_of
 
@@ -340,6 +343,38 @@ def test_deferred_sensor(delivery):
     context = {"ti": Instance(delivery)}
     assert task.resume_execution(deferral.method_name, {**deferral.kwargs, "event": event}, context) == told
     assert delivery.left() == 0
+
+
+@pytest.fixture
+def backlog(delivery, monkeypatch):
+    """Have a queue tell of a wanted file behind more messages about others than a look receives."""
+    monkeypatch.setattr(waiting, "_MOST_RECEPTIONS", 1)
+    body = json.dumps({"s3Bucket": delivery.bucket, "s3ObjectKey": [VIRGINIA]})
+    for _ in range(3):
+        entries = [{"Id": str(number), "MessageBody": body} for number in range(10)]
+        delivery.sqs.send_message_batch(QueueUrl=delivery.queue, Entries=entries)
+    return delivery.deliver(KEYS[0])
+
+
+def test_a_poke_gets_through_a_backlog(delivery, backlog):
+    assert sensor(delivery, regions=REGION, poke_interval=600).poke({"ti": Instance(delivery)}).xcom_value == backlog
+
+
+def test_a_poke_in_a_backlog_ends(delivery, backlog):
+    assert not sensor(delivery, regions=REGION, poke_interval=0).poke({"ti": Instance(delivery)})
+    assert delivery.left() == 21
+
+
+def test_a_deferred_sensor_gets_through_a_backlog_without_a_pause(delivery, backlog, monkeypatch):
+    task = sensor(delivery, regions=REGION, deferrable=True, poke_interval=600)
+    monkeypatch.setattr(WaitingTrigger, "_pause", lambda *_: pytest.fail("it waits for the next look"))
+    trigger = task.trigger(datetime.now(timezone.utc) + timedelta(minutes=5))
+
+    async def fired():
+        return [event.payload async for event in trigger.run()]
+
+    (event,) = asyncio.run(fired())
+    assert (event["status"], event["files"]) == ("done", backlog)
 
 
 def test_a_queue_that_is_not_there(delivery):

@@ -38,6 +38,17 @@ def test_a_look_ends_though_messages_come_again(bodies, receipts):
     assert queue.receptions == waiting._MOST_RECEPTIONS
     assert answer.receipts == receipts
     assert len(queue.left) == len(bodies)
+    # It brings nothing to look at them again at once.
+    assert not answer.more
+
+
+@pytest.mark.parametrize(
+    ("others", "more"), [pytest.param(40, True, id="backlog"), pytest.param(9, False, id="trickle")]
+)
+def test_a_look_that_is_broken_off_in_a_backlog_says_so(monkeypatch, others, more):
+    monkeypatch.setattr(waiting, "_MOST_RECEPTIONS", 2)
+    queue = ToldQueue([*told(*OTHER[:others]), *["poison"] * 11], hidden_for=10_000)
+    assert look(queue).more is more
 
 
 def test_what_one_look_leaves_the_next_looks_find(monkeypatch):
