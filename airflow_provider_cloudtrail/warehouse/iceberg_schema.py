@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
+from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -105,6 +106,20 @@ def arrow_schema_of(columns: Sequence[Column], schema: Schema) -> pyarrow.Schema
         )
         for column in columns
     ])
+
+
+def refuse_left_out(schema: Schema, names: Collection[str]) -> None:
+    """
+    Refuse rows that have no value for a column of a table that takes no null.
+
+    :param names: columns for which every row has one, or may.
+    :raises WarehouseError: with the column, which must be one of the user's own, and what to do.
+    """
+    if column := next((field.name for field in schema.fields if field.required and field.name not in names), None):
+        # Of defaults, which tables of version 3 can have, pyiceberg knows nothing when it writes.
+        raise WarehouseError(
+            f"the column {column} takes no null, so that no row can be added: let it take null (ALTER TABLE)"
+        )
 
 
 def arrow_batches(schema: pyarrow.Schema, rows: Sequence[Sequence[Any]]) -> Iterator[pyarrow.RecordBatch]:

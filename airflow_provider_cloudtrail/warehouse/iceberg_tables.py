@@ -18,7 +18,7 @@ from airflow_provider_cloudtrail.warehouse.iceberg_conditions import as_expressi
 from airflow_provider_cloudtrail.warehouse.iceberg_files import day_of, write_day_files
 from airflow_provider_cloudtrail.warehouse.iceberg_memory import give_back_memory
 from airflow_provider_cloudtrail.warehouse.iceberg_own_rows import OwnRows
-from airflow_provider_cloudtrail.warehouse.iceberg_schema import arrow_rows
+from airflow_provider_cloudtrail.warehouse.iceberg_schema import arrow_rows, refuse_left_out
 
 if TYPE_CHECKING:
     import pyarrow
@@ -110,7 +110,9 @@ class PinnedTable:
         Add rows; without any, make a commit that changes nothing but the snapshot.
 
         :param mark: what others are to read in the summary of the snapshot.
+        :raises WarehouseError: if they have no value for a column that takes no null.
         """
+        refuse_left_out(self.schema, [name for name in rows.column_names if not rows.column(name).null_count])
         self._transaction.append(rows, snapshot_properties={} if mark is None else {_MARK: mark})
 
     def last_mark(self) -> str | None:
@@ -127,7 +129,12 @@ class PinnedTable:
         return None
 
     def append_by_day(self, columns: Sequence[Column], rows: Sequence[Sequence[Any]], column: str) -> None:
-        """Add events, some at least, to a table that is parted by the day of a column."""
+        """
+        Add events, some at least, to a table that is parted by the day of a column.
+
+        :raises WarehouseError: if they have no value for a column that takes no null.
+        """
+        refuse_left_out(self.schema, [one.name for one in columns])
         field = day_of(self._table, column)
         if field is None:
             # Of the user's own making.

@@ -13,7 +13,18 @@ from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from airflow_provider_cloudtrail.warehouse.conditions import Compare
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence, FileVerdicts
 from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
-from tests.support.engines import ENGINES, ICEBERG_GLUE, ICEBERG_REST, MYSQL, ONE_OF_EACH, POSTGRES, REDSHIFT, SNOWFLAKE
+from tests.support.engines import (
+    ENGINES,
+    ICEBERG,
+    ICEBERG_GLUE,
+    ICEBERG_REST,
+    MYSQL,
+    ONE_OF_EACH,
+    POSTGRES,
+    REDSHIFT,
+    SNOWFLAKE,
+)
+from tests.support.iceberg import catalog
 from tests.support.log_files import event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, reread
 from tests.support.tables import add_column, assert_balanced, execute, query, read_table
@@ -179,6 +190,30 @@ def test_column_that_every_row_lacks_is_named_in_redshift(new_warehouse: NewWare
     execute(warehouse, f"ALTER TABLE {warehouse.files} ALTER COLUMN owner SET NOT NULL")
     with pytest.raises(WarehouseError, match="The column owner takes no null and has no default"):
         warehouse.write([file_rows("20260203T1000Z", event("a"))])
+
+
+@pytest.mark.parametrize("name", ["events", "files", "quarantine"])
+@pytest.mark.parametrize("engine", ICEBERG)
+def test_column_that_every_row_lacks_is_named_in_iceberg(new_warehouse: NewWarehouse, engine: str, name: str) -> None:
+    from pyiceberg.types import StringType
+
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    table = catalog(warehouse.hook.uri).load_table(getattr(warehouse, name))
+    with table.update_schema(allow_incompatible_changes=True) as change:
+        change.add_column("owner", StringType(), required=True)
+    files = [file_rows("20260203T1000Z", event("a"), 7)]
+    with pytest.raises(WarehouseError, match=r"the column owner takes no null, .*ALTER TABLE"):
+        warehouse.write(files)
+    # Nothing that strict engines would refuse to read.
+    assert query(warehouse, f"SELECT COUNT(*) FROM {getattr(warehouse, name)}") == [(0,)]
+
+    with table.refresh().update_schema(allow_incompatible_changes=True) as change:
+        change.update_column("owner", required=False)
+    warehouse.write(files)
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert tables.event_ids == ["a"]
 
 
 @pytest.mark.parametrize("engine", POSTGRES)
