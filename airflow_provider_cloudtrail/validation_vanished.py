@@ -7,12 +7,14 @@ digests are held against the bucket. Its rows stay in the audit table, and only 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator
+from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
-from airflow_provider_cloudtrail.trail.delivered import probe
 from airflow_provider_cloudtrail.trail.log_file import LogFile, log_file_of_uri
+from airflow_provider_cloudtrail.trail.store import Store
 from airflow_provider_cloudtrail.validation_findings import Findings
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
 from airflow_provider_cloudtrail.validation_unlisted import about_log_file, report_unlisted
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_cloudtrail.validation import Validation
 
 _AHEAD = 16
+_PAGE = 1_000
 _MESSAGE = (
     "its rows are in the table, but no digest lists it, and it is not in the bucket any more; open until its row is "
     "deleted from the ledger"
@@ -56,10 +59,38 @@ def _vanished(
     files = [log_file_of_uri(uri) for uri in uris if uri not in accounted_for]
     store = run.store_of(run.location.bucket)
 
-    def is_there(file: LogFile) -> bool:
+    def missing(of_folder: list[LogFile]) -> list[LogFile]:
         with pool.answering():
-            return probe(store, run.location.bucket, file.key) is not None
+            return list(_missing(store, of_folder))
 
-    for file, there in zip(files, pool.map(is_there, files, ahead=_AHEAD), strict=True):
-        if not there:
+    for found in pool.map(missing, _by_folder(files), ahead=_AHEAD):
+        yield from found
+
+
+def _by_folder(files: Iterable[LogFile]) -> Iterator[list[LogFile]]:
+    """Yield files that lie in one folder, as many as a request can be answered with at most."""
+    for _, of_folder in groupby(files, key=lambda file: file.key.rpartition("/")[0]):
+        while portion := list(islice(of_folder, _PAGE)):
+            yield portion
+
+
+def _missing(store: Store, files: Iterable[LogFile]) -> Iterator[LogFile]:
+    """
+    Yield those that are not in the bucket any more.
+
+    One request answers for all that lie close together: whoever has put a million there decides otherwise how many are
+    made, and each costs more than to read the file.
+
+    :param files: of one folder, in the order of their keys.
+    """
+    page: list[str] = []
+    complete = False
+    for file in files:
+        if not complete and (not page or page[-1] < file.key):
+            # From what is just before it.
+            listed = store.objects(f"{file.key.rpartition('/')[0]}/", file.key[:-1])
+            page = [found.key for found in islice(listed, _PAGE)]
+            complete = len(page) < _PAGE
+        place = bisect_left(page, file.key)
+        if page[place : place + 1] != [file.key]:
             yield file

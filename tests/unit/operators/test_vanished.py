@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_cloudtrail import validation
+from airflow_provider_cloudtrail import validation, validation_vanished
+from airflow_provider_cloudtrail.trail import delivered
 from airflow_provider_cloudtrail.trail.log_file import log_file
 from tests.support.signed_trail import BUCKET, HOUR, WINDOW, Hour, SignedTrail
 
@@ -16,12 +17,14 @@ NEXT = {"delivered_from": WINDOW[1], "delivered_to": WINDOW[1] + 8 * HOUR}
 LEDGER = "mwaa_audit_events_files"
 
 
-def forge(trail: SignedTrail, moment) -> str:
+def forge(trail: SignedTrail, moment, unique: str = "A" * 16) -> str:
     """Put a log file with an event of its own into a bucket; return its key."""
     forger = SignedTrail(hours=[Hour(moment)])
     (name,) = [forger.add_file(forger.hours[0], moment)]
-    key = name.replace("Q1w2E3r4T5y6U7i8", "A" * 16)
-    forger.hours[0].files = {key: forger.hours[0].files[name].replace(b'"eventID": "', b'"eventID": "forged-')}
+    key = name.replace("Q1w2E3r4T5y6U7i8", unique)
+    forger.hours[0].files = {
+        key: forger.hours[0].files[name].replace(b'"eventID": "', f'"eventID": "forged-{unique}'.encode())
+    }
     trail.objects[key] = forger.build().objects[key]
     return key
 
@@ -54,6 +57,27 @@ def test_it_is_found_until_the_ledger_forgets_it(world, trail):
     change(world, f"DELETE FROM {LEDGER} WHERE log_file_uri = 's3://{BUCKET}/{forged}'")
     assert world.validate()["files_unlisted"] == 0
     assert world.findings() == {}
+
+
+@pytest.mark.parametrize(
+    ("page", "most"),
+    [pytest.param(1, 40, id="each"), pytest.param(7, 12, id="seven"), pytest.param(1_000, 1, id="all")],
+)
+def test_many_are_looked_for_together(world, trail, monkeypatch, page, most):
+    monkeypatch.setattr(delivered, "MOST_UNLISTED", 0)
+    monkeypatch.setattr(validation_vanished, "_PAGE", page)
+    moments = [trail.hours[MIDDLE + number].start + HOUR / 4 for number in range(2)]
+    forged = [forge(trail, moment, f"{number:016}") for moment in moments for number in range(20)]
+    world.use(trail)
+    world.load()
+    gone = {forged[0], *forged[3:33:5], *forged[36:]}
+    for key in gone:
+        take_away(world, key)
+    asked = len(world.store.listings)
+    world.fails()
+    assert {key for kind, key in world.findings() if key in forged} == gone
+    folder = f"{forged[0].rpartition('/')[0]}/"
+    assert 0 < world.store.listings[asked:].count(folder) <= most
 
 
 def test_taking_it_away_does_not_resolve_what_was_found(world, trail):
