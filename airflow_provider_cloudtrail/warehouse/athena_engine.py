@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
+from airflow_provider_cloudtrail.warehouse.athena_endings import THROTTLED
 from airflow_provider_cloudtrail.warehouse.athena_lock import LEASE, WriterLock
 from airflow_provider_cloudtrail.warehouse.athena_rows import DDL_TYPES, VALUES_BYTES, source_of
 from airflow_provider_cloudtrail.warehouse.athena_session import (
@@ -46,7 +47,6 @@ log = logging.getLogger(__name__)
 
 # With so many statements a staged table costs less.
 _PORTIONS_IN_A_ROW = 3
-_BUSY = frozenset({"TooManyRequestsException", "ThrottlingException"})
 _REASON = re.compile(r"([A-Z][A-Z_]{3,})\b")
 # What these say is about names and permissions, never about values.
 _SAFE_TO_QUOTE = (
@@ -108,7 +108,7 @@ class AthenaEngine(RelationalWarehouse):
         deadline = time.monotonic() + self._lock_timeout.total_seconds()
         pause = 0.1
         cursor.hold(lock)
-        while not lock.acquire(cursor.stop):
+        while not lock.acquire(cursor.end):
             if time.monotonic() > deadline:
                 raise _LockedError
             time.sleep(pause)
@@ -117,7 +117,7 @@ class AthenaEngine(RelationalWarehouse):
     def _is_conflict(self, error: Exception) -> bool:
         if isinstance(error, (_LockedError, LostLockError)) or isinstance(error.__cause__, LostLockError):
             return True
-        return error_code(error) in _BUSY or "ICEBERG_COMMIT_ERROR" in str(error)
+        return error_code(error) in THROTTLED or "ICEBERG_COMMIT_ERROR" in str(error)
 
     def _describe(self, error: Exception) -> str:
         if isinstance(error, _LockedError):

@@ -14,8 +14,10 @@ engine does validate remains the second line.
 S3 stores an object only if there is none (``If-None-Match: *``) or if it is the one that was seen (``If-Match``;
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html): one of several writers gets the
 lock. It is deleted in the same way (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html).
-It holds as long as it is renewed, by the clock of S3. Who finds it expired stops the statements of the one
-before, whose ids stand in it, and takes it over.
+It holds as long as it is renewed, by the clock of S3. In it stand the ids of its writer's statements and, from before
+it is sent until its id is known, the request of one: SQL and where its result goes. Rows are in it only if they are
+few; more are staged in the same folder. Who finds the lock expired stops all of that (see
+:mod:`~airflow_provider_cloudtrail.warehouse.athena_endings`) and takes it over.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from airflow_provider_cloudtrail.warehouse.athena_endings import LeftBehind
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 
 log = logging.getLogger(__name__)
@@ -61,6 +64,8 @@ class WriterLock:
         self._lease = lease.total_seconds()
         self._owner = uuid.uuid4().hex
         self._queries: list[str] = []
+        self._request: dict[str, Any] | None = None
+        self._region: str | None = None
         self._etag: str | None = None
         self._until = 0.0
         self._guard = threading.Lock()
@@ -70,22 +75,22 @@ class WriterLock:
         for event in _CONDITIONAL:
             client.meta.events.register(event, self._add_condition)
 
-    def acquire(self, stop: Callable[[str], bool]) -> bool:
+    def acquire(self, end: Callable[[LeftBehind], bool]) -> bool:
         """
         Try to get the lock.
 
-        :param stop: stops a query of the one whose lock has expired, and tells whether it has ended.
+        :param end: stops what the one whose lock has expired has left behind, and tells whether all of it has ended.
         :return: whether this writer has it now.
-        :raises WarehouseError: if the object cannot be read or written.
+        :raises WarehouseError: if the object cannot be read or written, or ``end`` says so.
         """
         if not self._put({"If-None-Match": "*"}):
             expired = self._expired()
             if expired is None:
                 return False
-            etag, queries = expired
-            if not all(stop(query) for query in queries) or not self._put({"If-Match": etag}):
+            etag, left = expired
+            if not end(left) or not self._put({"If-Match": etag}):
                 return False
-            log.warning("Took over s3://%s/%s: its writer has not renewed it", self._bucket, self._key)
+            log.warning("Took over %s: its writer has not renewed it for %.0f seconds", left.lock, left.seconds)
         threading.Thread(target=self._keep_renewing, name="cloudtrail-lock", daemon=True).start()
         return True
 
@@ -93,10 +98,26 @@ class WriterLock:
         """Tell whether nobody else can have the lock."""
         return self._etag is not None and time.monotonic() < self._until
 
-    def note(self, query: str) -> None:
-        """Write down a statement, so that it can be stopped by who takes the lock over."""
+    def announce(self, request: dict[str, Any], region: str) -> None:
+        """
+        Write down a statement before it is sent, so that its id can be learned by who takes the lock over.
+
+        :param request: all parameters of StartQueryExecution, its token among them.
+        :param region: where it is sent to.
+        :raises WarehouseError: if the object cannot be written.
+        """
         with self._guard:
-            self._queries = [*self._queries, query][-_QUERIES:]
+            self._request, self._region = request, region
+            self._renew()
+
+    def note(self, query: str) -> None:
+        """
+        Write down the statement that was announced by its id, so that it can be stopped by who takes the lock over.
+
+        :raises WarehouseError: if the object cannot be written.
+        """
+        with self._guard:
+            self._queries, self._request = [*self._queries, query][-_QUERIES:], None
             self._renew()
 
     def release(self, *, keep: bool) -> None:
@@ -141,9 +162,13 @@ class WriterLock:
         # Before the request: S3 counts from a later moment.
         until = time.monotonic() + self._lease * 0.8
         self._condition = condition
-        body = json.dumps({"owner": self._owner, "queries": self._queries, "lease": self._lease, "at": time.time()})
+        content = {"owner": self._owner, "queries": self._queries, "lease": self._lease, "at": time.time()}
+        if self._request is not None:
+            content |= {"request": self._request, "region": self._region}
+        # A statement has up to 262,144 bytes, of which escapes would make more.
+        body = json.dumps(content, ensure_ascii=False).encode()
         try:
-            answer = self._client.put_object(Bucket=self._bucket, Key=self._key, Body=body.encode())
+            answer = self._client.put_object(Bucket=self._bucket, Key=self._key, Body=body)
         except ClientError as error:
             if error.response["Error"]["Code"] in _REFUSED | _GONE:
                 # A request that was sent twice is refused because of itself. Gone: whoever had it has given it back.
@@ -178,14 +203,17 @@ class WriterLock:
         self._etag, self._until = found[0], until
         return True
 
-    def _expired(self) -> tuple[str, list[str]] | None:
-        """Return ETag and queries of a lock that holds no longer."""
+    def _expired(self) -> tuple[str, LeftBehind] | None:
+        """Return the ETag of a lock that holds no longer, and what stands in it."""
         found = self._get()
         if found is None:
             return None
         etag, content, age = found
         # Its own lease counts, which another version may have chosen differently.
-        return (etag, content.get("queries", [])) if age > content.get("lease", self._lease) else None
+        if age <= content.get("lease", self._lease):
+            return None
+        lock = f"s3://{self._bucket}/{self._key}"
+        return etag, LeftBehind(lock, content.get("queries", []), content.get("request"), content.get("region"), age)
 
     def _get(self) -> tuple[str, dict[str, Any], float] | None:
         """Return ETag, content and age in seconds, None if it is gone."""

@@ -10,13 +10,12 @@ quote is doubled and nothing else means anything, so values become literals here
 from __future__ import annotations
 
 import logging
-import time
 import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Self
 
+from airflow_provider_cloudtrail.warehouse.athena_endings import LeftBehind, end, stop
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ log = logging.getLogger(__name__)
 MAX_STATEMENT = 262_144
 """Bytes of the longest statement (https://docs.aws.amazon.com/athena/latest/ug/service-limits.html)."""
 
-_ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
-_SECONDS_TO_STOP = 60.0
 _QUERY = "athena_query"
 # What changes no table that others write.
 _NEEDS_NO_LOCK = ("SELECT", "WITH", "CREATE EXTERNAL TABLE", "DROP TABLE IF EXISTS")
@@ -110,6 +107,9 @@ class AthenaSession:
             may_run, self._may_run = self._may_run, self._may_run or self._writes
             if self._has_ended(error):
                 self._may_run = may_run
+            if isinstance(error.__cause__, WarehouseError):
+                # Of the lock, and the driver has made its own of it.
+                raise error.__cause__ from None
             raise
 
     def fetchall(self) -> list[tuple[Any, ...]]:
@@ -132,26 +132,26 @@ class AthenaSession:
 
     def stop(self, query: str) -> bool:
         """Stop a query, and tell whether it has ended; one that the service does not know any more has."""
-        from botocore.exceptions import ClientError
+        return stop(self.connection.client, query) is not None
 
-        client = self.connection.client
-        deadline = time.monotonic() + _SECONDS_TO_STOP
-        try:
-            with suppress(ClientError):
-                # Who is not allowed to waits for its end.
-                client.stop_query_execution(QueryExecutionId=query)
-            while time.monotonic() < deadline:
-                answer = client.get_query_execution(QueryExecutionId=query)
-                if answer["QueryExecution"]["Status"]["State"] in _ENDED:
-                    return True
-                time.sleep(0.2)
-        except ClientError as error:
-            return error_code(error) == "InvalidRequestException"
-        return False
+    def end(self, left: LeftBehind) -> bool:
+        """
+        Stop what the writer before has left behind, and tell whether all of it has ended.
+
+        :raises WarehouseError: if that cannot be found out.
+        """
+        # Of a request that is sent again, it is what the service knows it by.
+        self._token = "" if left.request is None else left.request["ClientRequestToken"]
+        return end(self.connection.client, left)
 
     def _name_request(self, params: dict[str, Any], **_: Any) -> None:
         # By it the service knows a statement that it was sent before, by botocore or by the driver, and runs it once.
         params["ClientRequestToken"] = self._token
+        if self._lock is not None and self._writes:
+            # First: should the task be killed before it hears the id, who takes the lock over has to learn it.
+            self._lock.announce(params, self.connection.client.meta.region_name)
+            if not self._lock.is_held():
+                raise LostLockError
 
     def _attempted(self, response: Any, caught_exception: BaseException | None, **_: Any) -> None:
         if caught_exception is not None or response is None or response[0].status_code >= _SERVER_ERROR:
@@ -167,8 +167,9 @@ class AthenaSession:
     def _has_ended(self, error: BaseException) -> bool:
         """Tell whether the statement that has failed does nothing any more; it is stopped if need be."""
         if self._running is None:
-            # Refused; but of an earlier attempt that was not, a query may run.
-            return error_code(error) is not None and not self._unanswered
+            # Refused, or not sent for want of the lock; but of an earlier attempt that was, a query may run.
+            kept_back = isinstance(error.__cause__, (LostLockError, WarehouseError))
+            return (kept_back or error_code(error) is not None) and not self._unanswered
         try:
             return self.stop(self._running)
         except Exception as failure:

@@ -50,6 +50,7 @@ class Query:
     changed: int | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     held: bool = False
+    until: threading.Event | None = None
     started: float = field(default_factory=time.time)
 
 
@@ -79,10 +80,12 @@ class AthenaStandIn:
         self.fails_behind: Callable[[str], bool] = lambda _: False
         self.hold: threading.Event | None = None
         """Statements do not commit until they are stopped; set when the state of one of them is asked for."""
+        self.next_until: threading.Event | None = None
+        """The next statement that is started does not commit before it is set, unless it is stopped."""
         self._dies_after: tuple[int, bool] | None = None
         self._dead = False
         self._requests = 0
-        self._tokens: dict[str, str] = {}
+        self._tokens: dict[str, tuple[str, dict[str, Any]]] = {}
         self._lock = threading.RLock()
         self._database = duckdb.connect(":memory:")
         self._database.execute("SET TimeZone = 'UTC'; CREATE SCHEMA audit")
@@ -166,7 +169,10 @@ class AthenaStandIn:
         with self._lock:
             token = request["ClientRequestToken"]
             if (known := self._tokens.get(token)) is not None:
-                return {"QueryExecutionId": known}
+                identity, given = known
+                if request != given:
+                    raise RefusedError("InvalidRequestException", "Idempotent parameters do not match")
+                return {"QueryExecutionId": identity}
             self._requests += 1
             active = sum(query.state in ("QUEUED", "RUNNING") for query in self.queries.values())
             if active >= self.most_active or (self.throttle_every and self._requests % self.throttle_every == 0):
@@ -180,9 +186,10 @@ class AthenaStandIn:
                 if self._dead and not ran:
                     return None
             query = Query(text, request.get("QueryExecutionContext", {}).get("Database", "default"), group, output)
+            query.until, self.next_until = self.next_until, None
             identity = str(uuid.uuid4())
             self.queries[identity] = query
-            self._tokens[token] = identity
+            self._tokens[token] = identity, request
         thread = threading.Thread(target=self._run, args=(query,), daemon=True)
         thread.start()
         # So that the driver need not ask twice.
@@ -291,6 +298,8 @@ class AthenaStandIn:
         if self.hold is not None:
             query.held = True
             query.cancelled.wait(120)
+        while query.until is not None and not query.until.wait(0.02) and not query.cancelled.is_set():
+            pass
         with self._lock:
             lost = table is not None and table.changes != seen and (changes_rows or self.validates_appends)
             if table is not None and self.commit_errors > 0:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -102,24 +103,40 @@ def test_killed_at_any_statement_and_run_again(new_warehouse, athena_place, athe
     finally:
         athena.revive()
     other = again(warehouse, athena_place)
-    other.write(reread(other, *batch()))
+    files = reread(other, *batch())
+    # A statement that was sent in vain is sent once more, and stopped before it has done anything.
+    athena.next_until = threading.Event()
+    other.write(files)
     tables = read_table(other)
     assert_balanced(tables)
     assert tables == read_table(expected)
 
 
-def test_quarantine_of_a_run_that_was_killed_does_not_stay(athena_warehouse, athena_place, athena, one_try):
+# A statement that was sent in vain is sent once more by who takes the lock over, and stopped at once. If it has been
+# done before that, it is as if the run that was killed had got one statement further: nothing is lost or there twice.
+FATES = pytest.mark.parametrize("done", [False, True], ids=["stopped", "done before it is stopped"])
+
+
+@FATES
+def test_quarantine_of_a_run_that_was_killed_does_not_stay(athena_warehouse, athena_place, athena, one_try, done):
+    # Of the entry in the ledger.
     athena.die_after(3, ran=False)
     with pytest.raises(WarehouseError):
         again(athena_warehouse, athena_place).write([file_rows("20260203T1000Z", body=b"no gzip")])
     athena.revive()
     other = again(athena_warehouse, athena_place)
     assert (len(read_table(other).quarantine), read_table(other).files) == (1, [])
+    athena.next_until = None if done else threading.Event()
     # It was in quarantine because of something that has passed.
-    other.write([file_rows("20260203T1000Z", event("a"))])
+    written = other.write([file_rows("20260203T1000Z", event("a"))])
     tables = read_table(other)
     assert_balanced(tables)
-    assert tables.quarantine == []
+    if done:
+        # Whoever writes is told that the ledger has the file already.
+        assert (written, len(tables.quarantine), tables.events) == ([], 1, [])
+        assert [file["status"] for file in tables.files] == ["quarantined"]
+    else:
+        assert (tables.quarantine, tables.event_ids) == ([], ["a"])
 
 
 def lookup(unique: str) -> LookupRows:
@@ -132,9 +149,17 @@ def lookup(unique: str) -> LookupRows:
     return LookupRows(entry, rows, [QuarantineEntry(uri, 2, "broken", "x", AT)])
 
 
-@pytest.mark.parametrize("ran", [True, False], ids=["its last statement ran", "its last statement did not run"])
-@pytest.mark.parametrize("statements", range(1, 6))
-def test_lookup_that_was_killed_and_is_made_again(athena_warehouse, athena_place, athena, one_try, statements, ran):
+@pytest.mark.parametrize(
+    ("statements", "ran", "done"),
+    [
+        *(pytest.param(number, True, False, id=f"{number}, ran") for number in range(1, 6)),
+        *(pytest.param(number, False, False, id=f"{number}, did not run") for number in range(1, 6)),
+        pytest.param(5, False, True, id="5, done before it is stopped"),
+    ],
+)
+def test_lookup_that_was_killed_and_is_made_again(
+    athena_warehouse, athena_place, athena, one_try, statements, ran, done
+):
     athena_warehouse.write([file_rows("20260203T1000Z", event("b"))])
     Lookups(athena_warehouse).prepare()
     athena.die_after(statements, ran=ran)
@@ -145,13 +170,24 @@ def test_lookup_that_was_killed_and_is_made_again(athena_warehouse, athena_place
         athena.revive()
     lookups = Lookups(again(athena_warehouse, athena_place))
     known = {uri for (uri,) in query(athena_warehouse, f"SELECT lookup_uri FROM {lookups.name}")}
-    if not known:
-        written = lookups.write(lookup("two"))
-        assert (written.loaded, written.duplicate) == (1, 1)
-        known = {written.lookup_uri}
-    else:
+    if known:
         assert (statements, ran) == (5, True)
+    else:
+        if not (ran or done or statements == 3):
+            # The third one writes nothing: it is not sent once more.
+            athena.next_until = threading.Event()
+        written = lookups.write(lookup("two"))
+        known = {written.lookup_uri}
+        if done:
+            # The first one is complete after all, and has brought what there is.
+            assert (written.loaded, written.duplicate) == (0, 2)
+            known = {lookup("one").entry.lookup_uri}
+        else:
+            assert (written.loaded, written.duplicate) == (1, 1)
     rows = query(athena_warehouse, f"SELECT event_id, log_file_uri FROM {athena_warehouse.events} ORDER BY 1")
     assert [event_id for event_id, _ in rows] == ["a", "b"]
     assert {rows[0][1]} == known
     assert not rows[1][1].startswith("event-history")
+    counted = query(athena_warehouse, f"SELECT loaded, duplicate FROM {lookups.name} ORDER BY loaded")
+    assert counted[-1] == (1, 1)
+    assert all(row == (0, 2) for row in counted[:-1])
