@@ -57,7 +57,8 @@ class PushdownSummary:
     What a run did. Counts of records are those of the files that it wrote into the ledger.
 
     :param files: log files that it wrote into the ledger.
-    :param files_known: files of the window that the ledger had already for at least this selection.
+    :param files_known: files of the window that the ledger had already for at least this selection, or that others
+        wrote into it meanwhile: a statement of a run before, for one, that was killed.
     :param files_left: files that are left to the worker path, because SQL cannot read a wanted record of them as the
         worker path does, or because some of their records are in quarantine.
     :param records: their records; ``records = loaded + duplicate + filtered``.
@@ -125,7 +126,7 @@ class _Span:
         self._where = f"{records.span.start:%Y-%m-%dT%H:%MZ} to {records.span.end:%Y-%m-%dT%H:%MZ}"
 
     def load(self) -> None:
-        for records in self._to_read():
+        for records, there in self._to_read():
             # Milliseconds, as Athena stores them: the entries of this run are found again by it.
             now = datetime.now(timezone.utc)
             now = now.replace(microsecond=now.microsecond // 1000 * 1000)
@@ -137,23 +138,30 @@ class _Span:
             ]
             ledger = merge_files(records, self._events, now, self._loaded_by)
             self._engine.write(f"writing {self._events}", [*merges, ledger])
-            self._count(records, now)
+            self._count(records, now, there)
 
-    def _to_read(self) -> list[Records]:
-        """Return what to read: files that the ledger does not have, and those that it has for something else."""
-        unreadable, earlier = [], []
+    def _to_read(self) -> list[tuple[Records, int]]:
+        """
+        Return what to read: files that the ledger does not have, and those that it has for something else.
+
+        With the first goes how many it has, with each of the others how many it has for that.
+        """
+        unreadable: list[str] = []
+        earlier: list[tuple[str, int]] = []
+        there = 0
         rows = self._engine.read(f"reading {self._records.files}", known_selections(self._records))
         for selection, uri, files, with_quarantine in sorted(rows, key=lambda row: (row[0], row[1] or "")):
+            there += files
             if uri is not None:
                 unreadable.append(uri)
                 self._summary.files_known += 1
             elif self._covered(selection):
                 self._summary.files_known += files
             else:
-                earlier.append(selection)
+                earlier.append((selection, files - with_quarantine))
                 self._leave("quarantined_records", with_quarantine)
         new = replace(self._records, unreadable=tuple(unreadable))
-        return [new, *(new.with_earlier(selection) for selection in earlier)]
+        return [(new, there), *((new.with_earlier(selection), files) for selection, files in earlier)]
 
     def _covered(self, selection: str) -> bool:
         try:
@@ -184,10 +192,14 @@ class _Span:
             self._summary.files_left += files
             self._summary.reasons[reason] = self._summary.reasons.get(reason, 0) + files
 
-    def _count(self, records: Records, loaded_at: datetime) -> None:
-        ((files, *counts),) = self._engine.read(f"reading {records.files}", written(records, loaded_at))
+    def _count(self, records: Records, loaded_at: datetime, before: int) -> None:
+        ((files, *counts, after),) = self._engine.read(f"reading {records.files}", written(records, loaded_at))
+        # Entries that somebody else has written since the ledger was asked: of a run that was killed its last
+        # statement may have been waited for.
+        others = max(after - before - files if records.before is None else before - after - files, 0)
         summary = self._summary
         summary.files += files
+        summary.files_known += others
         summary.records += counts[0]
         summary.loaded += counts[1]
         summary.duplicate += counts[2]
@@ -195,3 +207,5 @@ class _Span:
         self._log.info(
             "Delivered %s: %s files, %s records = %s loaded + %s duplicate + %s filtered", self._where, files, *counts
         )
+        if others:
+            self._log.info("Delivered %s: %s files were written into the ledger meanwhile", self._where, others)

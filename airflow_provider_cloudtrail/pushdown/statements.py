@@ -151,9 +151,15 @@ def merge_files(records: Records, events: str, loaded_at: datetime, loaded_by: s
 
 
 def written(records: Records, loaded_at: datetime) -> str:
-    """Return the question what the ledger entries of a run add up to: files and counts."""
-    return (
-        "SELECT count(*), COALESCE(sum(records), 0), COALESCE(sum(loaded), 0),"
-        " COALESCE(sum(duplicate), 0), COALESCE(sum(filtered), 0)"
-        f" FROM {records.files} WHERE loaded_at = {time_literal(loaded_at)} AND {records.in_span}"
+    """
+    Return the question what the ledger entries of a run add up to: files and counts; and what else the ledger has.
+
+    The latter is the number of files of the span or, where files are read for the second time, of those that it still
+    has for the earlier selection.
+    """
+    own = f"loaded_at = {time_literal(loaded_at)}"
+    counts = ", ".join(
+        f"COALESCE(sum(CASE WHEN {own} THEN {name} END), 0)" for name in ("records", "loaded", "duplicate", "filtered")
     )
+    there = "count(*)" if records.before is None else f"count(CASE WHEN {records.was_read_before} THEN 1 END)"
+    return f"SELECT count(CASE WHEN {own} THEN 1 END), {counts}, {there} FROM {records.files} WHERE {records.in_span}"

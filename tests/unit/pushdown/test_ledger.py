@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -166,6 +167,49 @@ def test_a_run_that_breaks_off_and_is_repeated_gives_the_same_tables(statement):
     summary = broken.push_down(DAY)
     assert tables(broken.athena) == tables(unbroken.athena)
     assert summary.loaded == 3
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        pytest.param(Selection.of(), id="new files"),
+        pytest.param(Selection.of(event_sources=["ec2.amazonaws.com"]), id="files that are read again"),
+    ],
+)
+def test_files_of_a_statement_that_was_waited_for_are_known(selection):
+    class Killed(AthenaOnDuckDB):
+        """What it is to write is written later."""
+
+        def write(self, doing, statements):
+            del doing
+            late.append(statements)
+
+    class Waiting(AthenaOnDuckDB):
+        """Waits for what the run before has sent, as one does that takes over its lock."""
+
+        def write(self, doing, statements):
+            super().write(doing, [*late.pop(0), *statements])
+
+    def trail() -> BothPaths:
+        both = BothPaths()
+        deliver(both, "20260203T1000Z", event(id_of(1)), event(id_of(2)), foreign(id_of(4)))
+        deliver(both, "20260203T1100Z", event(id_of(2)), event(id_of(3)))
+        if selection != Selection.of():
+            both.push_down(DAY)
+        return both
+
+    late: list[Any] = []
+    undisturbed, both = trail(), trail()
+    assert undisturbed.push_down(DAY, selection).files == 2
+    both.athena.__class__ = Killed
+    both.push_down(DAY, selection)
+    both.athena.__class__ = Waiting
+    # Entries are told apart by the millisecond.
+    time.sleep(0.002)
+    summary = both.push_down(DAY, selection)
+    assert late == []
+    assert tables(both.athena) == tables(undisturbed.athena)
+    assert (summary.files, summary.files_known, summary.records) == (0, 2, 0)
 
 
 def test_a_file_that_arrives_behind_the_rows_is_left_to_the_next_run():
