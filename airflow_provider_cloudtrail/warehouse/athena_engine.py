@@ -57,6 +57,9 @@ _SAFE_TO_QUOTE = (
     "WorkGroup",
     "No output location provided",
     "Database ",
+    "Query cancelled",
+    "Query timeout",
+    "Query exhausted resources",
 )
 _KEYS_OF_QUARANTINE = ["log_file_uri", "record_index"]
 
@@ -123,7 +126,11 @@ class AthenaEngine(RelationalWarehouse):
         if isinstance(error, _LockedError):
             return f"the lock below {self._staging.uri}/cloudtrail-locks was not to be had"
         text = service_message(error)
-        details = [type(error).__name__, error_code(error), f"query {query}" if (query := query_of(error)) else None]
+        code = error_code(error)
+        if code is None and error.__cause__ is not None:
+            # What the driver has made its own error of: a connection that broke, for one.
+            code = type(error.__cause__).__name__
+        details = [type(error).__name__, code, f"query {query}" if (query := query_of(error)) else None]
         if text.startswith(_SAFE_TO_QUOTE) or (error_code(error) or "").startswith("AccessDenied"):
             details += text.splitlines()[:1]
         elif reason := _REASON.match(text):
