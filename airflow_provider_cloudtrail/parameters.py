@@ -100,6 +100,9 @@ def _texts(parameter: str, items: Iterable[Any]) -> list[str]:
     found = [text for item in items if (text := str(item).strip())]
     if not found:
         raise ValueError(f"{parameter} is empty, which selects nothing; leave it out to select everything")
+    if "None" in found:
+        # Where no other check follows it would select nothing, and be green.
+        raise ValueError(f"{parameter} holds None, which templates make of what is missing; leave that out")
     return list(dict.fromkeys(found))
 
 

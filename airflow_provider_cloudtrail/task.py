@@ -91,19 +91,23 @@ def warehouse_of(conn_id: str, table: str, schema: str | None, staging: StagingF
     :param table: name of the audit table.
     :param schema: its schema; None, or what a template makes of it: the connection's default.
     :param staging: S3 folder for engines that bulk-load through one.
-    :raises ValueError: if a name is not a plain identifier, or the connection is not one of a database.
+    :raises ValueError: if a name is missing or no plain identifier, or the connection is not one of a database.
     :raises CloudTrailWarehouseError: if there is no such connection, or no provider for its type.
     """
-    return open_warehouse(hook_of(conn_id), table, parameters.text(schema), staging)
+    name = parameters.identifier("table", table)
+    return open_warehouse(hook_of(conn_id), name, parameters.text(schema), staging)
 
 
-def hook_of(conn_id: str) -> Any:
+def hook_of(conn_id: str | None) -> Any:
     """
     Return the hook of a warehouse's connection.
 
     :param conn_id: its connection.
+    :raises ValueError: if it is not given.
     :raises CloudTrailWarehouseError: if there is no such connection, or no provider for its type.
     """
+    if (conn_id := parameters.text(conn_id)) is None:
+        raise ValueError("conn_id is not set; give the id of the connection of the warehouse")
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:

@@ -194,8 +194,10 @@ class CloudTrailValidateLogsOperator(WarehouseOperator):
     # -- parameters --------------------------------------------------------------------------------
 
     def _fail_on(self) -> list[str]:
-        # An empty list is a run that only records.
-        names = [] if self.fail_on in ((), [], "", "[]", "()") else parameters.names("fail_on", self.fail_on) or []
+        # An empty list is a run that only records; not what a template makes of a missing value.
+        names = [] if self.fail_on in ((), [], "", "[]", "()") else parameters.names("fail_on", self.fail_on)
+        if names is None:
+            raise ValueError(f"fail_on is not set; write some of {', '.join(FINDINGS)}, or [] to have nothing fail")
         if unknown := sorted(set(names) - set(FINDINGS)):
             raise ValueError(f"fail_on: there is no {', '.join(unknown)}; write some of {', '.join(FINDINGS)}")
         return names

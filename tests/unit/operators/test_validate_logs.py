@@ -213,6 +213,12 @@ def test_only_what_fail_on_names_fails(world, trail):
         world.validate(fail_on="wrong")
 
 
+@pytest.mark.parametrize("missing", [None, "None", ["None"]])
+def test_what_fails_the_task_is_not_left_to_a_missing_value(world, missing):
+    with pytest.raises(ValueError, match=r"fail_on (is not set; write some of invalid|holds None)"):
+        world.validate(fail_on=missing)
+
+
 def test_what_is_no_region_fails_before_any_work(world):
     with pytest.raises(ValueError, match="'eu-west1' is no Region"):
         world.validate(regions="eu-west1")

@@ -103,7 +103,7 @@ def test_files_of_several_tasks(trail, warehouse, given):
     ("files", "message"),
     [
         pytest.param([""], "files is empty", id="blank"),
-        pytest.param(["None"], "'None' is not the URI", id="none-as-text"),
+        pytest.param(["None"], "files holds None", id="none-as-text"),
         pytest.param("[s3://trail/x", "is no list", id="no-list"),
         pytest.param("(" * 1_000, "is no list", id="deep"),
         pytest.param([["s3://trail/x"]], "is not a CloudTrail log file", id="no-log-file"),
@@ -113,6 +113,23 @@ def test_files_of_several_tasks(trail, warehouse, given):
 def test_files_that_are_none(trail, warehouse, files, message):
     with pytest.raises(ValueError, match=message):
         CloudTrailToSqlOperator(task_id="export", files=files).execute({})
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "message"),
+    [
+        pytest.param("conn_id", None, "conn_id is not set", id="connection"),
+        pytest.param("conn_id", "None", "conn_id is not set", id="connection-as-text"),
+        pytest.param("table", None, "table is not set", id="table"),
+        pytest.param("table", "None", "table is not set", id="table-as-text"),
+        pytest.param("event_names", ["None"], "event_names holds None", id="event-names"),
+        pytest.param("environment_names", "orders, None", "environment_names holds None", id="environments"),
+    ],
+)
+def test_what_templates_make_of_a_missing_value_is_named(trail, warehouse, parameter, value, message):
+    trail.deliver("20260203T1000Z", record("a"))
+    with pytest.raises(ValueError, match=message):
+        operator(trail, **{parameter: value}).execute({})
 
 
 def test_selects_environments_and_names(trail, warehouse):
