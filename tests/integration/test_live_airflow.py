@@ -18,10 +18,12 @@ from airflow import __version__ as airflow_version
 from tests.support.delivery import REGION, Delivery, stamp_now
 from tests.support.engines import ATHENA, REPOSITORY, athena_extra
 from tests.support.live_airflow import LiveAirflow, live_airflow
+from tests.support.log_files import key_of
 
 pytestmark = pytest.mark.skipif(not airflow_version.startswith("3.3"), reason="needs Airflow 3.3")
 
 TABLE = "mwaa_audit_events"
+SUCCEEDED = "SELECT 1 FROM dag_run WHERE dag_id = %s AND run_id = %s AND state = 'success'"
 DEFERRED = """
 from datetime import datetime, timedelta, timezone
 
@@ -200,24 +202,24 @@ def test_late_file_of_the_past_hour(airflow, trails, rows):
 
 
 @pytest.mark.skipif(not ATHENA, reason="needs pyathena, duckdb, pyarrow, sqlglot and moto")
-def test_a_task_that_is_marked_as_failed_stops_its_statement_and_gives_back_its_lock(
-    airflow, trails, athena, athena_place, monkeypatch
+@pytest.mark.parametrize("cleared", [False, True])
+def test_a_task_that_is_killed_stops_its_statement_and_gives_back_its_lock(
+    airflow, trails, athena, athena_place, monkeypatch, cleared
 ):
-    trails[0].put("killed-1", "20260203T1000Z")
-    (key,) = [
-        entry["Key"]
-        for entry in trails[0].s3.list_objects_v2(Bucket=trails[0].bucket)["Contents"]
-        if "killed1" in entry["Key"]
-    ]
+    trails[0].put(f"killed-{cleared}", "20260203T1000Z")
+    uri = f"s3://{trails[0].bucket}/{key_of('20260203T1000Z', unique=f'killed{cleared}'.ljust(16, 'x'))}"
     held = threading.Event()
     monkeypatch.setattr(athena, "hold", held)
     airflow.wait_for_dag("killed")
-    conf = json.dumps({"file": f"s3://{trails[0].bucket}/{key}"})
-    airflow.command("dags", "trigger", "killed", "--conf", conf)
+    airflow.command("dags", "trigger", "killed", "--run-id", str(cleared), "--conf", json.dumps({"file": uri}))
     airflow.until("a statement is being waited for", held.is_set)
     (running,) = [query for query in athena.queries.values() if query.state == "RUNNING"]
-    # What the button of the UI does; Airflow then kills the task.
-    airflow.execute("UPDATE task_instance SET state = 'failed' WHERE dag_id = 'killed'")
+    monkeypatch.setattr(athena, "hold", None)
+    if cleared:
+        airflow.command("tasks", "clear", "killed", "--yes")
+    else:
+        # What marking it as failed does.
+        airflow.execute("UPDATE task_instance SET state = 'failed' WHERE dag_id = 'killed'")
 
     airflow.until("the statement is stopped", lambda: running.state != "RUNNING")
     assert running.state == "CANCELLED"
@@ -227,3 +229,5 @@ def test_a_task_that_is_marked_as_failed_stops_its_statement_and_gives_back_its_
 
     # Sooner than it expires.
     airflow.until("nothing is left in the staging folder", lambda: not staged())
+    if cleared:
+        airflow.until("it has run again", lambda: airflow.rows(SUCCEEDED, "killed", str(cleared)))
