@@ -131,8 +131,8 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         Go on when the trigger has found what is waited for, could not look, or has reached the deadline.
 
         :param event: what the trigger says.
-        :param deadline: end of the sensor's timeout, ISO 8601. `airflow dags test` of Airflow 2 and 3.0 passes on
-            nothing but the event: then the timeout begins again.
+        :param deadline: end of the sensor's timeout, ISO 8601. `airflow dags test` passes on nothing but the event:
+            then the timeout begins again, unless the trigger says that it is over.
         :param hand_overs: how often in a row the trigger could not look, without a look that succeeded in between.
         """
         if event["status"] == "done":
@@ -151,9 +151,8 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
                     )
                 )
         if deadline is None:
-            return self._look_or_defer(
-                context, datetime.now(timezone.utc) + timedelta(seconds=self.timeout), hand_overs
-            )
+            left = timedelta(0) if event["status"] == "late" else timedelta(seconds=self.timeout)
+            return self._look_or_defer(context, datetime.now(timezone.utc) + left, hand_overs)
         return self._look_or_defer(context, datetime.fromisoformat(deadline), hand_overs)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:

@@ -67,6 +67,19 @@ def test_waits_in_the_triggerer(trail):
     assert resume(task, deferral, event) == [uri]
 
 
+def test_the_timeout_ends_it_where_airflow_passes_on_the_event_alone(trail):
+    """As `airflow dags test` does; it went on for ever."""
+    task = sensor(trail)
+    deferral = deferred(lambda: task.execute({}))
+    late = {"status": "late", "files": [], "said": "0 log files"}
+    with pytest.raises(AirflowSensorTimeout):
+        task.resume_execution(deferral.method_name, {"event": late}, {})
+    with pytest.raises(AirflowSkipException):
+        sensor(trail, soft_fail=True).resume_execution(deferral.method_name, {"event": late}, {})
+    uri = trail.deliver("20260203T1200Z", record("c")).uri
+    assert task.resume_execution(deferral.method_name, {"event": late}, {}) == [uri]
+
+
 def test_goes_on_with_the_event_of_a_trigger_of_an_earlier_version(trail):
     """The environment was upgraded between the trigger's event and the worker that goes on."""
     task = sensor(trail)
