@@ -15,6 +15,8 @@ from airflow_provider_cloudtrail.pushdown.sql import is_nested, text_literal
 
 _GUID = "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$"
 _TIME = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:Z|[+]00:00)?$"
+# SQL has a year 0, which is no time for those who read the table with Python.
+_NO_YEAR = "0000"
 # Control characters, and what stands for a character that is none.
 _CHARACTERS = "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f]"
 # NUL, an ASCII letter (which could hide the name of a secret) or half a surrogate pair, written as an escape.
@@ -38,7 +40,10 @@ NO_OBJECT = " OR ".join(f"COALESCE(NOT starts_with({name}, '{{'), false)" for na
 
 REASONS: Mapping[str, str] = {
     "event_id": f"eventid IS NULL OR NOT regexp_like(eventid, '{_GUID}')",
-    "event_time": f"eventtime IS NULL OR NOT regexp_like(eventtime, '{_TIME}') OR {COLUMNS['event_time']} IS NULL",
+    "event_time": (
+        f"eventtime IS NULL OR NOT regexp_like(eventtime, '{_TIME}') OR starts_with(eventtime, '{_NO_YEAR}')"
+        f" OR {COLUMNS['event_time']} IS NULL"
+    ),
     "no_object": "no_object",
     "characters": (
         f"regexp_like(record_text, {text_literal(_CHARACTERS)}) OR regexp_like(record_text, {text_literal(_ESCAPES)})"
