@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from airflow_provider_cloudtrail.trail.selection import Selection
@@ -128,6 +129,11 @@ class Promised:
     """By event what brought it first."""
     verdicts: dict[str, str] = field(default_factory=dict)
     """What validations have said of log files, as they were read last."""
+
+    def within(self, start: datetime, end: datetime) -> set[str]:
+        """Return the URIs of the log files in the bucket that were delivered in a window."""
+        stamps = {uri: uri.rsplit("_", 2)[1] for uri in self.bucket}
+        return {uri for uri, stamp in stamps.items() if f"{start:%Y%m%dT%H%MZ}" <= stamp < f"{end:%Y%m%dT%H%MZ}"}
 
     def load(self, files: Iterable[tuple[str, str | None]], name: str) -> list[str]:
         """

@@ -84,9 +84,11 @@ def verdicts(
     expected = Oracle(BUCKET, objects, keys, read).expected(*window, settle=settle, chains_before=True)
     digests = [json.loads(gzip.decompress(found.body)) for key, found in objects.items() if "-Digest/" in key]
     listed = {file["s3Object"] for digest in digests for file in digest["logFiles"]}
-    # Read and taken away since; the oracle sees what is in the bucket.
-    of_place = {key for key in read if key.startswith(f"{root}CloudTrail/{REGION}/")}
-    expected.unlisted |= of_place - listed - set(objects)
+    # What gave rows and was taken away since; the oracle sees what is in the bucket.
+    of_place = object_uri(BUCKET, f"{root}CloudTrail/{REGION}/")
+    gave_rows = {uri for uri in promised.events.values() if uri.startswith(of_place)}
+    gone = {uri.removeprefix(object_uri(BUCKET, "")) for uri in gave_rows} - set(objects)
+    expected.unlisted |= gone - listed
     return {
         object_uri(BUCKET, key): status
         for status in ("unlisted", "verified", "deleted", "altered")

@@ -156,10 +156,12 @@ class Promises(RuleBasedStateMachine):
     def listed(self, start: int, length: int, lookback: int) -> list[LogFile]:
         begin = BEGIN + timedelta(minutes=start)
         window = DeliveryWindow(begin, begin + timedelta(minutes=length), timedelta(minutes=lookback), timedelta(0))
-        try:
-            return list(list_log_files(self.bucket, LOCATION, window))
-        except EmptyTrailError:
-            return []
+        files: list[LogFile] = []
+        with suppress(EmptyTrailError):
+            files = list(list_log_files(self.bucket, LOCATION, window))
+        end = begin + timedelta(minutes=length)
+        assert {file.uri for file in files} == self.promised.within(begin - timedelta(minutes=lookback), end)
+        return files
 
     def load(self, files: list[LogFile], name: str, size: int, warehouse: Any = None) -> None:
         export_log_files(
