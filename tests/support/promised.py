@@ -155,6 +155,13 @@ class Promised:
                     self.events.setdefault(event_id, uri)
         return asked
 
+    def take(self, uri: str, other: Promised) -> None:
+        """Take over what another one, of the same bucket, says of a log file."""
+        self.ledger[uri] = other.ledger[uri]
+        self.verdicts.pop(uri, None)
+        if uri in other.verdicts:
+            self.verdicts[uri] = other.verdicts[uri]
+
     def _to_read(self, uri: str, etag: str | None, name: str) -> Wanted | None:
         known = self.ledger.get(uri)
         if known is None:

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from copy import deepcopy
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -35,7 +35,7 @@ from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 from airflow_provider_cloudtrail.warehouse.lookups import Lookups
 from tests.support.exports import WatchedWarehouse
 from tests.support.log_files import ACCOUNT, OTHER_ACCOUNT, REGION
-from tests.support.promised import DAMAGED, RECORDS, SELECTIONS, Promised, Stored, assert_kept, packed
+from tests.support.promised import DAMAGED, RECORDS, SELECTIONS, Promised, Stored, assert_kept, packed, selection_of
 from tests.support.promised_bucket import DenyingStore, StoppedError, StoppingWarehouse, verdicts
 from tests.support.rows import lookup_rows
 from tests.support.signed_trail import BUCKET, HOUR, Hour, Object, SignedTrail, signing_key
@@ -214,19 +214,22 @@ class Promises(RuleBasedStateMachine):
         met: list[bool] = []
         watched.before_write = before_write
         self.load(files, name, size, watched)
-        if met:
-            self.promised.load([(file.uri, file.etag) for file in of_other], other)
-        self.promised.load([(file.uri, file.etag) for file in files], name)
-        # Which of them was first to bring an event, or to find nothing in a file, is nobody's promise.
+        exports = [
+            ([(file.uri, file.etag) for file in given], name) for given, name in ((files, name), (of_other, other))
+        ]
+        mine_first = deepcopy(self.promised)
+        for promised, order in ((mine_first, exports), (self.promised, exports[::-1])):
+            for given, selection in order if met else exports[:1]:
+                promised.load(given, selection)
+        # Which of them was first to read a file or to bring an event is nobody's promise.
         tables = read_table(self.warehouse)
+        for row in tables.files:
+            if row["selection"] == selection_of(mine_first.ledger[row["log_file_uri"]].wanted).to_text():
+                self.promised.take(row["log_file_uri"], mine_first)
         for row in tables.events:
             if not row["log_file_uri"].startswith("event-history:"):
                 assert row["event_id"] in self.promised.ledger[row["log_file_uri"]].events
                 self.promised.events[row["event_id"]] = row["log_file_uri"]
-        for row in tables.files:
-            said = self.promised.ledger[row["log_file_uri"]]
-            if said.status == "no_match" and row["selection"] == SELECTIONS[name][0].to_text():
-                self.promised.ledger[row["log_file_uri"]] = replace(said, wanted=frozenset((name,)))
 
     # -- the others --------------------------------------------------------------------------------
 
