@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.support.delivery import Delivery
 from tests.support.deployment import Deployer, use_package_of
 from tests.support.log_files import event, foreign, key_of, log_bytes
 from tests.support.mwaa_stand_in import mwaa_stand_in
@@ -49,3 +50,30 @@ def bucket(s3_server, monkeypatch):
     }.items():
         client.put_object(Bucket=bucket, Key=key_of(stamp), Body=log_bytes(*records))
     return bucket
+
+
+@pytest.fixture
+def new_delivery(s3_server, monkeypatch):
+    """Return what makes a bucket with a queue that is told of its log files, behind the worker's AWS connection."""
+    connection = {
+        "conn_type": "aws",
+        "login": "example",
+        "password": "example",
+        "extra": {"endpoint_url": s3_server.endpoint, "region_name": REGION},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+
+    def make(**settings):
+        made = Delivery(s3_server.endpoint, **settings)
+        # Of the set-up itself: S3 tests whether it may publish.
+        for message in made.sqs.receive_message(QueueUrl=made.queue, MaxNumberOfMessages=10).get("Messages", ()):
+            made.sqs.delete_message(QueueUrl=made.queue, ReceiptHandle=message["ReceiptHandle"])
+        return made
+
+    return make
+
+
+@pytest.fixture
+def delivery(new_delivery):
+    """A bucket with a queue that is told of its log files."""
+    return new_delivery()
