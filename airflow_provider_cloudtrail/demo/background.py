@@ -52,6 +52,8 @@ _READ = {"read_only": True}
 _OBJECT = {"bucketName": "example-lake", "key": f"raw/2026/part-{_NUMBER}.parquet"}
 _ROLE = {"roleArn": "arn:aws:iam::111122223333:role/etl", "roleSessionName": f"etl-{_NUMBER}", "durationSeconds": 900}
 _CREDENTIALS = {"accessKeyId": "ASIAEXAMPLE", "sessionToken": "HIDDEN_DUE_TO_SECURITY_REASONS", "expiration": _TIME}
+# Policies are sent as text, so most files of a real trail hold a backslash.
+_POLICY = json.dumps({"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}, indent=2)
 _DENIED = {"errorCode": "AccessDenied", "errorMessage": "User is not authorized to perform this action"}
 _CALLS = (
     _Call(30, "etl", "s3.amazonaws.com", "GetObject", _OBJECT, None, {**_READ, "data_event": True}),
@@ -67,7 +69,14 @@ _CALLS = (
     _Call(18, "app", "ec2.amazonaws.com", "DescribeNetworkInterfaces", {"nextToken": _NUMBER}, None, _READ),
     _Call(3, "autoscaling", "ec2.amazonaws.com", "RunInstances", {"clientToken": _NUMBER}, {"reservationId": "r-0a1b"}),
     _Call(2, "stranger", "ec2.amazonaws.com", "ModifyImageAttribute", {"imageId": f"ami-{_NUMBER}"}, None, _DENIED),
-    _Call(8, "dana", "iam.amazonaws.com", "GetRole", {"roleName": f"role-{_NUMBER}"}, None, _READ),
+    _Call(6, "dana", "iam.amazonaws.com", "GetRole", {"roleName": f"role-{_NUMBER}"}, None, _READ),
+    _Call(
+        2,
+        "dana",
+        "iam.amazonaws.com",
+        "PutRolePolicy",
+        {"roleName": f"role-{_NUMBER}", "policyName": "lake", "policyDocument": _POLICY},
+    ),
     _Call(1, "root", "iam.amazonaws.com", "CreateAccessKey", None, {"accessKey": {"userName": "sam", "n": _NUMBER}}),
     _Call(20, "app", "kms.amazonaws.com", "GenerateDataKey", {"keySpec": "AES_256", "n": _NUMBER}, None, _READ),
     _Call(16, "lambda", "logs.amazonaws.com", "CreateLogStream", {"logGroupName": "/aws/lambda/etl", "s": _NUMBER}),
