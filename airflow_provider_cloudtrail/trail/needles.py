@@ -14,24 +14,30 @@ from itertools import accumulate, count
 from operator import add, itemgetter
 
 from airflow_provider_cloudtrail.trail.codec import RawRecord
-from airflow_provider_cloudtrail.trail.search import places
+from airflow_provider_cloudtrail.trail.search import Searched
 
 _BRACE = b"{"
 _HEAD = b'{"Records":['
 _TAIL = b"]}"
 # No encoder writes letters, digits, '-' or '.' as an escape, but JSON allows it, and it would hide a name
 # from a search of the bytes.
+_ESCAPE = b"\\u00"
 _HIDDEN = re.compile(rb"\\u00(?:2[dDeE]|3[0-9]|[4-7])")
 
 
 def needle_places(needles: tuple[bytes, ...], data: bytes) -> Iterator[int]:
     """Yield where a needle begins, or what could hide one."""
+    searched = Searched(data)
     for needle in needles:
-        yield from places(needle, data)
-    # A search for one byte is many times faster than one for a pattern, and often all that is needed.
+        yield from searched.places(needle)
+    # A search for one byte is faster than one for several, and in short files often all that is needed.
     if b"\\" in data:
-        for hidden in _HIDDEN.finditer(data):
-            yield hidden.start()
+        # Policies and queries bring a backslash into most large files, but few have an escape of this kind: the
+        # pattern, which takes long and holds Python's lock, is kept for those.
+        first = next(searched.places(_ESCAPE), None)
+        if first is not None:
+            for hidden in _HIDDEN.finditer(data, first):
+                yield hidden.start()
 
 
 def record_offsets(document: bytes, raws: Sequence[RawRecord]) -> list[int] | None:
