@@ -22,9 +22,13 @@ from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, AuditEvent, 
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.compressed_lines import put_shortened_lines
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
-from airflow_provider_cloudtrail.warehouse.driver_errors import describe
 from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 from airflow_provider_cloudtrail.warehouse.shorten import shortened
+from airflow_provider_cloudtrail.warehouse.snowflake_errors import (
+    describe_error,
+    is_of_another_writer,
+    is_refused_null,
+)
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
 from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
 
@@ -44,8 +48,6 @@ MAX_STRING = 15 * _MIB
 _SHORTER_STRINGS = (MAX_STRING, 2 * _MIB, 250_000)
 _MAX_ROW = 16_000_000
 _FILE_BYTES = 64 * _MIB
-_CONFLICTS = ("has locked table", "deadlock", "number of waiters for this lock")
-_NULL_REFUSED = 100072
 
 
 class SnowflakeWarehouse(RelationalWarehouse):
@@ -117,22 +119,10 @@ class SnowflakeWarehouse(RelationalWarehouse):
         return str(self._session.stage)
 
     def _is_conflict(self, error: Exception) -> bool:
-        if getattr(error, "errno", None) == _NULL_REFUSED:
-            # An IntegrityError, as that of a lost race in engines that enforce keys.
-            return False
-        text = str(error)
-        return super()._is_conflict(error) or any(part in text for part in _CONFLICTS)
+        return not is_refused_null(error) and (super()._is_conflict(error) or is_of_another_writer(error))
 
     def _describe(self, error: Exception) -> str:
-        # The text can quote values; with the query's id whoever may see them finds it in the query history.
-        number, query = getattr(error, "errno", None), getattr(error, "sfqid", None)
-        said = describe(error, *([f"error {number}"] if number else []), *([f"query {query}"] if query else []))
-        if number == _NULL_REFUSED:
-            return (
-                f"{said}. A column of your own takes no null and has no default, so that no row can be added: let it "
-                "take null (ALTER TABLE ... DROP NOT NULL)"
-            )
-        return said
+        return describe_error(error)
 
     def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
         columns = columns_of(AuditEvent)

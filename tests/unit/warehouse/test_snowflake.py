@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from datetime import timedelta
 
 import pytest
 
@@ -88,36 +87,6 @@ def test_snowflake_row_has_room_in_a_variant():
     members = json.loads(line)
     assert members["user_agent"].endswith("... (shortened from 12000000 bytes)")
     assert members["event_id"] == "a"
-
-
-def test_snowflake_errors_name_the_query_and_no_value():
-    hook = SqliteHook("never opened")
-    hook.conn_type = "snowflake"
-    error = type("ProgrammingError", (Exception,), {})("Numeric value 'secret' is not recognized")
-    vars(error).update(errno=100038, sqlstate="22018", sfqid="01b2-3c")
-    warehouse = SnowflakeWarehouse(hook, "t")
-    assert warehouse._describe(error) == "ProgrammingError, SQLSTATE 22018, error 100038, query 01b2-3c"
-    assert not warehouse._is_conflict(error)
-    vars(error).update(errno=250003, sqlstate="08001")
-    assert re.search(
-        r"error 250003, query 01b2-3c\. The connection was lost: run this again", warehouse._describe(error)
-    )
-
-
-def test_snowflake_column_that_takes_no_null_is_no_lost_race():
-    hook = SqliteHook("never opened")
-    hook.conn_type = "snowflake"
-    # Its connector raises this class for this error, and for no other.
-    error = type("IntegrityError", (Exception,), {})("NULL result in a non-nullable column")
-    vars(error).update(errno=100072, sqlstate="22000", sfqid="01b2-3c")
-    warehouse = SnowflakeWarehouse(hook, "t", lock_timeout=timedelta(0))
-
-    def refused() -> None:
-        raise error
-
-    with pytest.raises(WarehouseError, match=r"100072, query 01b2-3c\. A column of your own takes no null") as told:
-        warehouse._again_and_again("writing t", refused)
-    assert type(told.value) is WarehouseError
 
 
 @needs_emulator
