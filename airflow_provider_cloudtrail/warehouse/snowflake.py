@@ -48,6 +48,12 @@ MAX_STRING = 15 * _MIB
 _SHORTER_STRINGS = (MAX_STRING, 2 * _MIB, 250_000)
 _MAX_ROW = 16_000_000
 _FILE_BYTES = 64 * _MIB
+_SESSION = "ROWS_PER_RESULTSET = 0, TIMESTAMP_INPUT_FORMAT = 'AUTO'"
+"""
+Parameters that an account, a user or a connection may have set otherwise: answers lack rows then, times are refused.
+
+https://docs.snowflake.com/en/sql-reference/parameters
+"""
 
 
 class SnowflakeWarehouse(RelationalWarehouse):
@@ -99,8 +105,13 @@ class SnowflakeWarehouse(RelationalWarehouse):
             statement = f"CREATE TABLE IF NOT EXISTS {self._writers} AS SELECT 0::NUMBER(19) AS turn"
             self.transact(f"creating {self._writers}", lambda cursor: cursor.execute(statement))
 
+    def _cursor(self, connection: Any) -> Any:
+        cursor = super()._cursor(connection)
+        seconds = max(1, int(self._lock_timeout.total_seconds()))
+        cursor.execute(f"ALTER SESSION SET LOCK_TIMEOUT = {seconds}, {_SESSION}")
+        return cursor
+
     def _lock(self, cursor: Any) -> None:
-        cursor.execute(f"ALTER SESSION SET LOCK_TIMEOUT = {max(1, int(self._lock_timeout.total_seconds()))}")
         # Here and not later, because a statement that creates something ends the transaction. The name hides no other.
         self._session.stage = self.qualified(f"cloudtrail_{uuid.uuid4().hex}")
         self._session.loads = 0

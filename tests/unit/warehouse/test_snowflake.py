@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -177,3 +178,32 @@ def test_snowflake_killed_at_each_statement_and_run_again(new_warehouse, snowfla
         assert read_table(warehouse) == empty, killed_at
     warehouse.write(batch)
     assert read_table(warehouse) == expected
+
+
+class ToldCursor:
+    """A cursor that stores nothing, and keeps what it is told."""
+
+    rowcount = 1
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+
+    def execute(self, command: str, parameters: object = None) -> None:
+        self.statements.append(command)
+
+    def fetchall(self) -> list[tuple[int]]:
+        return [(1,)]
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_snowflake_session_does_not_depend_on_what_others_have_set(writes):
+    hook, cursor = SqliteHook("never opened"), ToldCursor()
+    hook.conn_type = "snowflake"
+    hook.get_conn = lambda: SimpleNamespace(cursor=lambda: cursor, commit=lambda: None, close=lambda: None)
+    SnowflakeWarehouse(hook, "t").transact("doing", lambda cursor: cursor.execute("SELECT 1"), writes=writes)
+    # A limit of rows, a format of times: https://docs.snowflake.com/en/sql-reference/parameters
+    assert re.fullmatch(
+        r"ALTER SESSION SET LOCK_TIMEOUT = \d+, ROWS_PER_RESULTSET = 0, TIMESTAMP_INPUT_FORMAT = 'AUTO'",
+        cursor.statements[0],
+    )
+    assert cursor.statements[-1] == "SELECT 1"
