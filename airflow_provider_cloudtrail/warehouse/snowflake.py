@@ -30,7 +30,7 @@ from airflow_provider_cloudtrail.warehouse.snowflake_errors import (
     is_refused_null,
 )
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
-from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
+from airflow_provider_cloudtrail.warehouse.staging import StagedFiles, StagingFolder
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ Parameters that an account, a user or a connection may have set otherwise: answe
 
 https://docs.snowflake.com/en/sql-reference/parameters
 """
+_PROTOCOLS = {"cn-": "s3china", "us-gov-": "s3gov"}
+"""What begins the address of a bucket in Regions that begin so, where it is not s3."""
 
 
 class SnowflakeWarehouse(RelationalWarehouse):
@@ -199,7 +201,7 @@ class SnowflakeWarehouse(RelationalWarehouse):
         else:
             with self._staging.load() as files:
                 cut = _write_files(columns, rows, files.put)
-                self._copy(cursor, f"'{files.uri}' STORAGE_INTEGRATION = {self._integration}")
+                self._copy(cursor, f"'{_address_of(files)}' STORAGE_INTEGRATION = {self._integration}")
         cursor.execute(f"SELECT COUNT(*) FROM {self._stage}")
         ((staged,),) = cursor.fetchall()
         if staged != len(rows):
@@ -221,6 +223,12 @@ def _write_files(columns: Sequence[Column], rows: Sequence[Sequence[Any]], store
     :param store: takes the name and the content of a file.
     """
     return put_shortened_lines((_json_line(columns, row) for row in rows), store, _FILE_BYTES)
+
+
+def _address_of(files: StagedFiles) -> str:
+    """Return where files were stored as Snowflake writes it."""
+    protocol = next((name for begin, name in _PROTOCOLS.items() if files.region.startswith(begin)), "s3")
+    return f"{protocol}{files.uri.removeprefix('s3')}"
 
 
 def _put(cursor: Any, content: bytes, path: Path, folder: str) -> None:

@@ -207,3 +207,18 @@ def test_snowflake_session_does_not_depend_on_what_others_have_set(writes):
         cursor.statements[0],
     )
     assert cursor.statements[-1] == "SELECT 1"
+
+
+@pytest.mark.parametrize(
+    ("region", "protocol"), [("eu-west-1", "s3"), ("us-gov-west-1", "s3gov"), ("cn-northwest-1", "s3china")]
+)
+def test_snowflake_address_of_staged_files_is_that_of_the_region(region, protocol):
+    hook, cursor = SqliteHook("never opened"), ToldCursor()
+    hook.conn_type = "snowflake"
+    client = SimpleNamespace(put_object=lambda **_: None, delete_object=lambda **_: None)
+    staging = StagingFolder("s3://example-stage/audit", INTEGRATION, lambda _: (client, region))
+    warehouse = SnowflakeWarehouse(hook, "t", staging=staging)
+    warehouse._lock(cursor)
+    warehouse._copy_into_stage(cursor, columns_of(AuditEvent), file_rows("20260203T1000Z", event("a")).events)
+    (copy,) = (text for text in cursor.statements if text.startswith("COPY"))
+    assert re.search(rf" FROM '{protocol}://example-stage/audit/cloudtrail-\w+/' STORAGE_INTEGRATION = ", copy)
