@@ -90,11 +90,12 @@ def _write(table: Table, key: PartitionKey, columns: Sequence[Column], rows: Seq
             while group := list(islice(batches, _BATCHES_IN_ONE_GROUP)):
                 writer.write_table(pyarrow.Table.from_batches(group))
         metadata = writer.writer.metadata
+    ids = parquet.parquet_path_to_id_mapping(schema)
     statistics = parquet.data_file_statistics_from_parquet_metadata(
-        metadata,
-        parquet.compute_statistics_plan(schema, table.properties),
-        parquet.parquet_path_to_id_mapping(schema),
+        metadata, parquet.compute_statistics_plan(schema, table.properties), ids
     )
+    for path in _without_bounds(metadata):
+        statistics.column_aggregates.pop(ids[path], None)
     # Before pyiceberg 0.10 it was made by its constructor.
     make: Any = getattr(DataFile, "from_args", DataFile)
     data_file: DataFile = make(
@@ -110,3 +111,21 @@ def _write(table: Table, key: PartitionKey, columns: Sequence[Column], rows: Seq
         **statistics.to_serialized_dict(),
     )
     return data_file
+
+
+def _without_bounds(metadata: Any) -> set[str]:
+    """
+    Return the columns of a Parquet file of whose least and greatest value not all of its groups tell.
+
+    Arrow does not if one has more than 4 KiB. pyiceberg would take what the other groups say for the bounds of the
+    file, and whoever asks for a value beyond them would not find it.
+    """
+    unsaid = set()
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for position in range(metadata.num_columns):
+            column = group.column(position)
+            statistics = column.statistics
+            if statistics is not None and statistics.num_values and not statistics.has_min_max:
+                unsaid.add(column.path_in_schema)
+    return unsaid
