@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cloudtrail.audit_event import Column
@@ -205,4 +206,10 @@ def is_conflict(error: Exception) -> bool:
     of_sqlite = type(error).__name__ == "OperationalError" and any(
         part in str(error) for part in ("database is locked", "already exists")
     )
-    return type(error).__name__ in _CONFLICTS or code in _CONFLICTS_OF_AWS or of_sqlite
+    return type(error).__name__ in _CONFLICTS or code in _CONFLICTS_OF_AWS or of_sqlite or _is_throttled(error)
+
+
+def _is_throttled(error: Exception) -> bool:
+    """Tell whether a REST catalog was asked too often; pyiceberg has a class for that from version 0.12 on."""
+    answer = getattr(error.__cause__, "response", None)
+    return getattr(answer, "status_code", None) == HTTPStatus.TOO_MANY_REQUESTS

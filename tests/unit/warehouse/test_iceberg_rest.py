@@ -1,16 +1,20 @@
-"""What a REST catalog with signed requests, such as S3 Tables has, says of wrong connections."""
+"""A REST catalog with signed requests, such as S3 Tables has: wrong connections, what it refuses, what it lacks."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail.warehouse.base import WarehouseError
+from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 from tests.support.engines import ICEBERG_REST
+from tests.support.faulty_proxy import Fault, FaultyProxy, Refusal, failing
 from tests.support.iceberg import OldIcebergHook
+from tests.support.iceberg_tasks import batch
+from tests.support.tables import assert_balanced, read_table
 
 pytestmark = pytest.mark.skipif(not ICEBERG_REST, reason="needs pyiceberg and moto")
 
@@ -34,3 +38,26 @@ def test_wrong_connections_are_told(
     hook = OldIcebergHook(json.dumps(json.loads(rest_catalog_address) | changed))
     with pytest.raises(WarehouseError, match=message):
         open_warehouse(hook, "wrong", schema).prepare()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_catalog_that_is_asked_too_often_is_asked_again(
+    new_warehouse: Callable[[str], Warehouse], rest_catalog_address: str, method: str
+) -> None:
+    properties = json.loads(rest_catalog_address)
+    warehouse = new_warehouse("iceberg-rest")
+    warehouse.prepare()
+    server, path = properties["uri"].rsplit("/", 1)
+    with FaultyProxy(server).running() as proxy:
+        address = json.dumps(properties | {"uri": f"{proxy.endpoint}/{path}"})
+        # https://docs.aws.amazon.com/goto/WebAPI/s3tables-2018-05-10/UpdateTableMetadataLocation
+        fault = Fault(
+            *(0, False, [Refusal(429, "TooManyRequestsException")], 1),
+            counts=lambda name: name.startswith(method) and "/tables/" in name,
+        )
+        with failing(fault, proxy):
+            open_warehouse(OldIcebergHook(address), warehouse.table).write(batch())
+        assert fault.happened
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert (tables.event_ids, len(tables.files), len(tables.quarantine)) == (["a", "b", "c"], 4, 2)
