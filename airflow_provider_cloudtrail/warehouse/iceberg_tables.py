@@ -33,6 +33,8 @@ _ROWS_AT_ONCE = 100_000
 _MARK = "airflow-provider-cloudtrail.mark"
 # Values of a list that are left to pyiceberg.
 _FEW = 100
+# How the names of S3 Tables' buckets end, and of no others.
+_TABLE_BUCKET = "--table-s3"
 
 
 class LostRaceError(Exception):
@@ -276,6 +278,12 @@ class _OneAttempt:
                 _discard(table, added)
         # Of another kind than what pyiceberg catches to try again.
         raise LostRaceError(f"another writer has changed {'.'.join(table.name())}")
+
+    def _delete_old_metadata(self, io: Any, base: Any, metadata: Any) -> None:
+        # S3 Tables lets nobody delete files, and does so by itself: each commit would warn that it could not.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/developing-s3-tables-APIs.html
+        if not metadata.location.removeprefix("s3://").partition("/")[0].endswith(_TABLE_BUCKET):
+            self._catalog._delete_old_metadata(io, base, metadata)
 
     def _as_it_is(self, table: Table) -> Table | None:
         """Return a table as it is now; None if that cannot be said."""
