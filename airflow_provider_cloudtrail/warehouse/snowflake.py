@@ -58,6 +58,10 @@ _PROTOCOLS = {"cn-": "s3china", "us-gov-": "s3gov"}
 """What begins the address of a bucket in Regions that begin so, where it is not s3."""
 
 
+class AbortedTransactionError(Exception):
+    """Raised when a batch would be committed by another transaction than the one that has locked the tables."""
+
+
 class SnowflakeWarehouse(RelationalWarehouse):
     """
     A warehouse in Snowflake, through Airflow's ``SnowflakeHook``.
@@ -109,6 +113,7 @@ class SnowflakeWarehouse(RelationalWarehouse):
 
     def _cursor(self, connection: Any) -> Any:
         cursor = super()._cursor(connection)
+        self._session.locked_by = None
         seconds = max(1, int(self._lock_timeout.total_seconds()))
         cursor.execute(f"ALTER SESSION SET LOCK_TIMEOUT = {seconds}, {_SESSION}")
         return cursor
@@ -126,12 +131,22 @@ class SnowflakeWarehouse(RelationalWarehouse):
                 f"snowflake: {self._writers} has no row at which writers could wait for each other: "
                 f"INSERT INTO {self._writers} SELECT 0"
             )
+        self._session.locked_by = _transaction_of(cursor)
+
+    def _commit(self, connection: Any) -> None:
+        # Snowflake aborts a transaction that keeps another one waiting and is idle for five minutes, as one is whose
+        # rows S3 does not take: the next statement could begin a new one, and the ledger be committed without rows.
+        if self._session.locked_by is not None and _transaction_of(connection.cursor()) != self._session.locked_by:
+            raise AbortedTransactionError
+        super()._commit(connection)
 
     @property
     def _stage(self) -> str:
         return str(self._session.stage)
 
     def _is_conflict(self, error: Exception) -> bool:
+        if isinstance(error, AbortedTransactionError):
+            return True
         return not is_refused_null(error) and (super()._is_conflict(error) or is_of_another_writer(error))
 
     def _describe(self, error: Exception) -> str:
@@ -214,6 +229,12 @@ class SnowflakeWarehouse(RelationalWarehouse):
             f"COPY INTO {self._stage} FROM {source} FILE_FORMAT = (TYPE = JSON COMPRESSION = GZIP) "
             "ON_ERROR = ABORT_STATEMENT"
         )
+
+
+def _transaction_of(cursor: Any) -> Any:
+    cursor.execute("SELECT CURRENT_TRANSACTION()")
+    ((transaction,),) = cursor.fetchall()
+    return transaction
 
 
 def _write_files(columns: Sequence[Column], rows: Sequence[Sequence[Any]], store: Callable[[str, bytes], None]) -> int:

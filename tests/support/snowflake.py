@@ -5,7 +5,8 @@ Keys, which Snowflake declares and does not enforce, are left out of what it run
 transactions that change a row, the second fails at once where Snowflake's waits. That is put into the words in
 which Snowflake says that it has waited for too long. What is loaded from S3 is fetched from moto's and put into a
 stage of fakesnow's, which cannot reach S3 itself. A MERGE that only inserts becomes the INSERT that it means: fakesnow
-makes several statements of it, one of which creates a table and so ends the transaction.
+makes several statements of it, one of which creates a table and so ends the transaction. The id of a transaction is
+DuckDB's.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ def snowflake_emulator(s3: str | None = None) -> Iterator[list[str]]:
         if found := _STAGED.fullmatch(command):
             # Here, because it would end the transaction later.
             execute(cursor, f"CREATE TEMPORARY STAGE {found[1]}_s3")
+        command = command.replace("CURRENT_TRANSACTION()", "txid_current()")
         try:
             return execute(cursor, _MERGE.sub(_INSERT, _KEY.sub(")", command)), *args, **kwargs)
         except duckdb.TransactionException as error:
