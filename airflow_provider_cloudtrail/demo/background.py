@@ -25,6 +25,7 @@ from airflow_provider_cloudtrail.demo.callers import (
 from airflow_provider_cloudtrail.demo.records import FIELDS_SINCE_1_01, Stage, api_call
 
 _TIME, _ID, _REQUEST, _NUMBER = "@time@", "@id@", "@request@", "@number@"
+_EQUALS = "@equals@"
 _TEMPLATES = 256
 
 
@@ -51,7 +52,9 @@ class _Call(NamedTuple):
 _READ = {"read_only": True}
 _OBJECT = {"bucketName": "example-lake", "key": f"raw/2026/part-{_NUMBER}.parquet"}
 _ROLE = {"roleArn": "arn:aws:iam::111122223333:role/etl", "roleSessionName": f"etl-{_NUMBER}", "durationSeconds": 900}
-_CREDENTIALS = {"accessKeyId": "ASIAEXAMPLE", "sessionToken": "HIDDEN_DUE_TO_SECURITY_REASONS", "expiration": _TIME}
+# The padding of the token comes as escapes.
+_TOKEN = f"invented+session/{_NUMBER}{_EQUALS}{_EQUALS}"
+_CREDENTIALS = {"accessKeyId": "ASIAEXAMPLE", "sessionToken": _TOKEN, "expiration": _TIME}
 # Policies are sent as text, so most files of a real trail hold a backslash.
 _POLICY = json.dumps({"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}, indent=2)
 _DENIED = {"errorCode": "AccessDenied", "errorMessage": "User is not authorized to perform this action"}
@@ -182,7 +185,7 @@ def _template(stage: Stage, caller: Caller, call: _Call) -> str:
     text = json.dumps(record, separators=(",", ":")).replace("%", "%%")
     for name in (_TIME, _ID, _REQUEST, _NUMBER):
         text = text.replace(name, f"%({name.strip('@')})s")
-    return text
+    return text.replace(_EQUALS, "\\u003d")
 
 
 def _callers(account: str) -> dict[str, Caller]:

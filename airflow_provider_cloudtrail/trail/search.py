@@ -13,7 +13,8 @@ import ctypes
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-_Finder = Callable[[bytes, bytes, int], int]
+_Finder = Callable[[bytes, int], int]
+"""Returns where a byte string begins, at a place or behind it; -1: nowhere."""
 
 # For fewer bytes a call by ctypes takes longer than the search.
 SHORTEST_FOR_C = 8 * 1024
@@ -23,15 +24,15 @@ SHORTEST_UNLOCKED = 32 * 1024
 
 class _Finders(NamedTuple):
     """
-    Two that find the same.
+    What gives two finders for bytes, which find the same.
 
     :param first: goes through what may be a whole file, and lets other threads work.
     :param further: holds the lock: where something is wanted, more of it is close by, and to wait for the lock
         behind each place takes longer than to look for the next one.
     """
 
-    first: _Finder
-    further: _Finder
+    first: Callable[[bytes], _Finder]
+    further: Callable[[bytes], _Finder]
 
 
 class Searched:
@@ -42,13 +43,15 @@ class Searched:
     """
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
         if len(data) < SHORTEST_FOR_C:
-            self._finders = _PYTHON
+            finders = _PYTHON
         elif len(data) < SHORTEST_UNLOCKED:
-            self._finders = _PYTHON if _holds_nul(data) else _LOCKED
+            finders = _PYTHON if _holds_nul(data) else _LOCKED
         else:
-            self._finders = _MEMMEM if _holds_nul_unlocked(data) else _STRSTR
+            finders = _MEMMEM if _holds_nul_unlocked(data) else _STRSTR
+        # Of what they search, finders may know the address alone.
+        self._data = data
+        self._first, self._further = finders.first(data), finders.further(data)
 
     def places(self, wanted: bytes) -> Iterator[int]:
         """
@@ -56,11 +59,10 @@ class Searched:
 
         :param wanted: at least one byte, none of which is NUL.
         """
-        first, further = self._finders
-        place = first(self._data, wanted, 0)
+        place = self._first(wanted, 0)
         while place >= 0:
             yield place
-            place = further(self._data, wanted, place + len(wanted))
+            place = self._further(wanted, place + len(wanted))
 
 
 def _function(
@@ -77,37 +79,50 @@ def _function(
 
 
 def _address(data: bytes) -> int:
-    # The caller's reference keeps the bytes where they are, and nobody can change them. NUL follows them.
+    # Whoever searches keeps a reference to the bytes, and nobody can change them. NUL follows them.
     return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
 
 
-def _with_memmem(library: type[ctypes.CDLL]) -> _Finder:
-    """Return ``bytes.find`` as the C library does it, or as Python does where that cannot."""
+def _in_python(data: bytes) -> _Finder:
+    return data.find
+
+
+def _with_memmem(library: type[ctypes.CDLL]) -> Callable[[bytes], _Finder]:
+    """Return what searches as the C library does, or as Python does where that cannot."""
     size = ctypes.c_size_t
     memmem = _function(library, "memmem", ctypes.c_void_p, ctypes.c_void_p, size, ctypes.c_char_p, size)
     if memmem is None:
-        return bytes.find
+        return _in_python
 
-    def find(data: bytes, wanted: bytes, start: int) -> int:
+    def finder(data: bytes) -> _Finder:
+        # Once for all places: it takes longer than to find one.
         begin = _address(data)
-        found = memmem(begin + start, len(data) - start, wanted, len(wanted))
-        return -1 if found is None else found - begin
 
-    return find
+        def find(wanted: bytes, start: int) -> int:
+            found = memmem(begin + start, len(data) - start, wanted, len(wanted))
+            return -1 if found is None else found - begin
+
+        return find
+
+    return finder
 
 
-def _with_strstr(library: type[ctypes.CDLL]) -> _Finder:
-    """Return ``bytes.find`` for bytes without NUL."""
+def _with_strstr(library: type[ctypes.CDLL]) -> Callable[[bytes], _Finder]:
+    """Return the same for bytes without NUL."""
     strstr = _function(library, "strstr", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)
     if strstr is None:
-        return bytes.find
+        return _in_python
 
-    def find(data: bytes, wanted: bytes, start: int) -> int:
+    def finder(data: bytes) -> _Finder:
         begin = _address(data)
-        found = strstr(begin + start, wanted)
-        return -1 if found is None else found - begin
 
-    return find
+        def find(wanted: bytes, start: int) -> int:
+            found = strstr(begin + start, wanted)
+            return -1 if found is None else found - begin
+
+        return find
+
+    return finder
 
 
 def _with_strlen(library: type[ctypes.CDLL]) -> Callable[[bytes], bool]:
@@ -119,7 +134,7 @@ def _with_strlen(library: type[ctypes.CDLL]) -> Callable[[bytes], bool]:
 
 
 _holds_nul, _holds_nul_unlocked = _with_strlen(ctypes.PyDLL), _with_strlen(ctypes.CDLL)
-_PYTHON = _Finders(bytes.find, bytes.find)
+_PYTHON = _Finders(_in_python, _in_python)
 _LOCKED = _Finders(_with_strstr(ctypes.PyDLL), _with_strstr(ctypes.PyDLL))
 _STRSTR = _Finders(_with_strstr(ctypes.CDLL), _with_strstr(ctypes.PyDLL))
 _MEMMEM = _Finders(_with_memmem(ctypes.CDLL), _with_memmem(ctypes.PyDLL))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_provider_cloudtrail.trail import needles
 from airflow_provider_cloudtrail.trail.needles import needle_places
 from airflow_provider_cloudtrail.trail.search import SHORTEST_FOR_C, SHORTEST_UNLOCKED
 
@@ -23,3 +24,22 @@ def test_needle_places(text: bytes, places: list[int], size: int) -> None:
     before = b"." * size
     assert list(needle_places(NEEDLES, before + text)) == [size + place for place in places]
     assert list(needle_places(NEEDLES, text + before)) == places
+
+
+class Looked:
+    """Stands for the pattern; remembers where it was asked."""
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+
+    def match(self, data: bytes, place: int) -> None:
+        del data
+        self.places.append(place)
+
+
+def test_nothing_but_escapes_is_looked_at_with_the_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Looked()
+    monkeypatch.setattr(needles, "_HIDDEN", looked)
+    token = b'{"sessionToken":"aa\\u003d\\u003d"}'
+    assert list(needle_places(NEEDLES, token + b"." * SHORTEST_UNLOCKED)) == []
+    assert looked.places == [19, 25]

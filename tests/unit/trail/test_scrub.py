@@ -63,6 +63,11 @@ def test_scrub(record: Any, cleaned: Any, count: int) -> None:
         pytest.param(b'{"a":"b\\n"}', False, id="other escape"),
         pytest.param(b'{"Cli\\u0054oken":"b"}', True, id="name in escapes"),
         pytest.param(b'{"a":"\\u0000"}', True, id="NUL"),
+        pytest.param(b'{"a":"\\ud83d"}', True, id="half a surrogate pair"),
+        pytest.param(
+            b'{"sessionToken":"b\\u003d\\u003d","url":"?a\\u003d1\\u0026b"}', False, id="escapes in tokens and URLs"
+        ),
+        pytest.param(b'{"a":"b\\u003d","\\u0043liToken":"b"}', True, id="name in escapes behind such a one"),
         pytest.param(b'{"CLITOKEN":"b"}', True, id="upper case"),
         pytest.param(b'{"eventName":"InvokeRestApi"}', True, id="REST call"),
         pytest.param(b'{"eventName":"SendEmail","Body":"b"}', False, id="body of another call"),
