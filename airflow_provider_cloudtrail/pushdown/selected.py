@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from airflow_provider_cloudtrail.pushdown.sql import among
+from airflow_provider_cloudtrail.trail.actor import WEB_IDENTITY
 from airflow_provider_cloudtrail.trail.environment import ENVIRONMENT_SESSION, MWAA_CALLERS
 from airflow_provider_cloudtrail.trail.selection import Clause, Selection
 
@@ -10,6 +11,7 @@ SESSION_NAME = (
     # Of a caller with an ARN its session name is in the ARN; of one without, behind the colon of the principal id.
     "CASE WHEN useridentity.arn <> ''"
     " THEN NULLIF(regexp_extract(useridentity.arn, '(?s)^[^/]*:(?:assumed-role/[^/]*|federated-user)/(.*)$', 1), '')"
+    f" WHEN useridentity.type = '{WEB_IDENTITY}' THEN NULL"
     " WHEN strpos(useridentity.principalid, ':') > 0"
     " THEN NULLIF(substr(useridentity.principalid, strpos(useridentity.principalid, ':') + 1), '') END"
 )

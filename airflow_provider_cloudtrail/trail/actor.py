@@ -15,6 +15,8 @@ from airflow_provider_cloudtrail.trail.fields import boolean, member, text, text
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail.trail.documented_record import UserIdentity
 
+WEB_IDENTITY = "WebIdentityUser"
+"""Type of an identity that has no role session yet, whatever its principal id looks like."""
 KINDS = {
     "Root": "root",
     "AssumedRoot": "root",
@@ -23,7 +25,7 @@ KINDS = {
     "Role": "temporary_credentials",
     "FederatedUser": "temporary_credentials",
     "SAMLUser": "temporary_credentials",
-    "WebIdentityUser": "temporary_credentials",
+    WEB_IDENTITY: "temporary_credentials",
     "IdentityCenterUser": "temporary_credentials",
     "AWSService": "aws_service",
     "AWSAccount": "aws_account",
@@ -63,7 +65,7 @@ def actor_of(record: Mapping[str, Any]) -> Actor:
     attributes = member(session, "attributes")
     kind_name, arn, account_id, principal_id, user_name, access_key_id, invoked_by = texts(identity, _IDENTITY)
     issuer_account_id, issuer_user_name, issuer_arn = texts(member(session, "sessionIssuer"), _ISSUER)
-    role, session_name = _role_and_session(arn, principal_id)
+    role, session_name = _role_and_session(kind_name, arn, principal_id)
     return Actor(
         _kind(kind_name, "type" in identity, arn, invoked_by, session.get("assumedRoot")),
         arn,
@@ -85,7 +87,7 @@ def documented_actor(identity: UserIdentity) -> Actor:
     issuer = session.session_issuer
     kind_name, arn, principal_id = identity.type, identity.arn or None, identity.principal_id or None
     invoked_by = identity.invoked_by or None
-    role, session_name = _role_and_session(arn, principal_id)
+    role, session_name = _role_and_session(kind_name, arn, principal_id)
     has_type = kind_name.__class__ is str
     return Actor._make((
         _kind(cast(str, kind_name) if has_type else None, has_type, arn, invoked_by, session.assumed_root),
@@ -109,7 +111,7 @@ def _kind(name: str | None, has_type: bool, arn: str | None, invoked_by: str | N
     return "root" if assumed_root is not None and boolean(assumed_root) else kind
 
 
-def _role_and_session(arn: str | None, principal_id: str | None) -> tuple[str | None, str | None]:
+def _role_and_session(kind_name: Any, arn: str | None, principal_id: str | None) -> tuple[str | None, str | None]:
     """Return role and session name: ``:assumed-role/ROLE/SESSION``, ``:federated-user/SESSION`` or ``ID:SESSION``."""
     if arn is not None:
         kind, _, names = arn.partition("/")
@@ -117,4 +119,7 @@ def _role_and_session(arn: str | None, principal_id: str | None) -> tuple[str | 
             return None, names or None
         role, found, session = names.partition("/")
         return (role or None, session or None) if found and kind.endswith(":assumed-role") else (None, None)
-    return None, (principal_id.partition(":")[2] or None) if principal_id is not None else None
+    # That of a web identity has provider, audience and user, and colons in each: the provider is often an ARN.
+    if principal_id is None or kind_name == WEB_IDENTITY:
+        return None, None
+    return None, principal_id.partition(":")[2] or None

@@ -248,6 +248,10 @@ READ = {
     "federated": identity(type="FederatedUser", arn=f"arn:aws:sts::{ACCOUNT}:federated-user/pat"),
     "federated-empty": identity(type="FederatedUser", arn=f"arn:aws:sts::{ACCOUNT}:federated-user/", principalId="1:x"),
     "principal": identity(type="AssumedRole", principalId="AROA:dana:more"),
+    "principal-of-web-identity": identity(
+        type="WebIdentityUser", principalId="arn:aws:iam::1:oidc-provider/p:aud:user"
+    ),
+    "principal-of-saml-user": identity(type="SAMLUser", principalId="abc=:lee", userName="lee"),
     "principal-alone": identity(type="AssumedRole", principalId="AROA"),
     "arn-empty": identity(type="AssumedRole", arn="", principalId="AROA:dana"),
     "issuer": session(sessionIssuer={"accountId": "999900001111", "userName": "Analyst", "arn": "arn:of:role"}),

@@ -7,6 +7,7 @@ import pytest
 from airflow_provider_cloudtrail.trail.actor import Actor, actor_of
 
 A = "111122223333"
+PROVIDER = f"arn:aws:iam::{A}:oidc-provider/oidc.example.org/id/0A1B"
 NOBODY = Actor("unknown", *[None] * 10)
 
 
@@ -172,9 +173,22 @@ IDENTITIES = [
             "actor_kind": "temporary_credentials",
             "actor_principal_id": "accounts.example.org:app:42",
             "actor_user_name": "42",
-            "actor_session_name": "app:42",
         },
         id="WebIdentityUser",
+    ),
+    pytest.param(
+        {
+            "type": "WebIdentityUser",
+            "principalId": f"{PROVIDER}:sts.amazonaws.com:system:serviceaccount:shop:orders",
+            "userName": "system:serviceaccount:shop:orders",
+            "identityProvider": PROVIDER,
+        },
+        {
+            "actor_kind": "temporary_credentials",
+            "actor_principal_id": f"{PROVIDER}:sts.amazonaws.com:system:serviceaccount:shop:orders",
+            "actor_user_name": "system:serviceaccount:shop:orders",
+        },
+        id="WebIdentityUser of a provider with an ARN",
     ),
     pytest.param(
         {
