@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from airflow_provider_cloudtrail.pushdown.record_fields import RECORD_FIELDS, RecordField
 from airflow_provider_cloudtrail.pushdown.selected import SESSION_NAME
 from airflow_provider_cloudtrail.pushdown.sql import boolean, first_match, json_object, json_value, scalar, text_literal
-from airflow_provider_cloudtrail.trail.actor import KINDS
+from airflow_provider_cloudtrail.trail.actor import CONSOLE_SIGN_IN, KINDS
 from airflow_provider_cloudtrail.trail.environment import (
     ARN_BEFORE_RESOURCE,
     ARN_MEMBERS,
@@ -22,7 +22,7 @@ from airflow_provider_cloudtrail.trail.environment import (
     NAME,
     PARTITIONS,
 )
-from airflow_provider_cloudtrail.trail.record import DENIED
+from airflow_provider_cloudtrail.trail.record import DENIED, SIGN_INS
 from airflow_provider_cloudtrail.trail.scrub import MASK, SECRET_MEMBERS, SECRET_OF_REST_CALLS, SHORTEST_SECRET
 
 _FIELDS = {field.name: field for field in RECORD_FIELDS}
@@ -137,6 +137,11 @@ _KIND = (
     + "".join(f" WHEN {_IDENTITY}.type = '{name}' THEN '{kind}'" for name, kind in KINDS.items())
     + " ELSE 'unknown' END"
 )
+_MFA = (
+    f"CASE WHEN {_SESSION}.attributes.mfaauthenticated IS NULL AND eventname = '{CONSOLE_SIGN_IN}'"
+    " THEN CASE json_extract_scalar(additionaleventdata, '$.MFAUsed') WHEN 'Yes' THEN true WHEN 'No' THEN false END"
+    f" ELSE {boolean(_SESSION + '.attributes.mfaauthenticated')} END"
+)
 _ROLE = first_match(f"{_IDENTITY}.arn", "^[^/]*:assumed-role/([^/]*)/", 1)
 
 
@@ -149,12 +154,19 @@ def _text(column: str) -> str:
 _STATUS = "json_extract_scalar(responseelements, '$.RestApiStatusCode')"
 REST_STATUS = f"CASE WHEN regexp_like({_STATUS}, '^[1-9][0-9][0-9]$') THEN CAST({_STATUS} AS bigint) END"
 
+
+def _of_sign_in(document: str) -> str:
+    """Return an expression with what became of a sign-in, if the event is one."""
+    names = "".join(f" WHEN '{name}' THEN json_extract_scalar({document}, '$.{name}')" for name in sorted(SIGN_INS))
+    return f"CASE eventname{names} END"
+
+
 _OUTCOME = (
     "CASE WHEN rest_status IN (401, 403) THEN 'denied'"
     f" WHEN {_text('errorcode')} <> '200'"
     f" THEN CASE WHEN regexp_like(errorcode, '{DENIED}') THEN 'denied' ELSE 'error' END"
     " WHEN rest_status >= 400 THEN 'error'"
-    " WHEN json_extract_scalar(responseelements, '$.ConsoleLogin') = 'Failure' THEN 'denied'"
+    f" WHEN 'Failure' IN ({_of_sign_in('responseelements')}, {_of_sign_in('serviceeventdetails')}) THEN 'denied'"
     " ELSE 'success' END"
 )
 
@@ -187,7 +199,7 @@ COLUMNS: Mapping[str, str] = {
     "actor_session_name": SESSION_NAME,
     "session_issuer_arn": _text(f"{_ISSUER}.arn"),
     "access_key_id": _text(f"{_IDENTITY}.accesskeyid"),
-    "mfa_authenticated": boolean(f"{_SESSION}.attributes.mfaauthenticated"),
+    "mfa_authenticated": _MFA,
     "identity_center_user_id": _text(f"{_IDENTITY}.onbehalfof.userid"),
     "invoked_by": _text(f"{_IDENTITY}.invokedby"),
     "source_ip_address": _text("sourceipaddress"),

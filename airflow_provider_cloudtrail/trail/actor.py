@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from airflow_provider_cloudtrail.trail.fields import boolean, member, text, texts
 
 if TYPE_CHECKING:
-    from airflow_provider_cloudtrail.trail.documented_record import UserIdentity
+    from airflow_provider_cloudtrail.trail.documented_record import DocumentedRecord
 
 WEB_IDENTITY = "WebIdentityUser"
 """Type of an identity that has no role session yet, whatever its principal id looks like."""
+CONSOLE_SIGN_IN = "ConsoleLogin"
+"""Event that opens a session, and says itself whether with MFA."""
 KINDS = {
     "Root": "root",
     "AssumedRoot": "root",
@@ -75,14 +77,15 @@ def actor_of(record: Mapping[str, Any]) -> Actor:
         session_name,
         issuer_arn,
         access_key_id,
-        boolean(attributes.get("mfaAuthenticated")),
+        _mfa(attributes.get("mfaAuthenticated"), record.get("eventName"), record.get("additionalEventData")),
         text(member(identity, "onBehalfOf").get("userId")) if "onBehalfOf" in identity else None,
         invoked_by,
     )
 
 
-def documented_actor(identity: UserIdentity) -> Actor:
-    """Return the caller whose identity is written as documented, the same as :func:`actor_of` does."""
+def documented_actor(found: DocumentedRecord) -> Actor:
+    """Return the caller of a record that is written as documented, the same as :func:`actor_of` does."""
+    identity = found.user_identity
     session = identity.session_context
     issuer = session.session_issuer
     kind_name, arn, principal_id = identity.type, identity.arn or None, identity.principal_id or None
@@ -98,7 +101,7 @@ def documented_actor(identity: UserIdentity) -> Actor:
         session_name,
         issuer.arn or None,
         identity.access_key_id or None,
-        boolean(session.attributes.mfa_authenticated),
+        _mfa(session.attributes.mfa_authenticated, found.event_name, found.additional_event_data),
         identity.on_behalf_of.user_id or None,
         invoked_by,
     ))
@@ -109,6 +112,13 @@ def _kind(name: str | None, has_type: bool, arn: str | None, invoked_by: str | N
     if kind == "unknown" and not has_type and invoked_by and arn is None:
         return "aws_service"
     return "root" if assumed_root is not None and boolean(assumed_root) else kind
+
+
+def _mfa(of_session: Any, event_name: Any, additional: Any) -> bool | None:
+    if of_session is None and event_name == CONSOLE_SIGN_IN and isinstance(additional, dict):
+        used = additional.get("MFAUsed")
+        return True if used == "Yes" else False if used == "No" else None
+    return boolean(of_session)
 
 
 def _role_and_session(kind_name: Any, arn: str | None, principal_id: str | None) -> tuple[str | None, str | None]:

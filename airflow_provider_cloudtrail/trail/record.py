@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -38,12 +38,18 @@ LONGEST_EVENT_ID = 255
 DENIED = "(?i)access.?denied|unauthorized|not.?authorized|forbidden|auth.?failure"
 """Pattern that occurs in the error code of a call that was denied."""
 
+SIGN_INS = frozenset((
+    *("ConsoleLogin", "SwitchRole", "CheckMfa", "PasswordUpdated", "ExternalIdPDirectoryLogin"),
+    *("CredentialChallenge", "CredentialVerification", "UserAuthentication"),
+))
+"""Events of signing in, also to IAM Identity Center. A member with their name says what became of it."""
+
 _DENIED = re.compile(DENIED)
 _TEXTS = (
     *("eventSource", "eventName", "eventCategory", "eventType", "eventVersion", "awsRegion", "recipientAccountId"),
     *("sourceIPAddress", "userAgent", "errorCode", "errorMessage", "requestID", "sharedEventID"),
 )
-_DOCUMENTS = ("requestParameters", "responseElements", "resources")
+_DOCUMENTS = ("requestParameters", "responseElements", "resources", "serviceEventDetails")
 _CALL = ("Method", "Path")
 _EMPTY: Mapping[str, Any] = {}
 _OF_MWAA = (MWAA, MWAA_SERVERLESS)
@@ -107,6 +113,7 @@ class _Members(NamedTuple):
     request_parameters: Any
     response_elements: Any
     resources: Any
+    service_event_details: Any
 
 
 def audit_event(
@@ -184,7 +191,7 @@ def documented_event(
             "responseElements": found.response_elements,
             "resources": found.resources,
         })
-    actor = documented_actor(found.user_identity)
+    actor = documented_actor(found)
     return _row(found, event_time, actor, environment, raw_text, 0, index, provenance, codec)
 
 
@@ -212,6 +219,9 @@ def _row(
     if error_message is None and error_code is not None:
         # MWAA writes the text of a denial into the response.
         error_message = text(answer.get("message"))
+    outcome = "success"
+    if error_code is not None or answer or name in SIGN_INS:
+        outcome = _outcome(error_code, rest_status, name, (response, found.service_event_details))
     # By position, in the order of the columns: names would take longer than all of the above.
     return AuditEvent._make((
         found.event_id,
@@ -228,7 +238,7 @@ def _row(
         *actor,
         kept(found.source_ip_address, found.source_ip_address) or None,
         kept(found.user_agent, found.user_agent) or None,
-        "success" if error_code is None and not answer else _outcome(error_code, rest_status, answer),
+        outcome,
         error_code,
         error_message,
         found.read_only,
@@ -265,7 +275,7 @@ def _is_plain_id(event_id: str) -> bool:
     return 0 < len(event_id) <= LONGEST_EVENT_ID and event_id.isascii() and event_id.isprintable()
 
 
-def _outcome(error_code: str | None, rest_status: int | None, response: Mapping[str, Any]) -> str:
+def _outcome(error_code: str | None, rest_status: int | None, name: str | None, answers: Iterable[Any]) -> str:
     # MWAA gives whatever Airflow refuses one error code, RestApiClientException: its status tells a denial.
     if rest_status in (401, 403):
         return "denied"
@@ -273,8 +283,9 @@ def _outcome(error_code: str | None, rest_status: int | None, response: Mapping[
         return "denied" if _DENIED.search(error_code) else "error"
     if rest_status is not None and rest_status >= 400:
         return "error"
-    # A failed console sign-in has no error code.
-    return "denied" if response.get("ConsoleLogin") == "Failure" else "success"
+    # A failed sign-in has no error code.
+    failed = name in SIGN_INS and any(isinstance(answer, dict) and answer.get(name) == "Failure" for answer in answers)
+    return "denied" if failed else "success"
 
 
 def _encode(value: Any, codec: StandardCodec) -> str:
