@@ -53,6 +53,7 @@ _DOCUMENTS = ("requestParameters", "responseElements", "resources", "serviceEven
 _CALL = ("Method", "Path")
 _EMPTY: Mapping[str, Any] = {}
 _OF_MWAA = (MWAA, MWAA_SERVERLESS)
+_IN_ARNS = b"airflow"
 
 
 class Source(Protocol):
@@ -181,7 +182,8 @@ def documented_event(
     except UnicodeDecodeError:
         return None
     environment = NO_ENVIRONMENT
-    if found.resources or found.event_source in _OF_MWAA:
+    # Most records of other services have resources, and none of MWAA.
+    if found.event_source in _OF_MWAA or (found.resources and _IN_ARNS in raw):
         environment = environment_of({
             "eventSource": found.event_source,
             "awsRegion": found.aws_region,

@@ -12,9 +12,9 @@ from airflow_provider_cloudtrail.demo.plan import TrailPlan
 from airflow_provider_cloudtrail.demo.trail import generate
 from airflow_provider_cloudtrail.pushdown.record_fields import RECORD_FIELDS, RecordField
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
-from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
+from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_record
 from airflow_provider_cloudtrail.trail.scrub import may_need_scrubbing
-from tests.support.documented_records import FULL, STANDARD, both, changed, paths, without
+from tests.support.documented_records import ALL, FULL, PROVENANCE, STANDARD, both, changed, paths, without
 
 msgspec = pytest.importorskip("msgspec")
 
@@ -23,11 +23,35 @@ ODD = [None, "", " ", "true", True, 0, 403, 2**70, 1.5, [], ["x"], {}, {"message
 
 def test_a_full_record_is_decoded_straight_into_its_members() -> None:
     raw = json.dumps(FULL).encode()
+    assert not may_need_scrubbing(raw)
     assert CODEC.documented(raw) is not None
     assert STANDARD.documented(raw) is None
     fast, lenient = both(raw)
     assert isinstance(fast, AuditEvent)
     assert fast == lenient
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param(b":airflow:", id="as CloudTrail does"),
+        pytest.param(b"\\u003aairflow\\u003a", id="colons as escapes"),
+        pytest.param(b":\\u0061irflow:", id="a letter as an escape"),
+    ],
+)
+def test_an_environment_among_the_resources_is_found_however_it_is_written(written: bytes) -> None:
+    fast, lenient = both(json.dumps(FULL).encode().replace(b":airflow:", written))
+    assert isinstance(fast, AuditEvent)
+    assert fast == lenient
+    assert fast.environment_name == "orders"
+
+
+def test_resources_without_an_environment_are_not_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_cloudtrail.trail.record.environment_of", None)
+    record = changed(("resources",), [{"type": "AWS::S3::Object", "ARN": "arn:aws:s3:::lake/raw"}])
+    row = read_record(json.dumps(record).encode(), 0, ALL, PROVENANCE)
+    assert isinstance(row, AuditEvent)
+    assert row.environment_name is None
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=".".join(path)) for path in paths(FULL)])
