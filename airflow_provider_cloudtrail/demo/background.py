@@ -51,19 +51,31 @@ class _Call(NamedTuple):
 
 _READ = {"read_only": True}
 _OBJECT = {"bucketName": "example-lake", "key": f"raw/2026/part-{_NUMBER}.parquet"}
-_ROLE = {"roleArn": "arn:aws:iam::111122223333:role/etl", "roleSessionName": f"etl-{_NUMBER}", "durationSeconds": 900}
+_ROLE_ARN = "arn:aws:iam::111122223333:role/etl"
+_ROLE = {"roleArn": _ROLE_ARN, "roleSessionName": f"etl-{_NUMBER}", "durationSeconds": 900}
 # The padding of the token comes as escapes.
 _TOKEN = f"invented+session/{_NUMBER}{_EQUALS}{_EQUALS}"
 _CREDENTIALS = {"accessKeyId": "ASIAEXAMPLE", "sessionToken": _TOKEN, "expiration": _TIME}
+# S3, KMS and STS name what they were asked about in nearly every record.
+_OF_S3 = [
+    {"type": "AWS::S3::Object", "ARN": f"arn:aws:s3:::example-lake/{_OBJECT['key']}"},
+    {"accountId": "111122223333", "type": "AWS::S3::Bucket", "ARN": "arn:aws:s3:::example-lake"},
+]
+_OF_KMS = [{"accountId": "111122223333", "type": "AWS::KMS::Key", "ARN": "arn:aws:kms:eu-west-1:111122223333:key/0a1b"}]
+_OF_STS = [{"accountId": "111122223333", "type": "AWS::IAM::Role", "ARN": _ROLE_ARN}]
+_OF_A_KEY, _OF_A_ROLE = {**_READ, "resources": _OF_KMS}, {**_READ, "resources": _OF_STS}
+_OBJECT_READ = {**_READ, "data_event": True, "resources": _OF_S3}
+_OBJECT_WRITE = {"data_event": True, "resources": _OF_S3}
+_OBJECT_MISSED = {"errorCode": "NoSuchKey", "data_event": True, "resources": _OF_S3}
 # Policies are sent as text, so most files of a real trail hold a backslash.
 _POLICY = json.dumps({"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}, indent=2)
 _DENIED = {"errorCode": "AccessDenied", "errorMessage": "User is not authorized to perform this action"}
 _CALLS = (
-    _Call(30, "etl", "s3.amazonaws.com", "GetObject", _OBJECT, None, {**_READ, "data_event": True}),
-    _Call(14, "etl", "s3.amazonaws.com", "PutObject", _OBJECT, {"x-amz-version-id": _NUMBER}, {"data_event": True}),
-    _Call(4, "app", "s3.amazonaws.com", "HeadObject", _OBJECT, None, {"errorCode": "NoSuchKey", "data_event": True}),
+    _Call(30, "etl", "s3.amazonaws.com", "GetObject", _OBJECT, None, _OBJECT_READ),
+    _Call(14, "etl", "s3.amazonaws.com", "PutObject", _OBJECT, {"x-amz-version-id": _NUMBER}, _OBJECT_WRITE),
+    _Call(4, "app", "s3.amazonaws.com", "HeadObject", _OBJECT, None, _OBJECT_MISSED),
     _Call(3, "etl", "s3.amazonaws.com", "PutObjectTagging", {"Tagging": {"n": _NUMBER}, "tagging": ""}),
-    _Call(34, "lambda", "sts.amazonaws.com", "AssumeRole", _ROLE, {"credentials": _CREDENTIALS}, _READ),
+    _Call(34, "lambda", "sts.amazonaws.com", "AssumeRole", _ROLE, {"credentials": _CREDENTIALS}, _OF_A_ROLE),
     _Call(6, "saml", "sts.amazonaws.com", "AssumeRoleWithSAML", {"sAMLAssertionID": _NUMBER}, None, _READ),
     _Call(5, "web", "sts.amazonaws.com", "AssumeRoleWithWebIdentity", _ROLE, {"audience": "sts.example"}, _READ),
     _Call(
@@ -81,7 +93,7 @@ _CALLS = (
         {"roleName": f"role-{_NUMBER}", "policyName": "lake", "policyDocument": _POLICY},
     ),
     _Call(1, "root", "iam.amazonaws.com", "CreateAccessKey", None, {"accessKey": {"userName": "sam", "n": _NUMBER}}),
-    _Call(20, "app", "kms.amazonaws.com", "GenerateDataKey", {"keySpec": "AES_256", "n": _NUMBER}, None, _READ),
+    _Call(20, "app", "kms.amazonaws.com", "GenerateDataKey", {"keySpec": "AES_256", "n": _NUMBER}, None, _OF_A_KEY),
     _Call(16, "lambda", "logs.amazonaws.com", "CreateLogStream", {"logGroupName": "/aws/lambda/etl", "s": _NUMBER}),
     _Call(
         2,
