@@ -26,6 +26,8 @@ _GONE = re.compile(
 )
 _GONE_IN_MYSQL = ((2006,), (2013,))
 
+_CANCELLED = "57014"
+
 
 def sqlstate(error: Exception) -> str | None:
     """Return the SQLSTATE of a driver's error; psycopg, psycopg2 and redshift_connector name it differently."""
@@ -54,11 +56,12 @@ def _is_of_lost_connection(error: Exception) -> bool:
     return isinstance(error, ConnectionError) or error.args[:1] in _GONE_IN_MYSQL or _GONE.match(str(error)) is not None
 
 
-def describe(error: Exception, *further: str) -> str:
+def describe(error: Exception, *further: str, advice: str = "") -> str:
     """
     Return what is safe to log of a driver's error: its class, its code, the table and column it names, what to do.
 
     :param further: what else is known of it.
+    :param advice: what to do, where an engine knows better than its SQLSTATE.
     """
     details = [type(error).__name__]
     code = sqlstate(error) or next((str(part) for part in error.args[:1] if isinstance(part, int)), None)
@@ -69,10 +72,17 @@ def describe(error: Exception, *further: str) -> str:
         if value := getattr(diagnostics, name, None):
             details.append(f"{name.removesuffix('_name')} {value}")
     said = ", ".join([*details, *further])
+    if advice:
+        return f"{said}. {advice}"
     if column := left_out(error):
         return (
             f"{said}. The column {column} takes no null and has no default, so that no row can be added: give it a "
             "default, or let it take null (ALTER TABLE)"
+        )
+    if sqlstate(error) == _CANCELLED:
+        return (
+            f"{said}. The statement was cancelled, by somebody or at a limit of time or use: its history in the "
+            "database says why. Run this again, it goes on from what is stored"
         )
     if _is_of_lost_connection(error):
         return f"{said}. The connection was lost: run this again, it goes on from what is stored"

@@ -32,7 +32,7 @@ _FILE_BYTES = 16 * _MIB
 _STATEMENT_BYTES = 4 * _MIB
 
 _QUERY_CANCELLED = "57014"
-# What these say is about S3, IAM and system tables, never about values.
+# What these say is about S3, IAM, system tables and limits, never about values.
 _SAFE_TO_QUOTE = (
     "S3ServiceException",
     "Load into table",
@@ -44,6 +44,8 @@ _SAFE_TO_QUOTE = (
     "Mandatory url",
     "The specified S3 prefix",
     "permission denied",
+    "Disk Full",
+    "Query (",
 )
 
 
@@ -97,7 +99,7 @@ class RedshiftWarehouse(SqlWarehouse):
         if isinstance(error, _LockTimeoutError):
             return f"the lock of {self.files} was not to be had"
         text = _said(error)
-        return describe(error) + (f": {text.splitlines()[0][:500]}" if text.startswith(_SAFE_TO_QUOTE) else "")
+        return describe(error, *([text.splitlines()[0][:500].rstrip(".")] if text.startswith(_SAFE_TO_QUOTE) else []))
 
     def _converted(self, columns: Sequence[Column], row: Sequence[Any]) -> list[Any]:
         return [

@@ -14,6 +14,10 @@ _NAME = (
     "Name both in the connection (database in its extra, its schema) and let its role use them: GRANT USAGE ON "
     "DATABASE ... TO ROLE ..., GRANT USAGE ON SCHEMA ... TO ROLE ..."
 )
+_NULLABLE = (
+    "A column of your own takes no null and has no default, so that no row can be added: let it take null (ALTER TABLE "
+    "... DROP NOT NULL)"
+)
 # A session is opened also for a warehouse, database or schema that is not there or not allowed: what is lacking is
 # said by the first statement that needs it. These texts name objects, privileges and limits, never a value.
 _TO_DO = {
@@ -26,6 +30,8 @@ _TO_DO = {
     2003: _GRANT,
     2043: _GRANT,
     3001: _GRANT,
+    90073: "Wait for the resource monitor's next interval, let it allow more, or name another warehouse in the extra of "
+    "the connection",
     90105: _NAME,
     90106: _NAME,
 }
@@ -50,10 +56,4 @@ def describe_error(error: Exception) -> str:
     if number in _TO_DO:
         text = " ".join(str(getattr(error, "raw_msg", None) or error).split())[:500].rstrip(".")
         return f"{', '.join([type(error).__name__, *further])}: {text}. {_TO_DO[number]}"
-    said = describe(error, *further)
-    if is_refused_null(error):
-        return (
-            f"{said}. A column of your own takes no null and has no default, so that no row can be added: let it "
-            "take null (ALTER TABLE ... DROP NOT NULL)"
-        )
-    return said
+    return describe(error, *further, advice=_NULLABLE if is_refused_null(error) else "")

@@ -46,6 +46,13 @@ DIAGNOSTICS = SimpleNamespace(
             "DriverError, code 2013. The connection was lost: run this again, it goes on from what is stored",
             id="MySQL that is gone",
         ),
+        pytest.param(
+            DriverError({"C": "57014", "M": "Query (12) cancelled on user's request"}),
+            "57014",
+            "DriverError, SQLSTATE 57014. The statement was cancelled, by somebody or at a limit of time or use: its "
+            "history in the database says why. Run this again, it goes on from what is stored",
+            id="cancelled",
+        ),
     ],
 )
 def test_description_of_an_error(error: Exception, state: str | None, text: str) -> None:

@@ -182,6 +182,20 @@ def test_rows_that_copy_loses_are_noticed(staged, monkeypatch):
     assert read_table(staged).files == []
 
 
+@pytest.mark.parametrize(
+    ("code", "said", "told"),
+    [
+        pytest.param(
+            "57014", "Query (12) cancelled on user's request", "request. The statement was cancelled", id="cancelled"
+        ),
+        pytest.param("XX000", "Disk Full", "SQLSTATE XX000, Disk Full", id="full"),
+    ],
+)
+def test_what_is_said_of_a_limit_is_passed_on(inserted, code, said, told):
+    error = type("ProgrammingError", (Exception,), {})({"C": code, "M": said})
+    assert told in inserted._describe(error)
+
+
 # -- long values -------------------------------------------------------------------------------------
 
 

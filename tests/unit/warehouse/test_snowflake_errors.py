@@ -20,6 +20,8 @@ def test_snowflake_errors_name_the_query_and_no_value():
     warehouse = SnowflakeWarehouse(hook, "t")
     assert warehouse._describe(error) == "ProgrammingError, SQLSTATE 22018, error 100038, query 01b2-3c"
     assert not warehouse._is_conflict(error)
+    vars(error).update(errno=604, sqlstate="57014")
+    assert re.search(r"error 604, query 01b2-3c\. The statement was cancelled, by somebody", warehouse._describe(error))
     vars(error).update(errno=250003, sqlstate="08001")
     assert re.search(
         r"error 250003, query 01b2-3c\. The connection was lost: run this again", warehouse._describe(error)
@@ -55,6 +57,12 @@ def test_snowflake_column_that_takes_no_null_is_no_lost_race():
         (2002, "42710", "Object 'T' already exists.", "It is there and could not be read: the role .* needs SELECT"),
         (2003, "02000", "Schema 'AUDIT.X' does not exist or not authorized.", "Let the role of the connection use it"),
         (3001, "42501", "Insufficient privileges to operate on schema 'X'", "Let the role of the connection use it"),
+        (
+            90073,
+            "22000",
+            "Warehouse 'W' cannot be resumed because resource monitor 'M' has exceeded its quota.",
+            "Wait for the resource monitor",
+        ),
         (90105, "22000", "This session does not have a current database.", "Name both in the connection"),
         (90106, "22000", "This session does not have a current schema.", "Name both in the connection"),
     ],
