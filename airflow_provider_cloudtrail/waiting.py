@@ -161,7 +161,7 @@ def queue_told(hook: CloudTrailHook, trail: TrailParameters, *, queue_url: str, 
     :param queue_url: URL of the queue.
     :param max_files: no further messages are received once so many files are known; a message is never divided.
     :raises ValueError: for wrong parameters.
-    :raises CloudTrailError: if the queue refuses; not if it only refuses to delete after files were found.
+    :raises CloudTrailError: if the queue refuses; not if it does so after files were found.
     """
     from airflow_provider_cloudtrail.trail.notification import read_notification
 
@@ -173,28 +173,32 @@ def queue_told(hook: CloudTrailHook, trail: TrailParameters, *, queue_url: str, 
     said: list[str] = []
     deleted, more = 0, False
     for _ in range(_MOST_RECEPTIONS):
-        if len(files) >= max_files or not (messages := hook.receive_messages(queue_url)):
+        if len(files) >= max_files:
             break
         useless: list[str] = []
-        for message in messages:
-            notification = read_notification(message.body)
-            if notification.poison is not None:
-                said.append(f"message {message.id} is left for the dead-letter queue: {notification.poison}")
-                continue
-            said += [f"message {message.id}: {reason}" for reason in notification.dropped]
-            wanted = [file.uri for file in notification.files if is_of(file, account_ids, regions)]
-            files.update(dict.fromkeys(wanted))
-            if wanted:
-                receipts[message.id] = message.receipt
-            else:
-                useless.append(message.receipt)
         try:
+            if not (messages := hook.receive_messages(queue_url)):
+                break
+            for message in messages:
+                notification = read_notification(message.body)
+                if notification.poison is not None:
+                    said.append(f"message {message.id} is left for the dead-letter queue: {notification.poison}")
+                    continue
+                said += [f"message {message.id}: {reason}" for reason in notification.dropped]
+                wanted = [file.uri for file in notification.files if is_of(file, account_ids, regions)]
+                files.update(dict.fromkeys(wanted))
+                if wanted:
+                    receipts[message.id] = message.receipt
+                else:
+                    useless.append(message.receipt)
             hook.delete_messages(queue_url, useless)
         except CloudTrailQueueError as error:
             if not files:
                 raise
-            # What was found is told; the queue can be asked again later.
-            said.insert(0, f"{len(useless)} messages about other files could not be deleted and come again: {error}")
+            # What was found is told, else it would come again later, and sooner be a dead letter; the queue can be
+            # asked again.
+            what = f"{len(useless)} messages about other files could not be deleted and come again"
+            said.insert(0, f"{what if useless else 'what else it has is left for the next look'}: {error}")
             break
         deleted += len(useless)
     else:

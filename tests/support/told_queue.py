@@ -19,18 +19,28 @@ class ToldQueue:
     :param bodies: text of each message.
     :param hidden_for: a received message that is not deleted is hidden from so many receptions.
     :param refuses: which calls of ``delete_message_batch`` fail, counted from one.
+    :param gives_nothing: which receptions fail, counted from one.
     """
 
-    def __init__(self, bodies: Sequence[str], hidden_for: int = 10_000, refuses: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        bodies: Sequence[str],
+        hidden_for: int = 10_000,
+        refuses: Collection[int] = (),
+        gives_nothing: Collection[int] = (),
+    ) -> None:
         self.left = {str(number): body for number, body in enumerate(bodies)}
         self.receptions = 0
         self.deletions = 0
         self._hidden_for = hidden_for
         self._refuses = refuses
+        self._gives_nothing = gives_nothing
         self._hidden: dict[str, int] = {}
 
-    def receive_messages(self, _: str) -> list[QueueMessage]:
+    def receive_messages(self, queue_url: str) -> list[QueueMessage]:
         self.receptions += 1
+        if self.receptions in self._gives_nothing:
+            raise CloudTrailQueueError(f"queue {queue_url}: RequestThrottled")
         assert self.receptions < _MOST_RECEPTIONS, "the look never ends"
         found = [name for name in self.left if self._hidden.get(name, 0) < self.receptions][:10]
         for name in found:

@@ -78,6 +78,20 @@ def test_what_is_found_is_told_though_other_messages_cannot_be_deleted():
     assert (queue.receptions, len(queue.left)) == (2, 25)
 
 
+def test_what_is_found_is_told_though_nothing_more_can_be_received():
+    queue = ToldQueue(told(*WANTED[:10], *OTHER[:10]), gives_nothing={2})
+    answer = look(queue)
+    assert answer.done
+    assert answer.files == [f"s3://trail/{key}" for key in WANTED[:10]]
+    assert len(answer.receipts) == 10
+    assert "what else it has is left for the next look: queue q: RequestThrottled" in answer.said
+
+
+def test_a_queue_that_gives_nothing_is_an_error_where_nothing_is_found():
+    with pytest.raises(CloudTrailQueueError, match="queue q: RequestThrottled"):
+        look(ToldQueue(told(*OTHER[:10], *WANTED[:1]), gives_nothing={2}))
+
+
 def test_a_queue_that_deletes_nothing_is_an_error_where_nothing_is_found():
     with pytest.raises(CloudTrailQueueError, match="queue q: Could not connect"):
         look(ToldQueue(told(*OTHER[:20]), refuses={1}))
