@@ -87,12 +87,12 @@ class RelationalTables(Warehouse):
         statement = f"CREATE TABLE {table} ({', '.join(definitions)}){self._table_options(table)}"
         try:
             self.transact(f"creating {table}", lambda cursor: cursor.execute(statement))
-        except WarehouseError:
-            # Another task may have created it since it was looked for.
-            present = self._columns_of_all([table])
-            if table not in present:
-                raise
-            return present[table]
+        except WarehouseError as error:
+            # Another task may have created it since it was looked for. Or it is there and must not be looked at.
+            try:
+                return self.transact(f"looking for {table}", lambda cursor: self._columns(cursor, table))
+            except WarehouseError as unseen:
+                raise type(unseen)(f"{error}. {unseen}") from None
         log.info("Created table %s", table)
         return frozenset(column.name for column in columns)
 

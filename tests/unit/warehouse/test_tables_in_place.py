@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,17 @@ from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 from airflow_provider_cloudtrail.warehouse.lookups import Lookups
 from tests.support import iceberg
 from tests.support.athena import AthenaStandIn
-from tests.support.engines import ATHENA, ENGINES, ICEBERG, ICEBERG_GLUE, MYSQL, ONE_OF_EACH, REDSHIFT, SNOWFLAKE
+from tests.support.engines import (
+    ATHENA,
+    ENGINES,
+    ICEBERG,
+    ICEBERG_GLUE,
+    MYSQL,
+    ONE_OF_EACH,
+    POSTGRES,
+    REDSHIFT,
+    SNOWFLAKE,
+)
 from tests.support.log_files import event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, reread
 from tests.support.s3 import CountedS3, session
@@ -80,6 +91,28 @@ def test_view_that_lacks_columns(new_warehouse: NewWarehouse, engine: str) -> No
     warehouse = new_warehouse(engine)
     execute(warehouse, f"CREATE VIEW {warehouse.events} AS SELECT 'a' AS event_id")
     with pytest.raises(WarehouseError, match=rf"adding columns to .*\. {warehouse.table} is a view, where"):
+        warehouse.prepare()
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_table_that_must_not_be_looked_at(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    role = f"{warehouse.table}_role"
+    execute(warehouse, f"CREATE ROLE {role}", f"GRANT USAGE, CREATE ON SCHEMA public TO {role}")
+    connect = warehouse.hook.get_conn
+
+    def as_role() -> Any:
+        connection = connect()
+        connection.cursor().execute(f"SET ROLE {role}")
+        connection.commit()
+        return connection
+
+    monkeypatch.setattr(warehouse.hook, "get_conn", as_role)
+    # That it is there alone would lead astray.
+    with pytest.raises(WarehouseError, match=r"creating .*SQLSTATE 42P07.*\. postgres, looking for .*SQLSTATE 42501"):
         warehouse.prepare()
 
 
