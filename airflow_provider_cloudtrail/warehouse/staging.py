@@ -85,7 +85,7 @@ class StagingFolder:
 
     def connect(self) -> Any:
         """Return a client of S3 of its own."""
-        return self._connect(self.bucket)[0]
+        return self._open()[0]
 
     def key(self, name: str) -> str:
         """Return the key of an object in it."""
@@ -94,13 +94,20 @@ class StagingFolder:
     @contextmanager
     def load(self) -> Iterator[StagedFiles]:
         """Yield a new folder in it, whose objects are removed afterwards, whatever happens."""
-        client, region = self._connect(self.bucket)
+        client, region = self._open()
         name = f"cloudtrail-{uuid.uuid4().hex}"
         files = StagedFiles(client, region, self.bucket, self.key(f"{name}/"))
         try:
             yield files
         finally:
             files.remove()
+
+    def _open(self) -> tuple[Any, str]:
+        try:
+            return self._connect(self.bucket)
+        except Exception as error:
+            # About the bucket, the connection or its credentials: no value of a record has got there yet.
+            raise WarehouseError(f"cannot reach the bucket of {self.uri}: {error}") from None
 
 
 class StagedFiles:

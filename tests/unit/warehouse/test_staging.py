@@ -82,3 +82,15 @@ def test_bucket_that_is_not_there(s3_server: CountedS3, caplog):
     ):
         files.put("0.json.gz", b"x")
     assert "Could not remove s3://no-such-bucket/x/" in caplog.text
+
+
+def test_bucket_that_cannot_be_reached_is_named():
+    def refuse(bucket):
+        raise RuntimeError(f"there is no bucket {bucket}")
+
+    folder = StagingFolder("s3://no-such-bucket/x", "default", refuse)
+    said = r"^cannot reach the bucket of s3://no-such-bucket/x: there is no bucket no-such-bucket$"
+    with pytest.raises(WarehouseError, match=said):
+        folder.connect()
+    with pytest.raises(WarehouseError, match=said), folder.load():
+        pytest.fail("there is nothing to load through")
