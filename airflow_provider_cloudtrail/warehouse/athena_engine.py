@@ -8,7 +8,6 @@ can be repeated when its answer was lost or the task was killed.
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
 from airflow_provider_cloudtrail.warehouse.athena_endings import THROTTLED
+from airflow_provider_cloudtrail.warehouse.athena_errors import advice, describe
 from airflow_provider_cloudtrail.warehouse.athena_lock import LEASE, WriterLock
 from airflow_provider_cloudtrail.warehouse.athena_rows import DDL_TYPES, VALUES_BYTES, source_of
 from airflow_provider_cloudtrail.warehouse.athena_session import (
@@ -24,8 +24,6 @@ from airflow_provider_cloudtrail.warehouse.athena_session import (
     LostLockError,
     error_code,
     literal,
-    query_of,
-    service_message,
     with_values,
 )
 from airflow_provider_cloudtrail.warehouse.athena_tables import (
@@ -47,20 +45,6 @@ log = logging.getLogger(__name__)
 
 # With so many statements a staged table costs less.
 _PORTIONS_IN_A_ROW = 3
-_REASON = re.compile(r"([A-Z][A-Z_]{3,})\b")
-# What these say is about names and permissions, never about values.
-_SAFE_TO_QUOTE = (
-    "Insufficient permissions",
-    "SCHEMA_NOT_FOUND",
-    "TABLE_NOT_FOUND",
-    "Queries of this type are not supported",
-    "WorkGroup",
-    "No output location provided",
-    "Database ",
-    "Query cancelled",
-    "Query timeout",
-    "Query exhausted resources",
-)
 _KEYS_OF_QUARANTINE = ["log_file_uri", "record_index"]
 
 
@@ -125,17 +109,17 @@ class AthenaEngine(RelationalWarehouse):
     def _describe(self, error: Exception) -> str:
         if isinstance(error, _LockedError):
             return f"the lock below {self._staging.uri}/cloudtrail-locks was not to be had"
-        text = service_message(error)
-        code = error_code(error)
-        if code is None and error.__cause__ is not None:
-            # What the driver has made its own error of: a connection that broke, for one.
-            code = type(error.__cause__).__name__
-        details = [type(error).__name__, code, f"query {query}" if (query := query_of(error)) else None]
-        if text.startswith(_SAFE_TO_QUOTE) or (error_code(error) or "").startswith("AccessDenied"):
-            details += text.splitlines()[:1]
-        elif reason := _REASON.match(text):
-            details.append(reason[1])
-        return ", ".join(detail for detail in details if detail)
+        said = describe(error)
+        what_to_do = "" if self._is_conflict(error) else advice(error)
+        return f"{said}. {what_to_do}" if what_to_do else said
+
+    def _obstacle(self, error: Exception) -> str:
+        if error_code(error) not in THROTTLED:
+            return super()._obstacle(error)
+        return (
+            f"too many statements at once in its account and Region ({self._describe(error)}). Let other queries "
+            "finish, or have Athena's quotas raised (active queries, calls of StartQueryExecution)"
+        )
 
     # -- tables ------------------------------------------------------------------------------------
 

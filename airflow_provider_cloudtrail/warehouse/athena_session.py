@@ -224,6 +224,11 @@ def service_message(error: BaseException) -> str:
     return str(_refusal(error).get("Message") or error)
 
 
+def status_of(error: BaseException) -> int:
+    """Return the status of HTTP with which the service refused a request, else 0."""
+    return int(_response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
 def query_of(error: BaseException) -> str | None:
     """Return the id of the query that has failed, with which who may see it finds it in the query history."""
     query: str | None = error.__dict__.get(_QUERY)
@@ -231,5 +236,10 @@ def query_of(error: BaseException) -> str | None:
 
 
 def _refusal(error: BaseException) -> dict[str, Any]:
+    found: dict[str, Any] = _response(error).get("Error", {})
+    return found
+
+
+def _response(error: BaseException) -> dict[str, Any]:
     response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
-    return response.get("Error", {}) if isinstance(response, dict) else {}
+    return response if isinstance(response, dict) else {}

@@ -263,6 +263,9 @@ class Warehouse(ABC):
             f"{self.table}_quarantine": columns_of(QuarantineEntry),
         }
 
+    def _obstacle(self, error: Exception) -> str:
+        return f"another writer ({self._describe(error)}). {self._advice()}"
+
     def _advice(self) -> str:
         return "Let the other task finish, or run tasks that write this table one after another (a pool with one slot)."
 
@@ -282,7 +285,7 @@ class Warehouse(ABC):
                 if time.monotonic() > deadline:
                     raise WarehouseUnavailableError(
                         f"{self.engine}, {doing}: gave up after {self._lock_timeout.total_seconds():.0f} seconds "
-                        f"because of another writer ({self._describe(error)}). {self._advice()}"
+                        f"because of {self._obstacle(error)}"
                     ) from None
             time.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE.total_seconds())

@@ -1,0 +1,83 @@
+"""What is told of an error of Athena: its code, its query, what to do. Never a value of a record."""
+
+from __future__ import annotations
+
+import re
+
+from airflow_provider_cloudtrail.warehouse.athena_session import error_code, query_of, service_message, status_of
+
+_REASON = re.compile(r"([A-Z][A-Z_]{3,})\b")
+# What these say is about names, permissions and limits, never about values. What is FAILED is DDL, which has none.
+_SAFE_TO_QUOTE = (
+    "Access Denied",
+    "COLUMN_NOT_FOUND",
+    "CONSTRAINT_VIOLATION: For the injected",
+    "Database ",
+    "FAILED: ",
+    "HIVE_METASTORE_ERROR",
+    "Insufficient permissions",
+    "No output location provided",
+    "PERMISSION_DENIED",
+    "Queries of this type are not supported",
+    "Query cancelled",
+    "Query exhausted resources",
+    "Query timeout",
+    "SCHEMA_NOT_FOUND",
+    "TABLE_NOT_FOUND",
+    "The S3 location provided to save your query results",
+    "Unable to verify/create output bucket",
+    "WorkGroup",
+)
+_LONGEST_QUOTE = 500
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+_SERVER_ERROR = 500
+_AGAIN = "run this again, it goes on from what is stored"
+
+
+def describe(error: Exception) -> str:
+    """Return kind and place of an error, and what of its text is safe to pass on."""
+    text, refused, broken = service_message(error), error_code(error), _broken(error)
+    code = refused
+    if code is None and error.__cause__ is not None:
+        # What the driver has made its own error of: a connection that broke, for one.
+        code = type(error.__cause__).__name__
+    details = [type(error).__name__, code, f"query {query}" if (query := query_of(error)) else None]
+    if broken is not None or _is_safe(text) or (refused or "").startswith("AccessDenied"):
+        details += [line[:_LONGEST_QUOTE].rstrip(".") for line in str(broken or text).splitlines()[:1]]
+    elif reason := _REASON.match(text):
+        details.append(reason[1])
+    return ", ".join(detail for detail in details if detail)
+
+
+def advice(error: Exception) -> str:
+    """Return what to do about an error that is none of another writer, or nothing."""
+    code = error_code(error)
+    if code in _EXPIRED:
+        return (
+            f"The credentials have expired: {_AGAIN}. If it comes again, renew those of the connection, or have it "
+            "assume a role, whose credentials renew themselves"
+        )
+    if _broken(error) is not None or status_of(error) >= _SERVER_ERROR:
+        return f"There was no proper answer: {_AGAIN}"
+    if code is not None or query_of(error) is None:
+        return ""
+    text = service_message(error)
+    if text.startswith("Query cancelled"):
+        return f"Somebody has stopped it, or a limit of its work group: {_AGAIN}"
+    if _is_safe(text):
+        return ""
+    return f"{_AGAIN.capitalize()}. If it comes again, look for this query in Athena's history, which has the reason"
+
+
+def _broken(error: Exception) -> BaseException | None:
+    """Return the error of a connection that an error is or comes from: its text names an endpoint and nothing else."""
+    from botocore.exceptions import ConnectionError as NotConnectedError
+    from botocore.exceptions import HTTPClientError
+
+    return next(
+        (one for one in (error, error.__cause__) if isinstance(one, (HTTPClientError, NotConnectedError))), None
+    )
+
+
+def _is_safe(text: str) -> bool:
+    return text.startswith(_SAFE_TO_QUOTE)
