@@ -129,14 +129,17 @@ class AthenaCloudTrailTableOperator(AwsBaseOperator[CloudTrailHook]):
         table = TrailTable(name, schema, location, *shown, since, self.account_projection)
         hook = hook_of(self.conn_id)
         require_athena(self.conn_id, hook.conn_type)
+        done = "created"
         try:
             with closing(hook.get_conn()) as connection:
-                for statement in (table.create(), table.update()):
-                    connection.cursor().execute(statement)
+                connection.cursor().execute(table.create())
+                done = "brought up to date"
+                connection.cursor().execute(table.update())
         except Exception as error:
             # Neither statement holds a value of a record: Athena's text is safe, and what a user needs.
             raise CloudTrailWarehouseError(
-                f"table {table.qualified} was not created: {type(error).__name__}: {str(error).strip()[:1000]}"
+                f"table {table.qualified} was not {done}: {type(error).__name__}: {str(error).strip()[:1000]}. When "
+                "that has passed or is put right, run this again"
             ) from None
         self.log.info(
             "%s shows the log files below %s of %s accounts and %s Regions delivered since %s",

@@ -249,6 +249,22 @@ class TestTable:
         with pytest.raises(CloudTrailWarehouseError, match=r"`x`\.`logs`.*Database does not exist: x"):
             self.table(lake, schema="x").execute({})
 
+    @pytest.mark.parametrize(
+        ("first", "done"),
+        [pytest.param("CREATE", "created", id="create"), pytest.param("ALTER", "brought up to date", id="update")],
+    )
+    def test_what_was_not_done_is_said(self, lake, monkeypatch, first, done):
+        def refuse(stand_in, query):
+            failed = query.text.startswith(first)
+            query.state, query.reason = ("FAILED", "It broke") if failed else ("SUCCEEDED", None)
+            query.kind = "DDL"
+
+        monkeypatch.setattr(type(lake.stand_in), "_run", refuse)
+        with pytest.raises(
+            CloudTrailWarehouseError, match=rf"`logs` was not {done}: .*It broke\. When.*run this again"
+        ):
+            self.table(lake).execute({})
+
     def test_accounts_and_regions_are_found_out(self, lake, moto_trail):
         table = self.table(lake, bucket=moto_trail, prefix=lake.root, account_ids=None, regions=None)
         shown = table._accounts_and_regions(*table.hook.locate(moto_trail, lake.root, None, None, None), None)

@@ -155,3 +155,47 @@ def test_a_query_does_not_succeed(
     assert told in str(raised.value)
     assert "a value" not in str(raised.value)
     run_again(lake)
+
+
+@pytest.mark.parametrize("first", [pytest.param("WITH", id="what is wanted"), pytest.param("MERGE", id="rows")])
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        pytest.param(
+            "HIVE_CANNOT_OPEN_SPLIT: Error opening Hive split {uri} (offset=0, length=9): Access Denied (Service: "
+            "Amazon S3; Status Code: 403; Error Code: AccessDenied)",
+            r"cannot read \S+ \(HIVE_CANNOT_OPEN_SPLIT, query \S+\).*AccessDenied\. The role of conn_id needs s3:Get",
+            id="not allowed",
+        ),
+        pytest.param(
+            "HIVE_CANNOT_OPEN_SPLIT: Error opening Hive split {uri} (offset=0, length=9): Slow Down (Status Code: 503)",
+            r"cannot read .*it is enough to run this again",
+            id="busy",
+        ),
+        pytest.param(
+            "HIVE_CURSOR_ERROR: Row is not a valid JSON Object: AccessDenied in {uri}",
+            r"cannot read \S+ \(HIVE_CURSOR_ERROR, .*put into quarantine, by CloudTrailToSqlOperator\(files=",
+            id="a record about a denied call",
+        ),
+        pytest.param(
+            "Query exhausted resources at this scale factor",
+            r"^athena, (reading|writing) .*at this scale factor\. Have one statement read less: a smaller days_at_once",
+            id="too much",
+        ),
+    ],
+)
+def test_what_to_do_is_told(
+    lake: Lake, athena: AthenaStandIn, monkeypatch: pytest.MonkeyPatch, first: str, reason: str, told: str
+) -> None:
+    run = type(athena)._run
+    uri = lake.deliver("20260203T1200Z", event(id_of(5)))
+
+    def fail(stand_in: AthenaStandIn, query: Query) -> None:
+        if query.text.startswith(first):
+            query.reason, query.state = reason.format(uri=uri), "FAILED"
+        else:
+            run(stand_in, query)
+
+    monkeypatch.setattr(type(athena), "_run", fail)
+    with pytest.raises(CloudTrailWarehouseError, match=told):
+        lake.events().execute({})
