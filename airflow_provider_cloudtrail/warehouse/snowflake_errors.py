@@ -30,8 +30,8 @@ _TO_DO = {
     2003: _GRANT,
     2043: _GRANT,
     3001: _GRANT,
-    90073: "Wait for the resource monitor's next interval, let it allow more, or name another warehouse in the extra of "
-    "the connection",
+    90073: "Wait for the next interval of the resource monitor, let it allow more, or name another warehouse in the "
+    "extra of the connection",
     90105: _NAME,
     90106: _NAME,
 }
