@@ -105,11 +105,11 @@ _NAME_IN_PARAMETERS = (
 )
 _NAME_IN_ARN = (
     "CASE WHEN arn_found LIKE '%:workflow/%' THEN COALESCE("
-    + first_match("arn_found", ":workflow/(.+)-[A-Za-z0-9]{10}$", 1)
+    + first_match("arn_found", r":workflow/(.+)-[A-Za-z0-9]{10}\z", 1)
     + ", "
-    + first_match("arn_found", ":workflow/(.+)$", 1)
+    + first_match("arn_found", r":workflow/(.+)\z", 1)
     + ") ELSE "
-    + first_match("arn_found", ":(?:environment|role)/(.+)$", 1)
+    + first_match("arn_found", r":(?:environment|role)/(.+)\z", 1)
     + " END"
 )
 ENVIRONMENT_NAME = f"COALESCE({_NAME_IN_PARAMETERS}, {_NAME_IN_ARN})"
@@ -121,7 +121,7 @@ _PARTITION = (
 )
 _ENVIRONMENT_ARN = (
     "CASE WHEN arn_found IS NOT NULL AND NOT arn_found LIKE '%:role/%' THEN arn_found"
-    f" WHEN eventsource = '{MWAA}' AND regexp_like(environment_name, '^{NAME}$')"
+    f" WHEN eventsource = '{MWAA}' AND regexp_like(environment_name, '^{NAME}\\z')"
     " AND awsregion <> '' AND recipientaccountid <> ''"
     f" THEN concat('arn:', {_PARTITION}, ':airflow:', awsregion, ':', recipientaccountid, ':environment/',"
     " environment_name) END"
@@ -152,7 +152,7 @@ def _text(column: str) -> str:
 # -- what became of the call -----------------------------------------------------------------------------------
 
 _STATUS = "json_extract_scalar(responseelements, '$.RestApiStatusCode')"
-REST_STATUS = f"CASE WHEN regexp_like({_STATUS}, '^[1-9][0-9][0-9]$') THEN CAST({_STATUS} AS bigint) END"
+REST_STATUS = f"CASE WHEN regexp_like({_STATUS}, '^[1-9][0-9][0-9]\\z') THEN CAST({_STATUS} AS bigint) END"
 
 
 def _of_sign_in(document: str) -> str:

@@ -14,7 +14,7 @@ from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.selection import Selection
 
 # The grammar of the names of log files, see trail.log_file; Athena shows only what lies in the partitions.
-_STAMP = first_match('"$path"', "_CloudTrail_[A-Za-z0-9-]+_([0-9]{8}T[0-9]{4}Z)_?[A-Za-z0-9_]+[.]json[.]gz$", 1)
+_STAMP = first_match('"$path"', r"_CloudTrail_[A-Za-z0-9-]+_([0-9]{8}T[0-9]{4}Z)_?[A-Za-z0-9_]+[.]json[.]gz\z", 1)
 _OF_ITS_FOLDER = """strpos("$path", concat('/', "account", '_CloudTrail_', "region", '_')) > 0"""
 
 

@@ -10,7 +10,7 @@ from airflow_provider_cloudtrail.trail.selection import Clause, Selection
 SESSION_NAME = (
     # Of a caller with an ARN its session name is in the ARN; of one without, behind the colon of the principal id.
     "CASE WHEN useridentity.arn <> ''"
-    " THEN NULLIF(regexp_extract(useridentity.arn, '(?s)^[^/]*:(?:assumed-role/[^/]*|federated-user)/(.*)$', 1), '')"
+    " THEN NULLIF(regexp_extract(useridentity.arn, '(?s)^[^/]*:(?:assumed-role/[^/]*|federated-user)/(.*)\\z', 1), '')"
     f" WHEN useridentity.type = '{WEB_IDENTITY}' THEN NULL"
     " WHEN strpos(useridentity.principalid, ':') > 0"
     " THEN NULLIF(substr(useridentity.principalid, strpos(useridentity.principalid, ':') + 1), '') END"

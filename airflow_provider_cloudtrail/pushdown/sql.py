@@ -46,7 +46,13 @@ def among(expression: str, values: Iterable[str]) -> str:
 
 
 def first_match(expression: str, pattern: str, group: int = 0) -> str:
-    """Return what a pattern finds first, or null; patterns without look-around, which is all that engines share."""
+    r"""
+    Return what a pattern finds first, or null.
+
+    Patterns are such as all engines read alike, Trino in the syntax of Java
+    (https://trino.io/docs/current/functions/regexp.html): no look-around, a bracket within brackets is escaped, and
+    the end of a text is ``\z``, because ``$`` also holds before a last line end.
+    """
     return f"NULLIF(regexp_extract({expression}, {text_literal(pattern)}, {group}), '')"
 
 

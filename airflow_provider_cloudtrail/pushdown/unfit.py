@@ -13,15 +13,15 @@ from airflow_provider_cloudtrail.pushdown.audit_events import COLUMNS
 from airflow_provider_cloudtrail.pushdown.record_fields import RECORD_FIELDS, Shape
 from airflow_provider_cloudtrail.pushdown.sql import is_nested, text_literal
 
-_GUID = "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$"
-_TIME = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:Z|[+]00:00)?$"
+_GUID = "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}\\z"
+_TIME = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:Z|[+]00:00)?\\z"
 # SQL has a year 0, which is no time for those who read the table with Python.
 _NO_YEAR = "0000"
 # Control characters, and what stands for a character that is none.
 _CHARACTERS = "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f]"
 # NUL, an ASCII letter (which could hide the name of a secret) or half a surrogate pair, written as an escape.
 _ESCAPES = "\\\\u(?:0000|00[4-7]|[dD][89a-fA-F])"
-_NUMBERS = "[:,[]-?(?:[0-9][0-9.]*[eE][+]?[0-9]{3}|[0-9]{400}|Infinity|NaN)"
+_NUMBERS = "[:,\\[]-?(?:[0-9][0-9.]*[eE][+]?[0-9]{3}|[0-9]{400}|Infinity|NaN)"
 
 DOCUMENTS = tuple(field.column for field in RECORD_FIELDS if field.shape is Shape.JSON)
 _READ_AS_TEXT = (
@@ -51,7 +51,7 @@ REASONS: Mapping[str, str] = {
     ),
     "number": " OR ".join(f"COALESCE(regexp_like({name}, '{_NUMBERS}'), false)" for name in DOCUMENTS),
     "secret": (
-        "secrets > 1 OR (secrets = 1 AND secret IS NULL) OR COALESCE(regexp_like(secret, '^[0-9]+$'), false)"
+        "secrets > 1 OR (secrets = 1 AND secret IS NULL) OR COALESCE(regexp_like(secret, '^[0-9]+\\z'), false)"
         + "".join(f" OR COALESCE(strpos({text}, secret) > 0, false)" for text in _NOT_SCRUBBED)
     ),
     "nested_text": " OR ".join(f"COALESCE({is_nested(*member)}, false)" for member in _READ_AS_TEXT),

@@ -31,6 +31,7 @@ from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import StoredObject
 from airflow_provider_cloudtrail.warehouse.duckdb import DuckDBWarehouse
 from tests.support.rows import MWAA
+from tests.support.trino_patterns import patterns_of, read_alike
 
 _TYPES = {
     ColumnKind.INTEGER: "BIGINT",
@@ -200,6 +201,7 @@ class AthenaOnDuckDB:
         (parsed,) = sqlglot.parse(statement, read="athena")
         assert parsed is not None
         assert not isinstance(parsed, sqlglot.exp.Command)
+        assert [pattern for pattern in patterns_of(parsed) if not read_alike(pattern)] == []
         return self.connection.execute(parsed.sql("duckdb")).fetchall()
 
     def warehouse(self) -> DuckDBWarehouse:

@@ -28,6 +28,7 @@ from airflow_provider_cloudtrail.trail.selection import Selection
 from tests.support.log_files import ACCOUNT, MWAA, REGION, event, id_of, key_of, listed, log_bytes
 from tests.support.pushdown import AthenaOnDuckDB, BothPaths
 from tests.support.rows import ALL
+from tests.support.trino_patterns import patterns_of, read_alike
 
 PLAN = TrailPlan(files_per_day=6, records_per_file=8, faults=HOSTILE)
 WINDOW = DeliveryWindow(PLAN.start, PLAN.end, timedelta(days=1), timedelta(hours=1))
@@ -499,3 +500,27 @@ def test_no_statement_relies_on_functions_that_engines_lack(demo):
     # Look-around is Java's alone; replacements with groups are written in two ways.
     assert not re.search(r"\(\?[=!<]", text)
     assert "regexp_replace" not in text
+
+
+@pytest.mark.parametrize(
+    ("pattern", "alike"),
+    [
+        (r"[:,\[]-?[0-9]+", True),
+        ("[:,[]-?[0-9]+", False),
+        ("[[:alpha:]]", False),
+        ("[a-z&&x]", False),
+        (r"^[^/]*/(.+)\z", True),
+        ("^[0-9]+$", False),
+        (r"costs \$[0-9$]+", True),
+        (r"[]a]|[^]\]]", True),
+    ],
+)
+def test_patterns_that_java_reads_otherwise_are_refused(pattern, alike):
+    assert read_alike(pattern) is alike
+
+
+def test_all_patterns_of_the_statements_are_looked_at(demo):
+    found = set().union(*(patterns_of(text) for text in demo.athena.statements))
+    assert len(found) > 15
+    assert sum(text.count("regexp_like(") for text in demo.athena.statements) > 0
+    assert all(map(read_alike, found))
