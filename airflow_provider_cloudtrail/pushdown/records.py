@@ -15,7 +15,10 @@ from airflow_provider_cloudtrail.trail.selection import Selection
 
 # The grammar of the names of log files, see trail.log_file; Athena shows only what lies in the partitions.
 _STAMP = first_match('"$path"', r"_CloudTrail_[A-Za-z0-9-]+_([0-9]{8}T[0-9]{4}Z)_?[A-Za-z0-9_]+[.]json[.]gz\z", 1)
-_OF_ITS_FOLDER = """strpos("$path", concat('/', "account", '_CloudTrail_', "region", '_')) > 0"""
+# Of the column of accounts nothing but what it equals may be asked where they are injected
+# (https://docs.aws.amazon.com/athena/latest/ug/partition-projection-dynamic-id-partitioning.html).
+_ACCOUNT = first_match('"$path"', r"/([^/]+)/CloudTrail/[^/]+/[0-9]{4}/[0-9]{2}/[0-9]{2}/[^/]+\z", 1)
+_OF_ITS_FOLDER = f"""strpos("$path", concat('/', {_ACCOUNT}, '_CloudTrail_', "region", '_')) > 0"""
 
 
 def _delivered_at(stamp: str) -> str:

@@ -379,6 +379,22 @@ class TestWindow:
         assert any("\"day\" BETWEEN '2026/02/03' AND '2026/02/03'" in text for text in both.athena.statements)
 
 
+def test_nothing_but_equality_is_asked_of_injected_accounts():
+    # Athena refuses a statement that asks anything else of them.
+    import sqlglot
+
+    both = BothPaths()
+    deliver(both, "20260203T1000Z", event(id_of(1)))
+    assert both.push_down(DAY, account_ids=["111122223333"]).loaded == 1
+    asked = 0
+    for text in both.athena.statements:
+        for where in sqlglot.parse_one(text, read="athena").find_all(sqlglot.exp.Where):
+            columns = [column for column in where.find_all(sqlglot.exp.Column) if column.name == "account"]
+            assert all(isinstance(column.parent, sqlglot.exp.In) for column in columns)
+            asked += len(columns)
+    assert asked == 3
+
+
 def test_no_statement_writes_more_partitions_than_athena_allows():
     both = BothPaths()
     first = datetime(2025, 6, 1, 12, tzinfo=UTC)
