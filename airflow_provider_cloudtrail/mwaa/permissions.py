@@ -4,7 +4,8 @@ The IAM statements that the execution role of an environment needs, by feature, 
 The CloudFormation template and the README hold the same statements. Sources: Service Authorization Reference for
 Amazon S3, AWS CloudTrail, Amazon SQS, AWS KMS, Amazon Athena and AWS Glue. Athena does what a statement asks for
 with the rights of its caller, and Glue wants an action allowed on the table and on all that it lies in
-(https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html).
+(https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html); further sources are the pages
+datacatalogs-example-policies (a query names its catalog) and federated-query-iam-access (results) beside that.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ _QUEUE_URL = re.compile(
 
 # Folders: a place of this name stands for what lies below, one with _bucket behind it for the bucket.
 _BUCKET_OF = ("staging", "tables", "results")
-_BY_ATHENA = ("glue:CreateTable", "glue:DeleteTable", "glue:GetDatabase", "glue:GetTable", "glue:UpdateTable")
+_BY_ATHENA = (
+    *("glue:CreateTable", "glue:DeleteTable", "glue:GetDatabase", "glue:GetDatabases"),
+    *("glue:GetPartitions", "glue:GetTable", "glue:GetTables", "glue:UpdateTable"),
+)
 _BY_PYICEBERG = ("glue:CreateTable", "glue:GetDatabase", "glue:GetTable", "glue:UpdateTable")
 _KEEP_FILES = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")
 _LIST_BUCKET = ("s3:GetBucketLocation", "s3:ListBucket")
@@ -105,7 +109,8 @@ STATEMENTS = (
         ),
         _WORK_GROUP,
     ),
-    Statement("ReadTableMetadata", ATHENA, ("athena:GetTableMetadata",), _DATA_CATALOG),
+    # The first is asked of whoever starts a query that names its catalog, as the driver does.
+    Statement("ReadTableMetadata", ATHENA, ("athena:GetDataCatalog", "athena:GetTableMetadata"), _DATA_CATALOG),
     Statement("AthenaUsesCatalog", ATHENA, _BY_ATHENA, _CATALOG),
     Statement("AthenaUsesDatabase", ATHENA, _BY_ATHENA, _DATABASE),
     Statement("AthenaUsesTables", ATHENA, _BY_ATHENA, _TABLES),
@@ -114,7 +119,7 @@ STATEMENTS = (
     Statement("ListStagedRows", ATHENA, _LIST_BUCKET, "{staging_bucket}"),
     Statement("AthenaKeepsTables", ATHENA, _KEEP_FILES, "{tables}"),
     Statement("AthenaListsTables", ATHENA, _LIST_BUCKET, "{tables_bucket}"),
-    Statement("AthenaKeepsResults", ATHENA, ("s3:GetObject", "s3:PutObject"), "{results}"),
+    Statement("AthenaKeepsResults", ATHENA, ("s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"), "{results}"),
     Statement("AthenaListsResults", ATHENA, _LIST_BUCKET, "{results_bucket}"),
     Statement("UseGlueCatalog", ICEBERG_GLUE, _BY_PYICEBERG, _CATALOG),
     Statement("UseGlueDatabase", ICEBERG_GLUE, _BY_PYICEBERG, _DATABASE),

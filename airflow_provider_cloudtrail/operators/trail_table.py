@@ -21,6 +21,7 @@ from airflow_provider_cloudtrail.pushdown.trail_table import ENUM, TrailTable
 from airflow_provider_cloudtrail.task import hook_of, require_athena
 from airflow_provider_cloudtrail.trail.listing import layouts, region_folders
 from airflow_provider_cloudtrail.trail.store import StoreError
+from airflow_provider_cloudtrail.warehouse.athena_session import connect
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail._compat import Context
@@ -38,10 +39,8 @@ class AthenaCloudTrailTableOperator(AwsBaseOperator[CloudTrailHook]):
     One table shows one layout of a bucket: with ``organization_id`` the accounts of that organization, without it
     those directly below ``AWSLogs/``.
 
-    The role of ``conn_id`` needs ``athena:StartQueryExecution``, ``athena:GetQueryExecution``,
-    ``athena:GetQueryResults``, ``glue:CreateTable``, ``glue:GetTable``, ``glue:UpdateTable``, ``glue:GetDatabase``, and
-    ``s3:PutObject``, ``s3:GetObject``, ``s3:ListBucket``, ``s3:GetBucketLocation`` on the place for query results; that
-    of ``aws_conn_id`` ``s3:ListBucket`` on the trail's bucket if accounts or Regions are to be found out.
+    The role of ``conn_id`` needs what the feature ``athena`` of the README of MWAA lists; that of ``aws_conn_id``
+    ``s3:ListBucket`` on the trail's bucket if accounts or Regions are to be found out.
 
     .. seealso::
         For more information on how to use this operator, take a look at the README.
@@ -131,7 +130,7 @@ class AthenaCloudTrailTableOperator(AwsBaseOperator[CloudTrailHook]):
         require_athena(self.conn_id, hook.conn_type)
         done = "created"
         try:
-            with closing(hook.get_conn()) as connection:
+            with closing(connect(hook)) as connection:
                 connection.cursor().execute(table.create())
                 done = "brought up to date"
                 connection.cursor().execute(table.update())

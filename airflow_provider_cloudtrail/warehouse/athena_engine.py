@@ -22,6 +22,7 @@ from airflow_provider_cloudtrail.warehouse.athena_rows import DDL_TYPES, VALUES_
 from airflow_provider_cloudtrail.warehouse.athena_session import (
     AthenaSession,
     LostLockError,
+    connect,
     error_code,
     literal,
     with_values,
@@ -81,10 +82,7 @@ class AthenaEngine(RelationalWarehouse):
     def _connect(self) -> AthenaSession:
         # Kept: a new one could have to assume a role first.
         if not hasattr(self._of_thread, "connection"):
-            connection = self.hook.get_conn()
-            # Without any, names of tables would mean nothing.
-            connection.schema_name = connection.schema_name or "default"
-            self._of_thread.connection = connection
+            self._of_thread.connection = connect(self.hook)
         return AthenaSession(self._of_thread.connection, self.hook.placeholder)
 
     def _lock(self, cursor: AthenaSession) -> None:

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 MAX_STATEMENT = 262_144
 """Bytes of the longest statement (https://docs.aws.amazon.com/athena/latest/ug/service-limits.html)."""
 
+CATALOG = "AwsDataCatalog"
+"""The catalog of Glue by its own name, which is how policies of IAM know it, where case counts."""
+
 _QUERY = "athena_query"
 # What changes no table that others write.
 _NEEDS_NO_LOCK = ("SELECT", "WITH", "CREATE EXTERNAL TABLE", "DROP TABLE IF EXISTS")
@@ -175,6 +178,21 @@ class AthenaSession:
         except Exception as failure:
             log.warning("Could not stop query %s: %s", self._running, type(failure).__name__)
             return False
+
+
+def connect(hook: Any) -> Any:
+    """
+    Return a new connection that names its database and its catalog.
+
+    :param hook: Airflow's hook.
+    """
+    connection = hook.get_conn()
+    # Without any, names of tables would mean nothing.
+    connection.schema_name = connection.schema_name or "default"
+    # The driver's own default is in lower case.
+    if (connection.catalog_name or CATALOG).lower() == CATALOG.lower():
+        connection.catalog_name = CATALOG
+    return connection
 
 
 def with_values(statement: str, values: Sequence[Any], mark: str) -> str:

@@ -42,7 +42,7 @@ def what_is(session: AthenaSession, schema: str, table: str) -> tuple[str, dict[
 def _metadata(session: AthenaSession, schema: str, table: str) -> dict[str, Any]:
     connection = session.connection
     answer: dict[str, Any] = connection.client.get_table_metadata(
-        CatalogName=connection.catalog_name or "AwsDataCatalog",
+        CatalogName=connection.catalog_name,
         DatabaseName=schema,
         TableName=_plain(table),
         **({"WorkGroup": connection.work_group} if connection.work_group else {}),

@@ -162,7 +162,10 @@ def test_role_may_do_what_staging_asks(s3_server, called):
 # (https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html); a change of an Iceberg
 # table is one of its entry in Glue.
 BEHIND = {
-    "CREATE": {"glue:CreateTable", "glue:GetDatabase", "glue:GetTable"},
+    "CREATE": {
+        *("glue:CreateTable", "glue:GetDatabase", "glue:GetDatabases"),
+        *("glue:GetPartitions", "glue:GetTable", "glue:GetTables"),
+    },
     "ALTER": {"glue:GetDatabase", "glue:GetTable", "glue:UpdateTable"},
     "DROP": {"glue:DeleteTable", "glue:GetDatabase", "glue:GetTable"},
     "MERGE": {"glue:GetDatabase", "glue:GetTable", "glue:UpdateTable"},
@@ -235,8 +238,11 @@ def test_role_may_do_what_athena_is_asked(called, athena, athena_address, s3_ser
 
     behind = set().union(*(BEHIND[text.split()[0]] for text in athena.statements[before:]))
     assert {action for action in called[ATHENA] if action.startswith("athena:")} == (
-        allowed_on("{workgroup}", ATHENA) | allowed_on("{data_catalog}", ATHENA)
+        (allowed_on("{workgroup}", ATHENA) | allowed_on("{data_catalog}", ATHENA)) - {"athena:GetDataCatalog"}
     )
+    # Queries name their catalog (https://docs.aws.amazon.com/athena/latest/ug/datacatalogs-example-policies.html).
+    assert {query.catalog for query in list(athena.queries.values())[before:]} == {"AwsDataCatalog"}
+    assert "athena:GetDataCatalog" in allowed_on("{data_catalog}", ATHENA)
     assert {action for action in called[ATHENA] if action.startswith("glue:")} == {"glue:GetDatabase"} < behind
     for glue in ("{glue}:catalog", "{glue}:database/{database}", "{glue}:table/{database}/*"):
         assert allowed_on(glue, ATHENA) == behind

@@ -52,6 +52,7 @@ class Query:
     held: bool = False
     until: threading.Event | None = None
     started: float = field(default_factory=time.time)
+    catalog: str | None = None
 
 
 class AthenaStandIn:
@@ -185,7 +186,8 @@ class AthenaStandIn:
                 self._dead = left <= 1
                 if self._dead and not ran:
                     return None
-            query = Query(text, request.get("QueryExecutionContext", {}).get("Database", "default"), group, output)
+            context = request.get("QueryExecutionContext", {})
+            query = Query(text, context.get("Database", "default"), group, output, catalog=context.get("Catalog"))
             query.until, self.next_until = self.next_until, None
             identity = str(uuid.uuid4())
             self.queries[identity] = query
@@ -252,6 +254,7 @@ class AthenaStandIn:
         return {"WorkGroup": {"Name": WORK_GROUP, "State": "ENABLED"}}
 
     def _get_table_metadata(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert request["CatalogName"] == "AwsDataCatalog", "no policy is about another catalog"
         table = self.catalog.get(f"{request['DatabaseName']}.{request['TableName']}".lower())
         if table is None:
             raise RefusedError(

@@ -60,5 +60,19 @@ def test_connection_without_a_schema_means_the_default_one(athena_place, athena)
     assert warehouse._connect().connection.schema_name == "default"
 
 
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [("awsdatacatalog", "AwsDataCatalog"), (None, "AwsDataCatalog"), ("other", "other")],
+)
+def test_catalog_of_glue_is_called_by_its_own_name(athena_place, athena, given, used):
+    warehouse = open_warehouse(
+        AthenaHook(athena_extra(athena_place) | {"catalog_name": given}),
+        "nowhere",
+        None,
+        staging_folder(athena_place["s3"], "x-y"),
+    )
+    assert warehouse._connect().connection.catalog_name == used
+
+
 def test_hook_of_airflow_is_used_as_it_is(athena_place, athena_warehouse):
     assert type(airflow_athena_hook(athena_place)) is type(athena_warehouse.hook)
