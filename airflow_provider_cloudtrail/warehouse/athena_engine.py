@@ -88,7 +88,9 @@ class AthenaEngine(RelationalWarehouse):
     def _lock(self, cursor: AthenaSession) -> None:
         if not hasattr(self._of_thread, "client"):
             self._of_thread.client = self._staging.connect()
-        key = self._staging.key(f"cloudtrail-locks/{schema_of(cursor, self.schema)}.{self.table}.json")
+        # As Glue knows the table, however it is written.
+        name = f"{schema_of(cursor, self.schema)}.{self.table}".lower()
+        key = self._staging.key(f"cloudtrail-locks/{name}.json")
         lock = WriterLock(self._of_thread.client, self._staging.bucket, key, self.lease)
         deadline = time.monotonic() + self._lock_timeout.total_seconds()
         pause = 0.1

@@ -43,8 +43,10 @@ def _metadata(session: AthenaSession, schema: str, table: str) -> dict[str, Any]
     connection = session.connection
     answer: dict[str, Any] = connection.client.get_table_metadata(
         CatalogName=connection.catalog_name,
-        DatabaseName=schema,
-        TableName=_plain(table),
+        # Glue's names are all lowercase
+        # (https://docs.aws.amazon.com/glue/latest/webapi/API_GetTable.html); in SQL case does not matter.
+        DatabaseName=schema.lower(),
+        TableName=_plain(table).lower(),
         **({"WorkGroup": connection.work_group} if connection.work_group else {}),
     )
     metadata: dict[str, Any] = answer["TableMetadata"]
@@ -95,7 +97,7 @@ def _location_of_database(hook: Any, session: AthenaSession, schema: str) -> str
     connection = session.connection
     endpoint = hook.conn.get_service_endpoint_url("glue")
     glue = connection.session.client("glue", region_name=connection.region_name, endpoint_url=endpoint)
-    location: str | None = glue.get_database(Name=schema)["Database"].get("LocationUri")
+    location: str | None = glue.get_database(Name=schema.lower())["Database"].get("LocationUri")
     return location
 
 

@@ -255,7 +255,8 @@ class AthenaStandIn:
 
     def _get_table_metadata(self, request: dict[str, Any]) -> dict[str, Any]:
         assert request["CatalogName"] == "AwsDataCatalog", "no policy is about another catalog"
-        table = self.catalog.get(f"{request['DatabaseName']}.{request['TableName']}".lower())
+        # Glue says that names are all lowercase, and nothing of others.
+        table = self.catalog.get(f"{request['DatabaseName']}.{request['TableName']}")
         if table is None:
             raise RefusedError(
                 "MetadataException", "EntityNotFoundException from Glue: Entity Not Found (Service: AWSGlue)"

@@ -10,6 +10,8 @@ from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 from tests.support.athena import AthenaStandIn
 from tests.support.engines import ATHENA, AthenaHook, athena_extra, staging_folder
+from tests.support.log_files import event
+from tests.support.rows import file_rows
 
 pytestmark = pytest.mark.skipif(not ATHENA, reason="needs pyathena, duckdb, pyarrow, sqlglot and moto")
 
@@ -55,3 +57,18 @@ def test_place_of_the_tables_in_the_connection_goes_first(athena_place, athena):
     open_warehouse(hook, "placed", "audit", staging_folder(athena_place["s3"], athena_place["bucket"])).prepare()
     assert athena.catalog["audit.placed"].location == "s3://example-other/lake/placed/"
     assert "CREATE TABLE `audit`.`placed` (" in athena.statements[-3]
+
+
+def test_tables_are_the_same_however_their_names_are_written(athena_place, athena, monkeypatch):
+    staging = staging_folder(athena_place["s3"], athena_place["bucket"])
+    keys = []
+    key = staging.key
+    monkeypatch.setattr(staging, "key", lambda name: keys.append(name) or key(name))
+    warehouse = open_warehouse(AthenaHook(athena_extra(athena_place)), "Written_Large", "Audit", staging)
+    warehouse.prepare()
+    before = len(athena.statements)
+    warehouse.prepare()
+    assert len(athena.statements) == before
+    (entry,) = warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    assert entry.loaded == 1
+    assert "cloudtrail-locks/audit.written_large.json" in keys
