@@ -132,10 +132,12 @@ class RedshiftWarehouse(SqlWarehouse):
         ((staged,),) = cursor.fetchall()
         if staged != len(events):
             raise WarehouseError(f"redshift, writing {self.events}: {staged} of {len(events)} rows were staged")
+        # By its own name: DELETE knows no alias (https://docs.aws.amazon.com/redshift/latest/dg/r_DELETE.html).
         # Lengths are compared because trailing spaces do not count when strings are.
+        present = self.quoted(self.table)
         cursor.execute(
-            f"DELETE FROM {stage} USING {self.events} AS present WHERE {stage}.{event_id} = present.{event_id} "
-            f"AND OCTET_LENGTH({stage}.{event_id}) = OCTET_LENGTH(present.{event_id})"
+            f"DELETE FROM {stage} USING {self.events} WHERE {stage}.{event_id} = {present}.{event_id} "
+            f"AND OCTET_LENGTH({stage}.{event_id}) = OCTET_LENGTH({present}.{event_id})"
         )
         cursor.execute(f"SELECT {event_id} FROM {stage}")
         new = {row[0] for row in cursor.fetchall()}
@@ -206,7 +208,8 @@ class RedshiftWarehouse(SqlWarehouse):
                 rows, size = [], 0
         self._insert(cursor, self.quoted(_STAGE), columns, rows)
         for event_id, of_record in pieces.items():
-            marks = ", ".join([self.hook.placeholder] * len(of_record))
+            # The driver does not say that a string is one, and nothing else does within ARRAY.
+            marks = ", ".join([f"CAST({self.hook.placeholder} AS VARCHAR({MAX_STRING}))"] * len(of_record))
             cursor.execute(
                 f"UPDATE {self.quoted(_STAGE)} SET {self.quoted(_PIECES)} = ARRAY({marks}) "
                 f"WHERE {self.quoted('event_id')} = {self.hook.placeholder}",

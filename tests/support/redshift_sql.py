@@ -63,10 +63,7 @@ def translated(sql: str) -> str:
         tree = sqlglot.parse_one(_MORE_ROWS.sub(r"\1", sql), dialect="redshift")
     except sqlglot.ParseError:
         raise RefusedError("42601", "syntax error") from None
-    lacking = [exp.OnConflict, exp.Returning, exp.CheckColumnConstraint, exp.Check, exp.OnCommitProperty, exp.Merge]
-    for kind in lacking:
-        if tree.find(kind):
-            raise RefusedError("0A000", f"{kind.__name__} is not supported by the shim, as by Redshift")
+    _refuse_lacking(tree)
     statements = (exp.Query, exp.DML, exp.DDL, exp.Drop, exp.Alter, exp.Transaction, exp.Commit, exp.Rollback, exp.Set)
     if not isinstance(tree, (*statements, exp.Copy)) and not (isinstance(tree, exp.Command) and _COMMANDS.match(sql)):
         raise RefusedError("42601", "syntax error")
@@ -81,6 +78,23 @@ def translated(sql: str) -> str:
                 raise RefusedError("42601", "ALTER TABLE ADD COLUMN takes no such constraint")
             return f"ALTER TABLE {tree.this.sql('postgres')} ADD COLUMN {_column(action)}"
     return re.sub(r"\bARRAY\(", "super_array(", sql)
+
+
+def _refuse_lacking(tree: Any) -> None:
+    from sqlglot import exp
+
+    lacking = [exp.OnConflict, exp.Returning, exp.CheckColumnConstraint, exp.Check, exp.OnCommitProperty, exp.Merge]
+    for kind in lacking:
+        if tree.find(kind):
+            raise RefusedError("0A000", f"{kind.__name__} is not supported by the shim, as by Redshift")
+    if isinstance(tree, exp.Delete) and any(table.alias for table in tree.find_all(exp.Table)):
+        # https://docs.aws.amazon.com/redshift/latest/dg/r_DELETE.html
+        raise RefusedError("42601", "the syntax of DELETE has no alias")
+    # Strings of the driver have no type, unless something gives them one
+    # (https://github.com/aws/amazon-redshift-python-driver/issues/59).
+    given = [item for array in tree.find_all(exp.Array) for item in array.expressions]
+    if any(isinstance(item, exp.Parameter | exp.Placeholder) for item in given):
+        raise RefusedError("XX000", "Assert", "false - Invalid type: 705")
 
 
 def _create_table(tree: Any) -> str:
