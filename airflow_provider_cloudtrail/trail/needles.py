@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate, count
 from operator import add, itemgetter
 
@@ -26,17 +27,24 @@ _HIDDEN = re.compile(rb"\\u00(?:2[dDeE]|3[0-9]|[4-7])")
 
 
 def needle_places(needles: tuple[bytes, ...], data: bytes) -> Iterator[int]:
-    """Yield where a needle begins, or what could hide one."""
+    """Yield where a needle begins, or what could hide one, in no order."""
     searched = Searched(data)
     for needle in needles:
         yield from searched.places(needle)
     # A search for one byte is faster than one for several, and in short files often all that is needed.
-    if b"\\" in data:
-        # Large files have escapes of this kind: session tokens are written with "\\u003d" for "=". Each is looked at
-        # where it stands, because a pattern that goes through the file takes long and holds Python's lock.
-        for place in searched.places(_ESCAPE):
-            if _HIDDEN.match(data, place) is not None:
-                yield place
+    if b"\\" in data and next(searched.places(_ESCAPE), None) is not None:
+        # Large files are full of escapes: session tokens are written with "\\u003d" for "=". Only those are looked for
+        # that a needle's characters could have, because what goes from one escape to the next holds Python's lock.
+        for escape in _escapes(needles):
+            for place in searched.places(escape):
+                if _HIDDEN.match(data, place) is not None:
+                    yield place
+
+
+@lru_cache
+def _escapes(needles: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return what those escapes begin with that stand for a character of a needle."""
+    return tuple(sorted({b"%b%x" % (_ESCAPE, character >> 4) for needle in needles for character in needle}))
 
 
 def record_offsets(document: bytes, raws: Sequence[RawRecord]) -> list[int] | None:

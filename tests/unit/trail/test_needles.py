@@ -22,8 +22,21 @@ NEEDLES = (b"airflow-serverless.amazonaws.com", b"airflow.amazonaws.com")
 )
 def test_needle_places(text: bytes, places: list[int], size: int) -> None:
     before = b"." * size
-    assert list(needle_places(NEEDLES, before + text)) == [size + place for place in places]
-    assert list(needle_places(NEEDLES, text + before)) == places
+    assert sorted(needle_places(NEEDLES, before + text)) == [size + place for place in places]
+    assert sorted(needle_places(NEEDLES, text + before)) == places
+
+
+@pytest.mark.parametrize(
+    ("needle", "text", "places"),
+    [
+        pytest.param(b"s3.amazonaws.com", b"s\\u0033.amazonaws.com", [1], id="digit"),
+        pytest.param(b"AmazonMWAA-airflow", b"\\u0041mazonMWAA-airflow", [0], id="upper case"),
+        pytest.param(b"AmazonMWAA-airflow", b"AmazonM\\u0057AA\\u002Dairflow", [7, 15], id="of two kinds"),
+        pytest.param(b"airflow.amazonaws.com", b"\\u0041irflow.amazonaws.com", [], id="letter that it does not have"),
+    ],
+)
+def test_escapes_of_the_characters_of_a_needle_are_found(needle: bytes, text: bytes, places: list[int]) -> None:
+    assert sorted(needle_places((needle,), text)) == places
 
 
 class Looked:
@@ -37,9 +50,9 @@ class Looked:
         self.places.append(place)
 
 
-def test_nothing_but_escapes_is_looked_at_with_the_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_escapes_of_tokens_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = Looked()
     monkeypatch.setattr(needles, "_HIDDEN", looked)
-    token = b'{"sessionToken":"aa\\u003d\\u003d"}'
+    token = b'{"sessionToken":"aa\\u003d\\u003d","url":"\\u0026"}'
     assert list(needle_places(NEEDLES, token + b"." * SHORTEST_UNLOCKED)) == []
-    assert looked.places == [19, 25]
+    assert looked.places == [token.index(b"\\u0026")]
