@@ -61,7 +61,7 @@ def test_snowflake_column_that_takes_no_null_is_no_lost_race():
             90073,
             "22000",
             "Warehouse 'W' cannot be resumed because resource monitor 'M' has exceeded its quota.",
-            "Wait for the resource monitor",
+            "Wait for the next interval of the resource monitor",
         ),
         (90105, "22000", "This session does not have a current database.", "Name both in the connection"),
         (90106, "22000", "This session does not have a current schema.", "Name both in the connection"),
