@@ -510,23 +510,6 @@ def test_no_statement_relies_on_functions_that_engines_lack(statements):
     assert "regexp_replace" not in text
 
 
-@pytest.mark.parametrize(
-    ("pattern", "alike"),
-    [
-        (r"[:,\[]-?[0-9]+", True),
-        ("[:,[]-?[0-9]+", False),
-        ("[[:alpha:]]", False),
-        ("[a-z&&x]", False),
-        (r"^[^/]*/(.+)\z", True),
-        ("^[0-9]+$", False),
-        (r"costs \$[0-9$]+", True),
-        (r"[]a]|[^]\]]", True),
-    ],
-)
-def test_patterns_that_java_reads_otherwise_are_refused(pattern, alike):
-    assert read_alike(pattern) is alike
-
-
 def test_all_patterns_of_the_statements_are_looked_at(statements):
     found = set().union(*(patterns_of(text) for text in statements))
     assert len(found) > 15
