@@ -17,6 +17,7 @@ from datetime import datetime, timedelta, timezone
 from airflow_provider_cloudtrail.audit_event import GAP
 from airflow_provider_cloudtrail.comparison import Comparison
 from airflow_provider_cloudtrail.digest_batches import PlaceDigests, in_batches
+from airflow_provider_cloudtrail.one_ahead import one_ahead
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivered import (
     SLACK,
@@ -26,7 +27,6 @@ from airflow_provider_cloudtrail.trail.delivered import (
     account_regions,
     list_digests,
     list_logs,
-    one_ahead,
     one_page_ahead,
 )
 from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow

@@ -8,13 +8,13 @@ that this takes does not grow with the window.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
+from airflow_provider_cloudtrail.one_ahead import one_ahead
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.day_folders import day_folder, first_key, is_behind
 from airflow_provider_cloudtrail.trail.digest import Chain, DigestKey, digest_key
@@ -33,8 +33,6 @@ SLACK = timedelta(hours=3)
 """How far the stamp of a log file may lie from the time that its digest covers without costing a request."""
 
 _PAGE = 1_000
-
-_Item = TypeVar("_Item")
 
 MOST_UNLISTED = 20_000
 """Unlisted log files of one account and Region that are kept by name; of more, only the number is known."""
@@ -178,20 +176,6 @@ def one_page_ahead(files: Iterator[PresentFile]) -> Iterator[PresentFile]:
     """
     for page in one_ahead(iter(lambda: list(islice(files, _PAGE)), [])):
         yield from page
-
-
-def one_ahead(items: Iterator[_Item]) -> Generator[_Item, None, None]:
-    """
-    Yield items, none of which is None, while a thread of its own makes the next one.
-
-    :param items: is not asked by two threads at the same time.
-    """
-    # A thread of its own: among those that fetch digests it would wait for its turn.
-    with ThreadPoolExecutor(1, thread_name_prefix="cloudtrail-ahead") as pool:
-        future = pool.submit(next, items, None)
-        while (item := future.result()) is not None:
-            future = pool.submit(next, items, None)
-            yield item
 
 
 def probe(store: Store, bucket: str, key: str) -> PresentFile | None:

@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-import threading
-from contextlib import closing
 from datetime import datetime, timedelta, timezone
 
-import pytest
-
-from airflow_provider_cloudtrail.trail.delivered import DeliveredFiles, one_ahead
+from airflow_provider_cloudtrail.trail.delivered import DeliveredFiles
 from tests.support.signed_trail import ACCOUNT, BUCKET, REGION, MemoryStore
 
 START = datetime(2026, 2, 3, tzinfo=timezone.utc)
@@ -16,39 +12,6 @@ LOGS = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/"
 
 def key_of(moment: datetime, name: str = "Q1w2E3r4T5y6U7i8") -> str:
     return f"{LOGS}{moment:%Y/%m/%d}/{ACCOUNT}_CloudTrail_{REGION}_{moment:%Y%m%dT%H%MZ}_{name}.json.gz"
-
-
-def test_items_come_in_their_order_with_the_error_behind_them():
-    def items():
-        yield from ("first", "second")
-        raise LookupError("third")
-
-    found = []
-    with pytest.raises(LookupError, match="third"):
-        found.extend(one_ahead(items()))
-    assert found == ["first", "second"]
-
-
-def test_the_next_item_is_made_while_this_one_is_used():
-    made, threads = threading.Semaphore(0), set()
-
-    def items():
-        for number in range(10):
-            threads.add(threading.current_thread())
-            made.release()
-            yield number
-
-    with closing(one_ahead(items())) as ahead:
-        assert next(ahead) == 0
-        for _ in range(2):
-            assert made.acquire(timeout=60)
-        assert next(ahead) == 1
-    # Those two that were taken, and the one that was made ahead.
-    assert made.acquire(timeout=60)
-    assert not made.acquire(blocking=False)
-    assert threading.current_thread() not in threads
-    assert len(threads) == 1
-    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_the_listing_is_not_asked_before_the_first_digest():
