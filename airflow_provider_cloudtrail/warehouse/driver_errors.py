@@ -48,7 +48,8 @@ def left_out(error: Exception) -> str | None:
     return next((found[1] for text in said for pattern in _LEFT_OUT if (found := pattern.match(text))), None)
 
 
-def _is_of_lost_connection(error: Exception) -> bool:
+def is_of_lost_connection(error: Exception) -> bool:
+    """Tell whether the connection is gone."""
     state = sqlstate(error)
     if state is not None:
         # Connection exceptions, and a server that is shut down or ends the session.
@@ -84,6 +85,6 @@ def describe(error: Exception, *further: str, advice: str = "") -> str:
             f"{said}. The statement was cancelled, by somebody or at a limit of time or use: its history in the "
             "database says why. Run this again, it goes on from what is stored"
         )
-    if _is_of_lost_connection(error):
+    if is_of_lost_connection(error):
         return f"{said}. The connection was lost: run this again, it goes on from what is stored"
     return said
