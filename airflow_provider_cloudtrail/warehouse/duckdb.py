@@ -13,6 +13,7 @@ from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, Warehou
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
 from airflow_provider_cloudtrail.warehouse.driver_errors import left_out
 from airflow_provider_cloudtrail.warehouse.duckdb_file import DuckDBFile
+from airflow_provider_cloudtrail.warehouse.duckdb_statements import STAGE, InterruptibleConnection, staged
 from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
 
@@ -24,8 +25,6 @@ _HOLDER = re.compile(r"PID \d+")
 # An absolute path, the home directory, or what an extension of DuckDB opens, such as md: (MotherDuck).
 _SAME_FOR_EVERY_TASK = re.compile(r"/|~/|[A-Za-z][A-Za-z0-9+.-]+:")
 _EXAMPLE = 'set its host to the path of a file, as in {"conn_type": "duckdb", "host": "/data/audit.duckdb"}'
-_STAGE = "cloudtrail_stage"
-_ROWS_IN_ONE_BATCH = 2_048
 # Beyond it, reading all ids takes longer than ON CONFLICT.
 _MOST_ROWS_TO_SCAN = 5_000_000
 
@@ -139,7 +138,7 @@ class DuckDBWarehouse(RelationalWarehouse):
 
     def _cursor(self, connection: Any) -> Any:
         # DuckDB's cursor() opens a connection of its own, outside of this transaction.
-        return connection
+        return InterruptibleConnection(connection)
 
     def _lock(self, cursor: Any) -> None:
         """Do nothing: other processes are out while the file is open, other threads wait for their turn."""
@@ -175,19 +174,17 @@ class DuckDBWarehouse(RelationalWarehouse):
         columns = columns_of(AuditEvent)
         names, event_id = self._names(columns), self.quoted("event_id")
         if self._file.rows > _MOST_ROWS_TO_SCAN:
-            with _staged(cursor, columns, events):
+            with staged(cursor, columns, events):
                 cursor.execute(
-                    f"INSERT INTO {self.events} ({names}) SELECT {names} FROM {_STAGE} "
+                    f"INSERT INTO {self.events} ({names}) SELECT {names} FROM {STAGE} "
                     f"ON CONFLICT DO NOTHING RETURNING {event_id}"
                 )
                 inserted = {row[0] for row in cursor.fetchall()}
             self._file.stored(len(inserted))
             return inserted
         # To ask which ids are there takes a fraction of what ON CONFLICT does, as long as the table is not huge.
-        with _staged(cursor, columns[:1], [(event.event_id,) for event in events]):
-            cursor.execute(
-                f"SELECT {event_id} FROM {_STAGE} WHERE {event_id} IN (SELECT {event_id} FROM {self.events})"
-            )
+        with staged(cursor, columns[:1], [(event.event_id,) for event in events]):
+            cursor.execute(f"SELECT {event_id} FROM {STAGE} WHERE {event_id} IN (SELECT {event_id} FROM {self.events})")
             present = {row[0] for row in cursor.fetchall()}
         new = [event for event in events if event.event_id not in present]
         self._insert(cursor, self.events, columns, new)
@@ -195,8 +192,8 @@ class DuckDBWarehouse(RelationalWarehouse):
 
     def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         names = self._names(columns)
-        with _staged(cursor, columns, rows):
-            cursor.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM {_STAGE}")
+        with staged(cursor, columns, rows):
+            cursor.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM {STAGE}")
         self._file.stored(len(rows))
 
     def _find(self, cursor: Any, table: str, columns: Sequence[str], keys: Sequence[str]) -> list[tuple[Any, ...]]:
@@ -205,45 +202,14 @@ class DuckDBWarehouse(RelationalWarehouse):
         # A join takes a fifth of the time of a list of placeholders.
         names, key = ", ".join(map(self.quoted, columns)), self.quoted(columns[0])
         wanted = Column("cloudtrail_wanted", ColumnKind.KEY, True, "key that is looked for")
-        with _staged(cursor, [wanted], [(one,) for one in dict.fromkeys(keys)]):
-            cursor.execute(f"SELECT {names} FROM {table} JOIN {_STAGE} ON {key} = {wanted.name}")
+        with staged(cursor, [wanted], [(one,) for one in dict.fromkeys(keys)]):
+            cursor.execute(f"SELECT {names} FROM {table} JOIN {STAGE} ON {key} = {wanted.name}")
             found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
 
     def _update(
         self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]], where: SqlCondition
     ) -> None:
-        with _staged(cursor, self._fresh(columns), rows):
-            self._update_from(cursor, table, _STAGE, columns, where)
+        with staged(cursor, self._fresh(columns), rows):
+            self._update_from(cursor, table, STAGE, columns, where)
         self._file.stored(len(rows))
-
-
-@contextmanager
-def _staged(cursor: Any, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[None]:
-    """Let a statement read rows, once, as a stream of Arrow batches: there is never a second copy of all of them."""
-    import pyarrow
-
-    schema = pyarrow.schema([
-        pyarrow.field(column.name, _arrow_types().get(column.kind, pyarrow.string())) for column in columns
-    ])
-    batches = (
-        pyarrow.record_batch(
-            list(map(pyarrow.array, zip(*rows[start : start + _ROWS_IN_ONE_BATCH], strict=True), schema.types)),
-            schema=schema,
-        )
-        for start in range(0, len(rows), _ROWS_IN_ONE_BATCH)
-    )
-    cursor.register(_STAGE, pyarrow.RecordBatchReader.from_batches(schema, batches))
-    yield
-    # Not after an error: it would hide it behind "transaction is aborted", and the connection is closed then.
-    cursor.unregister(_STAGE)
-
-
-def _arrow_types() -> dict[ColumnKind, Any]:
-    import pyarrow
-
-    return {
-        ColumnKind.INTEGER: pyarrow.int64(),
-        ColumnKind.BOOLEAN: pyarrow.bool_(),
-        ColumnKind.TIMESTAMP: pyarrow.timestamp("us", tz="UTC"),
-    }

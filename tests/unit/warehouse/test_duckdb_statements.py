@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudtrail.audit_event import QuarantineEntry, columns_of
+from airflow_provider_cloudtrail.warehouse import duckdb_statements
+from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
+from airflow_provider_cloudtrail.warehouse.duckdb_statements import InterruptibleConnection
+from tests.support.rows import AT
+from tests.support.tables import query
+
+duckdb = pytest.importorskip("duckdb")
+NewWarehouse = Callable[[str], Warehouse]
+COLUMNS = columns_of(QuarantineEntry)
+
+
+class TaskEndedError(BaseException):
+    """What Airflow raises in the main thread, wherever it is, when a task is ended or has taken too long."""
+
+
+@pytest.fixture
+def end_task() -> Iterator[Callable[[], None]]:
+    def end(*_: Any) -> None:
+        raise TaskEndedError
+
+    before = signal.signal(signal.SIGALRM, end)
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    yield lambda: signal.pthread_kill(main_thread, signal.SIGALRM)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def warehouse(new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    monkeypatch.setattr(duckdb_statements, "_ROWS_IN_ONE_BATCH", 1)
+    warehouse = new_warehouse("duckdb")
+    warehouse.prepare()
+    return warehouse
+
+
+class Rows(list[QuarantineEntry]):
+    """Rows of which the third says that it is looked at."""
+
+    def __init__(self, rows: list[QuarantineEntry], look: Callable[[], None]) -> None:
+        super().__init__(rows)
+        self._look = look
+
+    def __getitem__(self, part: Any) -> Any:
+        if part.start == 2:
+            self._look()
+        return super().__getitem__(part)
+
+
+def rows(look: Callable[[], None]) -> Rows:
+    return Rows([QuarantineEntry("s3://b/k", number, "reason", None, AT) for number in range(5)], look)
+
+
+def insert(warehouse: Warehouse, given: Rows) -> None:
+    warehouse.transact(
+        f"writing {warehouse.quarantine}",
+        lambda cursor: warehouse.insert(cursor, warehouse.quarantine, COLUMNS, given),
+        writes=True,
+    )
+
+
+def numbers(warehouse: Warehouse) -> list[int]:
+    return [number for (number,) in query(warehouse, f"SELECT record_index FROM {warehouse.quarantine} ORDER BY 1")]
+
+
+def test_rows_are_made_by_another_thread_in_their_order(warehouse: Warehouse) -> None:
+    threads = set()
+    insert(warehouse, rows(lambda: threads.add(threading.current_thread())))
+    assert numbers(warehouse) == [0, 1, 2, 3, 4]
+    assert threads
+    assert threading.main_thread() not in threads
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_who_ends_the_task_while_rows_are_read_is_heard(warehouse: Warehouse, end_task: Callable[[], None]) -> None:
+    with pytest.raises(TaskEndedError):
+        insert(warehouse, rows(end_task))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("cloudtrail")]
+    assert numbers(warehouse) == []
+    insert(warehouse, rows(lambda: None))
+    assert numbers(warehouse) == [0, 1, 2, 3, 4]
+
+
+def test_who_ends_the_task_while_a_statement_runs_is_heard(end_task: Callable[[], None]) -> None:
+    connection = InterruptibleConnection(duckdb.connect())
+    timer = threading.Timer(0.5, end_task)
+    timer.start()
+    with pytest.raises(TaskEndedError):
+        # Would take hours.
+        connection.execute("SELECT COUNT(*) FROM range(1000000) AS a, range(10000000) AS b WHERE a.range <> b.range")
+    timer.join()
+    assert connection.execute("SELECT 1").fetchall() == [(1,)]
+
+
+def test_what_is_wrong_with_a_row_is_no_value(warehouse: Warehouse) -> None:
+    bad = rows(lambda: None)
+    list.__setitem__(bad, 3, bad[3:4][0]._replace(record_index="secret"))
+    with pytest.raises(WarehouseError) as failure:
+        insert(warehouse, bad)
+    assert "secret" not in str(failure.value)
+    assert numbers(warehouse) == []
