@@ -19,6 +19,7 @@ class Dialect:
         somewhere (``raw``) usable; it is left out where it would make names case-sensitive.
     :param convert: for kinds whose Python value the driver does not take as it is, what to hand over.
     :param max_parameters: most placeholders in one statement.
+    :param max_in_list: most placeholders in one list behind IN.
     :param current_schema: what gives the schema of names without one.
     """
 
@@ -26,4 +27,5 @@ class Dialect:
     quote: str = '"{}"'
     convert: Mapping[ColumnKind, Callable[[Any], Any]] = field(default_factory=dict)
     max_parameters: int = 900
+    max_in_list: int = 1_000
     current_schema: str = "CURRENT_SCHEMA()"

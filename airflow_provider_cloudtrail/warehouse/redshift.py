@@ -8,7 +8,8 @@ writer takes before its transaction sees anything of the tables.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
@@ -109,14 +110,50 @@ class RedshiftWarehouse(SqlWarehouse):
 
     # -- rows that are there -----------------------------------------------------------------------
 
+    def _find(self, cursor: Any, table: str, columns: Sequence[str], keys: Sequence[str]) -> list[tuple[Any, ...]]:
+        if len(keys) <= self.dialect.max_in_list:
+            return super()._find(cursor, table, columns, keys)
+        names = ", ".join(map(self.quoted, columns))
+        with self._listed(cursor, keys) as listed:
+            cursor.execute(f"SELECT {names} FROM {table} WHERE {self.quoted(columns[0])} IN ({listed})")
+            return list(cursor.fetchall())
+
+    def _delete(self, cursor: Any, table: str, uris: Sequence[str]) -> None:
+        if len(uris) <= self.dialect.max_in_list:
+            super()._delete(cursor, table, uris)
+            return
+        with self._listed(cursor, uris) as listed:
+            cursor.execute(f"DELETE FROM {table} WHERE {self.quoted('log_file_uri')} IN ({listed})")
+
+    def _update(
+        self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]], where: SqlCondition
+    ) -> None:
+        if len(rows) <= self.dialect.max_in_list:
+            super()._update(cursor, table, columns, rows, where)
+        else:
+            self._update_each(cursor, table, columns, rows, where)
+
     def _update_each(
         self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]], where: SqlCondition
     ) -> None:
-        stage, fresh = self.quoted(_STAGE), self._fresh(columns)
-        definitions = ", ".join(f"{self.quoted(column.name)} {self.dialect.types[column.kind]}" for column in fresh)
+        with self._staged(cursor, self._fresh(columns), rows) as stage:
+            self._update_from(cursor, table, stage, columns, where)
+
+    @contextmanager
+    def _listed(self, cursor: Any, keys: Sequence[str]) -> Iterator[str]:
+        """Yield the query that gives keys, as it stands behind IN."""
+        wanted = Column("wanted", ColumnKind.KEY, required=True, meaning="key that is looked for")
+        with self._staged(cursor, [wanted], [(key,) for key in keys]) as stage:
+            yield f"SELECT {self.quoted(wanted.name)} FROM {stage}"
+
+    @contextmanager
+    def _staged(self, cursor: Any, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+        """Yield the table in which rows are until the end."""
+        stage = self.quoted(_STAGE)
+        definitions = ", ".join(f"{self.quoted(column.name)} {self.dialect.types[column.kind]}" for column in columns)
         cursor.execute(f"CREATE TEMPORARY TABLE {stage} ({definitions})")
-        self._insert(cursor, stage, fresh, rows)
-        self._update_from(cursor, table, stage, columns, where)
+        self._insert(cursor, stage, columns, rows)
+        yield stage
         cursor.execute(f"DROP TABLE {stage}")
 
     # -- events ------------------------------------------------------------------------------------

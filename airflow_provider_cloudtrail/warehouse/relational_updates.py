@@ -104,7 +104,13 @@ class RelationalUpdates(RelationalTables):
 
     def _where(self, condition: Condition) -> SqlCondition:
         """Return a condition in the words of SQL."""
-        return as_sql(condition, quoted=self.quoted, mark=self.hook.placeholder, value=self._given)
+        return as_sql(
+            condition,
+            quoted=self.quoted,
+            mark=self.hook.placeholder,
+            value=self._given,
+            max_in_list=self.dialect.max_in_list,
+        )
 
     def _given(self, value: Value | None) -> Any:
         """Return a value that a column is compared with or set to as the driver takes it."""

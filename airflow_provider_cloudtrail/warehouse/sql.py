@@ -62,10 +62,14 @@ DIALECTS = {
         convert={ColumnKind.TIMESTAMP: _utc_naive},
         current_schema="SCHEMA()",
     ),
-    # Lengths are in bytes.
+    # Lengths are in bytes. Of more than ten values behind IN Redshift makes an array, and bound arrays are refused.
+    # Whether an array of bound values is, too, is documented nowhere: none is made of fewer than ten.
+    # https://docs.aws.amazon.com/redshift/latest/dg/r_in_condition.html
+    # https://github.com/aws/amazon-redshift-python-driver/issues/45
     "redshift": Dialect(
         _types(f"VARCHAR({REDSHIFT_KEY_BYTES})", "VARCHAR(65535)", "BIGINT", "BOOLEAN", "TIMESTAMPTZ", "SUPER"),
         max_parameters=30_000,
+        max_in_list=9,
     ),
 }
 

@@ -35,7 +35,12 @@ class SqlCondition(NamedTuple):
 
 
 def as_sql(
-    condition: Condition, *, quoted: Callable[[str], str], mark: str, value: Callable[[Value], Any]
+    condition: Condition,
+    *,
+    quoted: Callable[[str], str],
+    mark: str,
+    value: Callable[[Value], Any],
+    max_in_list: int = 1_000,
 ) -> SqlCondition:
     """
     Return a condition in the words of SQL.
@@ -43,10 +48,11 @@ def as_sql(
     :param quoted: quotes the name of a column.
     :param mark: a placeholder.
     :param value: returns a value as the driver takes it.
+    :param max_in_list: most placeholders in one list behind IN.
     """
     if isinstance(condition, AllOf | AnyOf | Not):
         parts = [condition.condition] if isinstance(condition, Not) else condition.conditions
-        rendered = [as_sql(part, quoted=quoted, mark=mark, value=value) for part in parts]
+        rendered = [as_sql(part, quoted=quoted, mark=mark, value=value, max_in_list=max_in_list) for part in parts]
         texts = [text for text, _ in rendered]
         values = [one for _, of_part in rendered for one in of_part]
         if isinstance(condition, AllOf):
@@ -57,7 +63,10 @@ def as_sql(
     if isinstance(condition, Compare):
         return SqlCondition(f"{name} {condition.operator} {mark}", [value(condition.value)])
     if isinstance(condition, OneOf):
-        return SqlCondition(f"{name} IN ({', '.join([mark] * len(condition.values))})", [*condition.values])
+        marks = [mark] * len(condition.values)
+        starts = range(0, len(marks) or 1, max_in_list)
+        lists = [f"{name} IN ({', '.join(marks[start : start + max_in_list])})" for start in starts]
+        return SqlCondition(lists[0] if len(lists) == 1 else f"({' OR '.join(lists)})", [*condition.values])
     if isinstance(condition, BeginsWith):
         # Not LIKE, in which names of buckets could be patterns.
         return SqlCondition(f"SUBSTR({name}, 1, {len(condition.text)}) = {mark}", [condition.text])

@@ -17,6 +17,7 @@ from typing import Any
 
 MAX_VARCHAR = 65_535
 MAX_JSON_OBJECT = 4 * 1024 * 1024
+FEWEST_IN_AN_ARRAY = 10
 
 _COMMANDS = re.compile(r"(LOCK|RESET) ", re.IGNORECASE)
 _MORE_ROWS = re.compile(r"(VALUES \((?:\$\d+(?:, )?)+\))(?:, \((?:\$\d+(?:, )?)+\))+$")
@@ -95,6 +96,11 @@ def _refuse_lacking(tree: Any) -> None:
     given = [item for array in tree.find_all(exp.Array) for item in array.expressions]
     if any(isinstance(item, exp.Parameter | exp.Placeholder) for item in given):
         raise RefusedError("XX000", "Assert", "false - Invalid type: 705")
+    # A list that long is an array (https://docs.aws.amazon.com/redshift/latest/dg/r_in_condition.html), and no array is
+    # taken that is no constant (https://github.com/aws/amazon-redshift-python-driver/issues/45).
+    for listed in tree.find_all(exp.In):
+        if len(listed.expressions) >= FEWEST_IN_AN_ARRAY and listed.find(exp.Parameter, exp.Placeholder):
+            raise RefusedError("XX000", "Only constant arrays supported in IN/ANY/ALL operation.")
 
 
 def _create_table(tree: Any) -> str:

@@ -13,13 +13,14 @@ import pytest
 from airflow_provider_cloudtrail.audit_event import AuditEvent, columns_of
 from airflow_provider_cloudtrail.warehouse import redshift as redshift_module
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError, WarehouseUnavailableError
+from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 from airflow_provider_cloudtrail.warehouse.redshift import RedshiftWarehouse
 from airflow_provider_cloudtrail.warehouse.staging import StagedFiles, StagingFolder
 from tests.support.engines import REDSHIFT, hook_of
-from tests.support.log_files import event
+from tests.support.log_files import ACCOUNT, event
 from tests.support.redshift import ROLE
 from tests.support.redshift_sql import RefusedError, translated
-from tests.support.rows import file_rows
+from tests.support.rows import AT, HOUR, file_rows, reread
 from tests.support.s3 import REGION, client_of
 from tests.support.tables import assert_balanced, execute, kept, query, read_table
 
@@ -72,6 +73,10 @@ def with_staging(address: str, table: str, *, role: str = "default", region: str
         pytest.param('CREATE TABLE "t" ("a" SUPER) SORTKEY ("a")', id="SUPER as sort key"),
         pytest.param('CREATE TABLE "t" ("a" BIGINT) SORTKEY ("b")', id="sort key that is no column"),
         pytest.param('ALTER TABLE "t" ADD COLUMN "a" BIGINT UNIQUE', id="constraint of an added column"),
+        pytest.param(
+            f'SELECT "a" FROM "t" WHERE "a" IN ({", ".join(f"${number}" for number in range(1, 11))})',
+            id="array of bound values",
+        ),
         pytest.param("VACUUMISH everything", id="no SQL"),
     ],
 )
@@ -283,6 +288,36 @@ def test_statements_stay_small(inserted, redshift, monkeypatch):
     # The driver sends a statement once, and after that only its values.
     assert max(statement.count("$") for statement in staged) < 20 * len(columns_of(AuditEvent))
     assert len(read_table(inserted).events) == 60
+
+
+# -- many keys ---------------------------------------------------------------------------------------
+
+
+def test_many_bound_values_are_no_array(staged, redshift):
+    files = [file_rows(f"20260203T10{number:02}Z", event(str(number)), 7, event("x")) for number in range(12)]
+    staged.write(files)
+    del redshift.statements[:]
+    # Read again: the ledger is asked, entries are updated, quarantine is deleted.
+    staged.write(reread(staged, *files))
+    tables = read_table(staged)
+    assert_balanced(tables)
+    assert len(tables.quarantine) == len(tables.files) == 12
+    evidence = Evidence(staged)
+    evidence.prepare()
+    accounts = [f"{number:012}" for number in range(12)]
+    of_all = ("s3://", AT, AT + HOUR)
+    assert evidence.loaded_without_digest(*of_all, accounts, [REGION]) == []
+    assert len(evidence.loaded_without_digest(*of_all, [*accounts, ACCOUNT], None)) == 12
+    # Otherwise the stand-in would have refused them.
+    assert any(statement.startswith("DELETE") and "IN (SELECT" in statement for statement in redshift.statements)
+    assert not any("cloudtrail_stage" in name for (name,) in query(staged, "SELECT relname FROM pg_class"))
+
+
+def test_few_keys_are_asked_for_in_one_statement(staged, redshift):
+    staged.known_files(["s3://example-trail/0"])
+    del redshift.statements[:]
+    staged.known_files([f"s3://example-trail/{number}" for number in range(9)])
+    assert [text.split()[0].upper() for text in redshift.statements] == ["BEGIN", "SELECT", "COMMIT"]
 
 
 # -- other writers -----------------------------------------------------------------------------------

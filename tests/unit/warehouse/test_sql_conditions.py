@@ -21,6 +21,14 @@ ROWS = [("a", 1), ("ab", 2), ("A", None), ("b%", 3)]
 OR = AnyOf([Compare("n", "<", 2), AllOf([Compare("t", "=", "ab"), Compare("n", "=", 2)])])
 
 
+def rows_that_fulfil(sql: str, values: list[Any]) -> list[str]:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE rows (t TEXT, n INTEGER)")
+    connection.executemany("INSERT INTO rows VALUES (?, ?)", ROWS)
+    rows: list[tuple[Any, ...]] = connection.execute(f"SELECT t FROM rows WHERE {sql} ORDER BY t", values).fetchall()
+    return [row[0] for row in rows]
+
+
 @pytest.mark.parametrize(
     ("condition", "text", "found"),
     [
@@ -45,8 +53,11 @@ OR = AnyOf([Compare("n", "<", 2), AllOf([Compare("t", "=", "ab"), Compare("n", "
 def test_conditions(condition: Condition, text: str, found: list[str]) -> None:
     sql, values = as_sql(condition, quoted='"{}"'.format, mark="?", value=lambda value: value)
     assert sql == text
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE rows (t TEXT, n INTEGER)")
-    connection.executemany("INSERT INTO rows VALUES (?, ?)", ROWS)
-    rows: list[tuple[Any, ...]] = connection.execute(f"SELECT t FROM rows WHERE {sql} ORDER BY t", values).fetchall()
-    assert [row[0] for row in rows] == found
+    assert rows_that_fulfil(sql, values) == found
+
+
+def test_list_is_no_longer_than_it_may_be() -> None:
+    condition = AllOf([OneOf("t", ["x", "a", "y", "b%", "ab"]), Not(OneOf("t", ["b%"]))])
+    sql, values = as_sql(condition, quoted='"{}"'.format, mark="?", value=lambda value: value, max_in_list=2)
+    assert sql == '("t" IN (?, ?) OR "t" IN (?, ?) OR "t" IN (?)) AND NOT ("t" IN (?))'
+    assert rows_that_fulfil(sql, values) == ["a", "ab"]
