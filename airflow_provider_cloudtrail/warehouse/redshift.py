@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
@@ -70,6 +70,25 @@ class RedshiftWarehouse(SqlWarehouse):
 
     def _table_options(self, table: str) -> str:
         return f" SORTKEY ({self.quoted('event_time')})" if table == self.events else ""
+
+    def _create(self, table: str, columns: Sequence[Column], *, has_key: bool) -> frozenset[str]:
+        if self._ignores_case():
+            raise WarehouseError(
+                f"redshift, creating {table}: the database ignores case (DB_COLLATION() is case_insensitive), so that "
+                "keys that differ in case would be one, and may have no SUPER columns. Name another one in the "
+                "connection: CREATE DATABASE ... COLLATE CASE_SENSITIVE"
+            )
+        return super()._create(table, columns, has_key=has_key)
+
+    def _ignores_case(self) -> bool:
+        def ask(cursor: Any) -> bool:
+            cursor.execute("SELECT DB_COLLATION()")
+            return bool(cursor.fetchall()[0][0] == "case_insensitive")
+
+        # Where the question is not understood there is no such database; what else is wrong is told when it matters.
+        with suppress(WarehouseError):
+            return self.transact("asking for the collation", ask)
+        return False
 
     def _lock(self, cursor: Any) -> None:
         # Before anything else: the transaction's snapshot is taken by the first statement that reads or writes.

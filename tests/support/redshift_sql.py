@@ -33,6 +33,7 @@ CREATE FUNCTION json_parse(value text) RETURNS super IMMUTABLE LANGUAGE plpgsql 
   END IF; RETURN value; END $$;
 CREATE FUNCTION super_array(VARIADIC items text[]) RETURNS super IMMUTABLE LANGUAGE sql AS $$
   SELECT array_to_json(items) $$;
+CREATE FUNCTION db_collation() RETURNS text LANGUAGE sql AS $$ SELECT 'case_sensitive' $$;
 CREATE FUNCTION getdate() RETURNS timestamp LANGUAGE sql AS $$ SELECT localtimestamp(0) $$;
 """
 """What a database of PostgreSQL needs so that it understands what is translated."""

@@ -18,7 +18,7 @@ from airflow_provider_cloudtrail.warehouse.redshift import RedshiftWarehouse
 from airflow_provider_cloudtrail.warehouse.staging import StagedFiles, StagingFolder
 from tests.support.engines import REDSHIFT, hook_of
 from tests.support.log_files import ACCOUNT, event
-from tests.support.redshift import ROLE
+from tests.support.redshift import DATABASE, ROLE
 from tests.support.redshift_sql import RefusedError, translated
 from tests.support.rows import AT, HOUR, file_rows, reread
 from tests.support.s3 import REGION, client_of
@@ -418,6 +418,32 @@ def test_serialization_failure_is_tried_again(staged, monkeypatch):
     tables = read_table(staged)
     assert_balanced(tables)
     assert len(tables.events) == 3
+
+
+def test_database_that_ignores_case_is_refused(new_warehouse, redshift, postgres_uri):
+    import psycopg
+
+    collation = "CREATE OR REPLACE FUNCTION db_collation() RETURNS text LANGUAGE sql AS $$ SELECT '{}' $$"
+    warehouse, there = new_warehouse("redshift"), new_warehouse("redshift")
+    there.prepare()
+    with psycopg.connect(postgres_uri, dbname=DATABASE, autocommit=True) as connection:
+        connection.execute(collation.format("case_insensitive"))
+        try:
+            with pytest.raises(
+                WarehouseError, match=r"creating .*: the database ignores case .* COLLATE CASE_SENSITIVE"
+            ):
+                warehouse.prepare()
+            # Nothing is asked where nothing is to be created.
+            there.prepare()
+        finally:
+            connection.execute(collation.format("case_sensitive"))
+    warehouse.prepare()
+    with psycopg.connect(postgres_uri, dbname=DATABASE, autocommit=True) as connection:
+        connection.execute("ALTER FUNCTION db_collation() RENAME TO no_collation")
+        try:
+            new_warehouse("redshift").prepare()
+        finally:
+            connection.execute("ALTER FUNCTION no_collation() RENAME TO db_collation")
 
 
 def test_sort_key_is_declared_for_events_only(new_warehouse, redshift):
