@@ -111,6 +111,11 @@ class SnowflakeWarehouse(RelationalWarehouse):
             statement = f"CREATE TABLE IF NOT EXISTS {self._writers} AS SELECT 0::NUMBER(19) AS turn"
             self.transact(f"creating {self._writers}", lambda cursor: cursor.execute(statement))
 
+    def _table_options(self, table: str) -> str:  # noqa: ARG002
+        # What an account, a database or a schema has set may compare keys without case, or without punctuation:
+        # https://docs.snowflake.com/en/sql-reference/collation
+        return " DEFAULT_DDL_COLLATION = ''"
+
     def _cursor(self, connection: Any) -> Any:
         cursor = super()._cursor(connection)
         self._session.locked_by = None

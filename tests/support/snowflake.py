@@ -1,12 +1,12 @@
 """
 What stands in for Snowflake: fakesnow, which runs the statements of the real connector on DuckDB.
 
-Keys, which Snowflake declares and does not enforce, are left out of what it runs. It has no locks: of two
-transactions that change a row, the second fails at once where Snowflake's waits. That is put into the words in
-which Snowflake says that it has waited for too long. What is loaded from S3 is fetched from moto's and put into a
-stage of fakesnow's, which cannot reach S3 itself. A MERGE that only inserts becomes the INSERT that it means: fakesnow
-makes several statements of it, one of which creates a table and so ends the transaction. The id of a transaction is
-DuckDB's.
+Keys, which Snowflake declares and does not enforce, and that there is no collation are left out of what it runs. It
+has no locks: of two transactions that change a row, the second fails at once where Snowflake's waits. That is put into
+the words in which Snowflake says that it has waited for too long. What is loaded from S3 is fetched from moto's and
+put into a stage of fakesnow's, which cannot reach S3 itself. A MERGE that only inserts becomes the INSERT that it
+means: fakesnow makes several statements of it, one of which creates a table and so ends the transaction. The id of a
+transaction is DuckDB's.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _INSERT = (
     r"INSERT INTO \g<table> \g<columns> SELECT \g<values> FROM \g<source> "
     r"LEFT JOIN \g<table> AS present ON \g<on> WHERE \g<key> IS NULL"
 )
-_KEY = re.compile(r", PRIMARY KEY \(\w+\)\)$")
+_DECLARED = re.compile(r"(?:, PRIMARY KEY \(\w+\))?\) DEFAULT_DDL_COLLATION = ''$")
 STATEMENTS: list[str] = []
 """All that was executed, for tests that look at the text."""
 
@@ -73,7 +73,7 @@ def snowflake_emulator(s3: str | None = None) -> Iterator[list[str]]:
             execute(cursor, f"CREATE TEMPORARY STAGE {found[1]}_s3")
         command = command.replace("CURRENT_TRANSACTION()", "txid_current()")
         try:
-            return execute(cursor, _MERGE.sub(_INSERT, _KEY.sub(")", command)), *args, **kwargs)
+            return execute(cursor, _MERGE.sub(_INSERT, _DECLARED.sub(")", command)), *args, **kwargs)
         except duckdb.TransactionException as error:
             if "conflict" not in str(error).lower():
                 raise

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_cloudtrail.audit_event import AuditEvent, columns_of
+from airflow_provider_cloudtrail.audit_event import AuditEvent, LedgerEntry, columns_of
 from airflow_provider_cloudtrail.warehouse import snowflake as snowflake_module
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
@@ -216,12 +216,24 @@ class ToldCursor:
         return [(1,)]
 
 
-@pytest.mark.parametrize("writes", [False, True])
-def test_snowflake_session_does_not_depend_on_what_others_have_set(writes):
+def told_warehouse() -> tuple[SnowflakeWarehouse, ToldCursor]:
     hook, cursor = SqliteHook("never opened"), ToldCursor()
     hook.conn_type = "snowflake"
     hook.get_conn = lambda: SimpleNamespace(cursor=lambda: cursor, commit=lambda: None, close=lambda: None)
-    SnowflakeWarehouse(hook, "t").transact("doing", lambda cursor: cursor.execute("SELECT 1"), writes=writes)
+    return SnowflakeWarehouse(hook, "t"), cursor
+
+
+@pytest.mark.parametrize("row_type", [AuditEvent, LedgerEntry])
+def test_snowflake_keys_differ_by_case_whatever_collation_others_have_set(row_type):
+    warehouse, cursor = told_warehouse()
+    warehouse._create("t", columns_of(row_type), has_key=True)
+    assert cursor.statements[-1].endswith(") DEFAULT_DDL_COLLATION = ''")
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_snowflake_session_does_not_depend_on_what_others_have_set(writes):
+    warehouse, cursor = told_warehouse()
+    warehouse.transact("doing", lambda cursor: cursor.execute("SELECT 1"), writes=writes)
     # A limit of rows, a format of times: https://docs.snowflake.com/en/sql-reference/parameters
     assert re.fullmatch(
         r"ALTER SESSION SET LOCK_TIMEOUT = \d+, ROWS_PER_RESULTSET = 0, TIMESTAMP_INPUT_FORMAT = 'AUTO'",
