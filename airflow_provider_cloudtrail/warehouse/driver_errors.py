@@ -27,13 +27,15 @@ _GONE = re.compile(
 _GONE_IN_MYSQL = ((2006,), (2013,))
 
 _CANCELLED = "57014"
+CONNECTION_LOST = "The connection was lost: run this again, it goes on from what is stored"
 
 
 def sqlstate(error: Exception) -> str | None:
     """Return the SQLSTATE of a driver's error; psycopg, psycopg2 and redshift_connector name it differently."""
     for name in ("sqlstate", "pgcode"):
         code = getattr(error, name, None)
-        if isinstance(code, str):
+        # Snowflake's puts a word in the place of none.
+        if isinstance(code, str) and code != "n/a":
             return code
     first = error.args[0] if error.args else None
     code = first.get("C") if isinstance(first, dict) else None
@@ -86,5 +88,5 @@ def describe(error: Exception, *further: str, advice: str = "") -> str:
             "database says why. Run this again, it goes on from what is stored"
         )
     if is_of_lost_connection(error):
-        return f"{said}. The connection was lost: run this again, it goes on from what is stored"
+        return f"{said}. {CONNECTION_LOST}"
     return said

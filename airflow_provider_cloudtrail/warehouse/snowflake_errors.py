@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_cloudtrail.warehouse.driver_errors import describe
+from airflow_provider_cloudtrail.warehouse.driver_errors import CONNECTION_LOST, describe
 
 _NULL_REFUSED = 100072
 _CONFLICTS = ("has locked table", "deadlock", "number of waiters for this lock")
@@ -23,6 +23,8 @@ _NULLABLE = (
 _TO_DO = {
     606: "Name a warehouse in the extra of the connection (warehouse) and let its role use it: GRANT USAGE ON "
     "WAREHOUSE ... TO ROLE ...",
+    608: "Let it resume by itself (ALTER WAREHOUSE ... SET AUTO_RESUME = TRUE), or resume it, or name another one in "
+    "the extra of the connection",
     630: "Allow more (STATEMENT_TIMEOUT_IN_SECONDS of the warehouse, the user or the account): to wait for another "
     "writer can take ten minutes",
     2002: "It is there and could not be read: the role of the connection needs SELECT on it, and a warehouse that it "
@@ -34,7 +36,13 @@ _TO_DO = {
     "extra of the connection",
     90105: _NAME,
     90106: _NAME,
+    253003: "Let the worker reach the storage of Snowflake's stages (SELECT SYSTEM$ALLOWLIST()), or set staging_uri to "
+    "a folder of a bucket of yours",
 }
+# Numbers of the connector's own for a server that does not answer, for which it gives no SQLSTATE; from the last on
+# they are those of HTTP.
+_LOST = frozenset({250001, 250003, 250005, 251011, 251012, 252007})
+_HTTP = 290_000
 
 
 def is_refused_null(error: Exception) -> bool:
@@ -56,4 +64,14 @@ def describe_error(error: Exception) -> str:
     if number in _TO_DO:
         text = " ".join(str(getattr(error, "raw_msg", None) or error).split())[:500].rstrip(".")
         return f"{', '.join([type(error).__name__, *further])}: {text}. {_TO_DO[number]}"
-    return describe(error, *further, advice=_NULLABLE if is_refused_null(error) else "")
+    if is_refused_null(error):
+        return describe(error, *further, advice=_NULLABLE)
+    return describe(error, *further, advice=CONNECTION_LOST if _is_of_lost_connection(error) else "")
+
+
+def _is_of_lost_connection(error: Exception) -> bool:
+    number = getattr(error, "errno", None)
+    if isinstance(number, int) and (number in _LOST or _HTTP <= number < _HTTP + 600):
+        return True
+    # Rows are fetched from the storage besides the connection: what that says comes as it is.
+    return any(part in type(error).__module__.split(".") for part in ("requests", "urllib3"))

@@ -22,10 +22,40 @@ def test_snowflake_errors_name_the_query_and_no_value():
     assert not warehouse._is_conflict(error)
     vars(error).update(errno=604, sqlstate="57014")
     assert re.search(r"error 604, query 01b2-3c\. The statement was cancelled, by somebody", warehouse._describe(error))
-    vars(error).update(errno=250003, sqlstate="08001")
+    vars(error).update(errno=390114, sqlstate="08001")
     assert re.search(
-        r"error 250003, query 01b2-3c\. The connection was lost: run this again", warehouse._describe(error)
+        r"error 390114, query 01b2-3c\. The connection was lost: run this again", warehouse._describe(error)
     )
+
+
+@pytest.mark.parametrize(
+    ("module", "number", "said"),
+    [
+        # A request that was tried again in vain, and one that is answered 503.
+        (
+            "snowflake.connector.errors",
+            250003,
+            "OperationalError, error 250003. The connection was lost: run this again",
+        ),
+        (
+            "snowflake.connector.errors",
+            290503,
+            "OperationalError, error 290503. The connection was lost: run this again",
+        ),
+        ("requests.exceptions", None, "OperationalError. The connection was lost: run this again"),
+        ("snowflake.connector.errors", 252004, "OperationalError, error 252004"),
+        ("builtins", 28, "OperationalError, error 28"),
+    ],
+)
+def test_snowflake_server_that_does_not_answer_is_called_so(module, number, said):
+    hook = SqliteHook("never opened")
+    hook.conn_type = "snowflake"
+    error = type("OperationalError", (Exception,), {"__module__": module})("Failed to execute request: secret")
+    # The connector's own errors have no SQLSTATE, and this word there.
+    vars(error).update({} if number is None else {"errno": number, "sqlstate": "n/a", "sfqid": None})
+    described = SnowflakeWarehouse(hook, "t")._describe(error)
+    assert described.partition(", it goes on")[0] == said
+    assert "secret" not in described
 
 
 def test_snowflake_column_that_takes_no_null_is_no_lost_race():
@@ -49,6 +79,12 @@ def test_snowflake_column_that_takes_no_null_is_no_lost_race():
     [
         (606, "57P03", "No active warehouse selected in the current session.", "Name a warehouse in the extra of the"),
         (
+            608,
+            "n/a",
+            "Warehouse 'W' is suspended. Use 'alter warehouse W resume;' command if you need to use it again.",
+            "Let it resume by itself .ALTER WAREHOUSE",
+        ),
+        (
             630,
             "57014",
             "Statement reached its timeout of 300 second(s) and was canceled.",
@@ -65,6 +101,7 @@ def test_snowflake_column_that_takes_no_null_is_no_lost_race():
         ),
         (90105, "22000", "This session does not have a current database.", "Name both in the connection"),
         (90106, "22000", "This session does not have a current schema.", "Name both in the connection"),
+        (253003, "n/a", "Upload of 00000.json.gz failed: timed out", "Let the worker reach the storage of Snowflake's"),
     ],
 )
 def test_snowflake_says_what_is_lacking_and_what_to_do(number, sqlstate, text, to_do):
