@@ -258,7 +258,13 @@ def _address_of(files: StagedFiles) -> str:
 
 
 def _put(cursor: Any, content: bytes, path: Path, folder: str) -> None:
-    path.write_bytes(content)
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise WarehouseError(
+            f"snowflake: cannot write {path}, from where rows go to the stage: {error.strerror}. Make room there, set "
+            "TMPDIR to another folder of the worker, or set staging_uri"
+        ) from None
     cursor.execute(f"PUT 'file://{path.as_posix()}' {folder} AUTO_COMPRESS = FALSE SOURCE_COMPRESSION = GZIP")
     # The disk of a worker is small.
     path.unlink()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -228,6 +230,20 @@ def test_snowflake_keys_differ_by_case_whatever_collation_others_have_set(row_ty
     warehouse, cursor = told_warehouse()
     warehouse._create("t", columns_of(row_type), has_key=True)
     assert cursor.statements[-1].endswith(") DEFAULT_DDL_COLLATION = ''")
+
+
+def test_snowflake_worker_whose_disk_is_full(monkeypatch):
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    warehouse, cursor = told_warehouse()
+    warehouse._lock(cursor)
+    rows = file_rows("20260203T1000Z", event("a")).events
+    with pytest.raises(
+        WarehouseError, match=r"cannot write .*/00000\.json\.gz, .*: No space left on device\. Make room"
+    ):
+        warehouse._copy_into_stage(cursor, columns_of(AuditEvent), rows)
 
 
 @pytest.mark.parametrize("writes", [False, True])
