@@ -203,6 +203,39 @@ def duration(parameter: str, value: Any) -> timedelta:
     return value
 
 
+def seconds(parameter: str, value: Any) -> float:
+    """
+    Return a duration that is given as a number of seconds.
+
+    :raises ValueError: if it is no number, such as a ``timedelta``.
+    """
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise ValueError(f"{parameter}={value!r} is no number of seconds; write one, such as 3600")
+    return value
+
+
+def whole_number(parameter: str, value: Any) -> int:
+    """
+    Return a whole number.
+
+    :raises ValueError: for anything else, also for a text that holds one.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{parameter}={value!r} is no whole number; write one, such as 10, without quotes")
+    return value
+
+
+def switch(parameter: str, value: Any) -> bool:
+    """
+    Return what is on or off.
+
+    :raises ValueError: for anything else: a text would be on whatever it says.
+    """
+    if value not in (True, False):
+        raise ValueError(f"{parameter}={value!r} is neither True nor False; write one of them, without quotes")
+    return bool(value)
+
+
 def file_size(parameter: str, value: Any) -> int:
     """
     Return a size in bytes.

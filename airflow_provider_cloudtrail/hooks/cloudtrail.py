@@ -153,8 +153,8 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         self,
         location: TrailLocation,
         window: DeliveryWindow,
-        account_ids: Collection[str] | None = None,
-        regions: Collection[str] | None = None,
+        account_ids: Collection[str] | str | None = None,
+        regions: Collection[str] | str | None = None,
         *,
         ahead: bool = True,
     ) -> Iterator[LogFile]:
@@ -166,28 +166,33 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         :param account_ids: accounts; None: all that have a folder.
         :param regions: Regions; None: all that have a folder.
         :param ahead: whether threads list the next accounts and Regions meanwhile.
+        :raises ValueError: for accounts and Regions that can be none.
         :raises CloudTrailTrailNotFoundError: if there is no folder of log files.
         :raises CloudTrailBucketError: if the bucket cannot be listed.
         """
+        accounts = parameters.account_ids("account_ids", account_ids)
+        named = parameters.regions("regions", regions)
         try:
             store = self.get_store(location.bucket)
-            yield from list_log_files(store, location, window, account_ids, regions, ahead=ahead)
+            yield from list_log_files(store, location, window, accounts, named, ahead=ahead)
         except EmptyTrailError as error:
             raise CloudTrailTrailNotFoundError(str(error)) from None
         except StoreError as error:
             raise CloudTrailBucketError(str(error)) from error
 
     def list_accounts_and_regions(
-        self, location: TrailLocation, account_ids: Collection[str] | None = None
+        self, location: TrailLocation, account_ids: Collection[str] | str | None = None
     ) -> list[tuple[str, str]]:
         """
         Return the pairs of account and Region that have log files, sorted; for instance to map tasks over.
 
+        :raises ValueError: for accounts that can be none.
         :raises CloudTrailBucketError: if the bucket cannot be listed.
         """
+        accounts = parameters.account_ids("account_ids", account_ids)
         try:
             with BucketThreads(MOST_LISTINGS) as pool:
-                folders = region_folders(self.get_store(location.bucket), location, account_ids, pool=pool)
+                folders = region_folders(self.get_store(location.bucket), location, accounts, pool=pool)
                 return sorted({(folder.account_id, folder.region) for folder in folders})
         except StoreError as error:
             raise CloudTrailBucketError(str(error)) from error
@@ -286,7 +291,7 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         )
 
     def lookup_events(
-        self, start: datetime, end: datetime, *, regions: Collection[str], attribute: Attribute | None = None
+        self, start: datetime, end: datetime, *, regions: Collection[str] | str, attribute: Attribute | None = None
     ) -> Iterator[Any]:
         """
         Yield the records of Event history, decoded; Region after Region, newest first, within the quota.
@@ -294,17 +299,23 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         Calls :external+boto3:py:meth:`CloudTrail.Client.lookup_events`: management events of the last 90 days
         in the account of the connection. For use on its own: nothing is filtered, scrubbed or remembered.
 
-        :param start: begin of the event times (included), UTC.
-        :param end: their end (not included), UTC.
+        :param start: begin of the event times (included); without a zone it is UTC.
+        :param end: their end (not included).
         :param regions: Regions to look in.
         :param attribute: what to look for, such as ``Attribute("EventSource", "airflow.amazonaws.com")``.
+        :raises ValueError: for times that are none or the wrong way round, and Regions that can be none.
         :raises CloudTrailEventHistoryError: if it cannot be read, or an answer is no record.
         """
         from airflow_provider_cloudtrail.trail.lookup import Span
         from airflow_provider_cloudtrail.trail.lookup_errors import EventHistoryError
 
+        span = Span(parameters.moment("start", start), parameters.moment("end", end))
+        if not span:
+            raise ValueError(f"start={start} is not before end={end}, so that there is nothing to look up")
+        if (named := parameters.regions("regions", regions)) is None:
+            raise ValueError("regions is not set; name those to look in, such as ['eu-west-1']")
         try:
-            yield from _decoded(self.get_event_history(), regions, attribute, Span(start, end))
+            yield from _decoded(self.get_event_history(), named, attribute, span)
         except (EventHistoryError, MalformedError) as error:
             raise CloudTrailEventHistoryError(str(error)) from None
 

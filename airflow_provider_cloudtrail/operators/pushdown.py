@@ -149,9 +149,9 @@ class AthenaMwaaAuditEventsOperator(WarehouseOperator):
             parameters.event_sources("event_sources", self.event_sources),
             parameters.names("event_names", self.event_names),
             parameters.names("environment_names", self.environment_names),
-            self.include_environment_activity,
+            parameters.switch("include_environment_activity", self.include_environment_activity),
         )
-        if self.days_at_once < 1:
+        if parameters.whole_number("days_at_once", self.days_at_once) < 1:
             raise ValueError(f"days_at_once={self.days_at_once} reads nothing; write 1 or more")
         account_ids = parameters.account_ids("account_ids", self.account_ids)
         regions = parameters.regions("regions", self.regions)

@@ -153,6 +153,7 @@ class CloudTrailValidateLogsOperator(WarehouseOperator):
         window = parameters.window(self.delivered_from, self.delivered_to, self.lookback, self.settle)
         regions = parameters.regions("regions", self.regions)
         max_file_bytes = parameters.file_size("max_file_bytes", self.max_file_bytes)
+        download_missing = parameters.switch("download_missing", self.download_missing)
         location, account_ids = self.hook.locate(
             self.bucket, self.prefix, self.organization_id, self.trail_name, self.account_ids
         )
@@ -170,7 +171,7 @@ class CloudTrailValidateLogsOperator(WarehouseOperator):
                     ring=KeyRing(self.hook.list_public_keys, window.start, window.end),
                     account_ids=account_ids,
                     regions=regions,
-                    download_missing=self.download_missing,
+                    download_missing=download_missing,
                     max_file_bytes=max_file_bytes,
                     fail_on=fail_on,
                     verified_by=run_of(context),

@@ -82,7 +82,7 @@ class CloudTrailLogFileSensor(TrailSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if max_files < 1:
+        if parameters.whole_number("max_files", max_files) < 1:
             raise ValueError(f"max_files={max_files} finds nothing; write 1 or more")
         self.delivered_from = delivered_from
         self.delivered_to = delivered_to

@@ -179,6 +179,7 @@ class CloudTrailToSqlOperator(WarehouseOperator):
 
         selection = self._selection()
         max_file_bytes = parameters.file_size("max_file_bytes", self.max_file_bytes)
+        parameters.switch("fail_on_quarantine", self.fail_on_quarantine)
         given = self._given_files()
         window = None if given is not None else self._window()
         staging_uri = parameters.text(self.staging_uri)
@@ -229,7 +230,7 @@ class CloudTrailToSqlOperator(WarehouseOperator):
             parameters.event_sources("event_sources", self.event_sources),
             parameters.names("event_names", self.event_names),
             parameters.names("environment_names", self.environment_names),
-            self.include_environment_activity,
+            parameters.switch("include_environment_activity", self.include_environment_activity),
         )
 
     def _given_files(self) -> list[LogFile] | None:

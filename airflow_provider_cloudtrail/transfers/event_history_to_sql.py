@@ -156,6 +156,7 @@ class CloudTrailEventHistoryToSqlOperator(WarehouseOperator):
     def work(self, context: Context) -> dict[str, Any]:
         """Load what is missing of the window."""
         selection = self._selection()
+        parameters.switch("fail_on_quarantine", self.fail_on_quarantine)
         history = self.hook.get_event_history(clock=self.clock)
         window = self._window(history)
         staging_uri = parameters.text(self.staging_uri)
@@ -197,7 +198,7 @@ class CloudTrailEventHistoryToSqlOperator(WarehouseOperator):
             parameters.event_sources("event_sources", self.event_sources),
             parameters.names("event_names", self.event_names),
             parameters.names("environment_names", self.environment_names),
-            self.include_environment_activity,
+            parameters.switch("include_environment_activity", self.include_environment_activity),
         )
         if names_only_data_events(selection):
             raise ValueError(f"event_names={self.event_names!r} are data events. {_LIMITS}")

@@ -113,9 +113,10 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
         botocore_config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        if lookback < 60:
+        if parameters.seconds("lookback", lookback) < 60:
             raise ValueError(f"lookback={lookback} is less than 60 seconds, the grain of the stamps in file names")
-        if poke_interval < 1 or max_files < 1:
+        parameters.whole_number("max_files", max_files)
+        if parameters.seconds("poke_interval", poke_interval) < 1 or max_files < 1:
             raise ValueError(f"poke_interval={poke_interval} and max_files={max_files} must be 1 or more")
         if bucket is not None:
             # Here, not when it looks: a watcher waits errors out, where nobody but the triggerer's log hears of them.

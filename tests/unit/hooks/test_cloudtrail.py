@@ -106,6 +106,26 @@ def test_lists_accounts_and_regions(trail):
     assert pairs == [("111122223333", "eu-west-1"), ("444455556666", "us-east-1")]
 
 
+def test_one_account_and_region_are_taken_without_a_list(trail):
+    """A text is a collection of its characters: nothing was found, without a word."""
+    trail.deliver("20260203T1200Z", record("a"))
+    location, day = TrailLocation(trail.bucket), window(*DAY.values(), timedelta(0), timedelta(0))
+    hook = CloudTrailHook()
+    (file,) = hook.list_log_files(location, day, "111122223333", "eu-west-1")
+    assert hook.list_accounts_and_regions(location, "111122223333") == [(file.account_id, file.region)]
+
+
+def test_accounts_and_regions_that_can_be_none_are_refused(trail):
+    location, day = TrailLocation(trail.bucket), window(*DAY.values(), timedelta(0), timedelta(0))
+    hook = CloudTrailHook()
+    with pytest.raises(ValueError, match="regions: 'eu-west1' is no Region"):
+        list(hook.list_log_files(location, day, None, ["eu-west1"]))
+    with pytest.raises(ValueError, match="account_ids: '1' is no account"):
+        list(hook.list_log_files(location, day, ["1"]))
+    with pytest.raises(ValueError, match="account_ids: '1' is no account"):
+        hook.list_accounts_and_regions(location, "1")
+
+
 def test_reads_one_log_file_as_records(trail):
     uri = trail.deliver("20260203T1200Z", record("a"), record("b", eventSource="s3.amazonaws.com")).uri
     assert [found["eventID"] for found in CloudTrailHook().read_log_file(uri)] == ["a", "b"]

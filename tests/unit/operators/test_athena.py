@@ -77,6 +77,8 @@ class TestParameters:
             pytest.param({"trail_table": "a.b"}, "trail_table='a.b'", id="trail-table"),
             pytest.param({"trail_schema": "a.b"}, "trail_schema='a.b'", id="trail-schema"),
             pytest.param({"days_at_once": 0}, "days_at_once=0", id="days"),
+            pytest.param({"days_at_once": "7"}, "days_at_once='7' is no whole number", id="days-is-text"),
+            pytest.param({"include_environment_activity": "no"}, "neither True nor False", id="switch-is-text"),
             pytest.param({"event_sources": []}, "event_sources is empty", id="sources"),
             pytest.param({"delivered_to": DAY["delivered_from"]}, "window is empty", id="window"),
             pytest.param({"delivered_from": "None"}, "delivered_from is not set.*00Z$", id="no-interval"),

@@ -213,6 +213,11 @@ def test_only_what_fail_on_names_fails(world, trail):
         world.validate(fail_on="wrong")
 
 
+def test_a_switch_that_is_a_text_is_refused(world):
+    with pytest.raises(ValueError, match="download_missing='False' is neither True nor False"):
+        world.validate(download_missing="False")
+
+
 @pytest.mark.parametrize("missing", [None, "None", ["None"]])
 def test_what_fails_the_task_is_not_left_to_a_missing_value(world, missing):
     with pytest.raises(ValueError, match=r"fail_on (is not set; write some of invalid|holds None)"):

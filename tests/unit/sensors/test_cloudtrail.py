@@ -93,6 +93,12 @@ def test_max_files_below_one_is_refused_before_anything_is_waited_for(trail, max
         sensor(trail, max_files=max_files)
 
 
+@pytest.mark.parametrize("max_files", [None, "5", 2.5, True])
+def test_max_files_that_is_no_whole_number_is_named(trail, max_files):
+    with pytest.raises(ValueError, match=r"max_files=\S+ is no whole number; write one"):
+        sensor(trail, max_files=max_files)
+
+
 def test_the_trigger_says_what_is_no_duration_too(trail):
     with pytest.raises(ValueError, match="settle=3600 is no duration"):
         sensor(trail, settle=3600).trigger(datetime.now(timezone.utc))

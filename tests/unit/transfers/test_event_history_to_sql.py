@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from datetime import timedelta
 from types import SimpleNamespace
@@ -254,6 +255,8 @@ def test_quarantine_fails_the_task_after_everything_good_is_stored(stand_in, war
         pytest.param({"event_sources": []}, "selects nothing", id="empty-selection"),
         pytest.param({"settle": timedelta(seconds=-1)}, "zero or more", id="negative-settle"),
         pytest.param({"settle": 3600}, "settle=3600 is no duration; write a timedelta", id="settle-is-number"),
+        pytest.param({"include_environment_activity": "False"}, "neither True nor False; write", id="switch-is-text"),
+        pytest.param({"fail_on_quarantine": "False"}, "fail_on_quarantine='False' is neither", id="fails-is-text"),
         pytest.param({"table": "a; drop table b"}, "table='a; drop table b'", id="unsafe-table"),
         pytest.param({"regions": []}, "regions is empty", id="no-regions"),
         pytest.param({"regions": "eu-west-1,Ireland"}, "'Ireland' is no Region", id="no-such-region"),
@@ -337,6 +340,31 @@ def test_hook_alone(stand_in, warehouse):
     stand_in.closed = {REGION: RefusalError("AccessDeniedException")}
     with pytest.raises(CloudTrailEventHistoryError, match="allow cloudtrail:LookupEvents"):
         list(hook.lookup_events(NOW - DAY, NOW, regions=[REGION]))
+
+
+def test_hook_alone_takes_one_region_and_times_without_a_zone_as_utc(stand_in, warehouse):
+    stand_in.record(REGION, management_events(60, REGION))
+    stand_in.quota = None
+    hook = CloudTrailHook(region_name=REGION)
+    expected = list(hook.lookup_events(NOW - DAY, NOW, regions=[REGION]))
+    assert expected
+    start, end = (moment.replace(tzinfo=None) for moment in (NOW - DAY, NOW))
+    with pytest.MonkeyPatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        found = list(hook.lookup_events(start, end, regions=REGION))
+    time.tzset()
+    assert found == expected
+
+
+def test_hook_alone_refuses_what_can_find_nothing(stand_in):
+    hook = CloudTrailHook(region_name=REGION)
+    with pytest.raises(ValueError, match="is not before end="):
+        list(hook.lookup_events(NOW, NOW - DAY, regions=REGION))
+    with pytest.raises(ValueError, match="regions is not set"):
+        list(hook.lookup_events(NOW - DAY, NOW, regions=None))
+    with pytest.raises(ValueError, match="is no Region"):
+        list(hook.lookup_events(NOW - DAY, NOW, regions="eu-west1"))
 
 
 def test_botocore_retries_of_the_connection_do_not_bypass_the_pace(stand_in, warehouse):

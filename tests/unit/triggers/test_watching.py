@@ -326,6 +326,10 @@ def test_what_is_stored_makes_the_same_trigger_again(trail):
         pytest.param({"lookback": 5}, "lookback=5 is less than 60", id="lookback"),
         pytest.param({"poke_interval": 0}, "poke_interval=0", id="hot"),
         pytest.param({"max_files": 0}, "max_files=0", id="no-files"),
+        pytest.param({"max_files": "5"}, "max_files='5' is no whole number", id="files-is-text"),
+        # Sensors and operators take durations.
+        pytest.param({"lookback": timedelta(hours=1)}, "is no number of seconds", id="lookback-is-duration"),
+        pytest.param({"poke_interval": timedelta(minutes=1)}, "is no number of seconds", id="interval-is-duration"),
         pytest.param({"regions": []}, "regions is empty", id="regions"),
         pytest.param({"regions": ["eu-west1"]}, "'eu-west1' is no Region", id="no-region"),
         pytest.param({"bucket": "s3://example-trail"}, "is no bucket name", id="uri"),
