@@ -84,7 +84,9 @@ class AuditEvent(NamedTuple):
     actor_session_name: Annotated[str | None, "role session or federated user name, often the person or the program"]
     session_issuer_arn: Annotated[str | None, "role or user that the temporary credentials came from"]
     access_key_id: Annotated[str | None, "access key that signed the request"]
-    mfa_authenticated: Annotated[bool | None, "whether the session was opened with MFA; null if not said"]
+    mfa_authenticated: Annotated[
+        bool | None, "whether AWS itself asked for MFA, not an identity provider; null if not said"
+    ]
     identity_center_user_id: Annotated[str | None, "IAM Identity Center user on whose behalf the call was made"]
     invoked_by: Annotated[str | None, "AWS service that made the call"]
     source_ip_address: Annotated[str | None, "IP address, or DNS name of an AWS service, as recorded"]

@@ -22,7 +22,7 @@ from tests.support.engines import ONE_OF_EACH, REPOSITORY
 from tests.support.log_files import ACCOUNT, OTHER_ACCOUNT, event, foreign
 from tests.support.rows import MWAA, file_rows
 from tests.support.signed_trail import BUCKET, FIRST, HOUR, NOW, WINDOW, MemoryStore, SignedTrail
-from tests.support.tables import query
+from tests.support.tables import execute, query
 
 README = REPOSITORY / "README.md"
 pytestmark = pytest.mark.skipif(not README.exists(), reason="the README is not part of an installation")
@@ -77,8 +77,8 @@ def adapted(statement: str, warehouse: Warehouse) -> str:
     return statement.replace("mwaa_audit_events", warehouse.table)
 
 
-def test_there_are_twelve() -> None:
-    assert len(queries()) == 12
+def test_there_are_thirteen() -> None:
+    assert len(queries()) == 13
 
 
 def test_all_of_them_run(warehouse: Warehouse) -> None:
@@ -103,6 +103,17 @@ def test_the_evidence_is_what_was_damaged(warehouse: Warehouse) -> None:
     ((_, _, reason, _, verdict),) = answers(warehouse, "What was quarantined")
     assert reason.startswith("bytes_behind_gzip")
     assert verdict == "altered"
+
+
+def test_rows_that_were_deleted_or_added_are_found(warehouse: Warehouse) -> None:
+    question = "Were rows deleted"
+    assert answers(warehouse, question) == []
+    table = warehouse.table
+    ((first, second),) = query(warehouse, f"SELECT MIN(log_file_uri), MAX(log_file_uri) FROM {table}")
+    execute(warehouse, f"UPDATE {table} SET log_file_uri = 'elsewhere' WHERE log_file_uri = '{first}'")
+    execute(warehouse, f"DELETE FROM {table} WHERE log_file_uri = '{second}'")
+    found = [tuple(None if value is None else str(value) for value in row) for row in answers(warehouse, question)]
+    assert found == sorted([("elsewhere", None, "1"), (first, "1", None), (second, "1", None)])
 
 
 def test_a_day_with_an_unreadable_file_does_not_look_complete(warehouse: Warehouse) -> None:
