@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -48,12 +49,21 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.run
     try:
-        return command(options)
+        code = command(options)
+        # Here, where it can be told: a short output is only written at the end.
+        sys.stdout.flush()
+        return code
     except MwaaError as error:
         if getattr(options, "json", False):
             report.print_json({"error": str(error), "exit_code": error.exit_code})
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has seen enough; Python would complain again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if command is _deploy:
+            print("nobody reads the output any more; deploy again to see whether all is done", file=sys.stderr)
+        return 141
     except KeyboardInterrupt:
         print("interrupted; deploy again to finish", file=sys.stderr)
         return 130

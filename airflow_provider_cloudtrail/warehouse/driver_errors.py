@@ -28,6 +28,14 @@ _GONE_IN_MYSQL = ((2006,), (2013,))
 
 _CANCELLED = "57014"
 CONNECTION_LOST = "The connection was lost: run this again, it goes on from what is stored"
+_ADVICE = {
+    _CANCELLED: "The statement was cancelled, by somebody or at a limit of time or use: its history in the database "
+    "says why. Run this again, it goes on from what is stored",
+    "3F000": "There is no such schema: create it, or leave schema out to use the connection's default",
+    "42501": "The user of the connection may not do that: it needs CREATE on the schema (or tables that are there), "
+    "and SELECT, INSERT, UPDATE and DELETE on the tables",
+}
+"""What to do, by SQLSTATE."""
 
 
 def sqlstate(error: Exception) -> str | None:
@@ -82,11 +90,8 @@ def describe(error: Exception, *further: str, advice: str = "") -> str:
             f"{said}. The column {column} takes no null and has no default, so that no row can be added: give it a "
             "default, or let it take null (ALTER TABLE)"
         )
-    if sqlstate(error) == _CANCELLED:
-        return (
-            f"{said}. The statement was cancelled, by somebody or at a limit of time or use: its history in the "
-            "database says why. Run this again, it goes on from what is stored"
-        )
+    if known := _ADVICE.get(sqlstate(error) or ""):
+        return f"{said}. {known}"
     if is_of_lost_connection(error):
         return f"{said}. {CONNECTION_LOST}"
     return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -137,3 +138,20 @@ def test_plan_checks_the_rights_for_options_that_it_would_set(deployer, capsys):
     lacking = {entry["sid"]: entry["resource"] for entry in document(capsys)["permissions"]["lacking"]}
     assert lacking["ReadTrail"] == "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit"
     assert lacking["StageRows"] == "arn:aws:s3:::example-stage/rows/*"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("plan", ""), ("status", ""), ("deploy", "nobody reads the output any more; deploy again")],
+)
+def test_output_that_nobody_reads_to_its_end(deployer, command, said):
+    """As `plan ENVIRONMENT | head` does; it was a traceback, and the exit code of AWS's refusals."""
+    arguments = [sys.executable, "-m", "airflow_provider_cloudtrail.mwaa", command, deployer.name]
+    reads, writes = os.pipe()
+    os.close(reads)
+    with os.fdopen(writes, "wb") as closed:
+        done = subprocess.run(
+            arguments, cwd=REPOSITORY, stdout=closed, stderr=subprocess.PIPE, text=True, check=False, timeout=120
+        )
+    assert (done.returncode, done.stderr.strip()[: len(said) or None]) == (141, said)
+    assert deployer.changes() == []

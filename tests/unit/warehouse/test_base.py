@@ -53,6 +53,20 @@ DIAGNOSTICS = SimpleNamespace(
             "history in the database says why. Run this again, it goes on from what is stored",
             id="cancelled",
         ),
+        pytest.param(
+            DriverError("secret", sqlstate="3F000"),
+            "3F000",
+            "DriverError, SQLSTATE 3F000. There is no such schema: create it, or leave schema out to use the "
+            "connection's default",
+            id="no schema",
+        ),
+        pytest.param(
+            DriverError("secret", pgcode="42501"),
+            "42501",
+            "DriverError, SQLSTATE 42501. The user of the connection may not do that: it needs CREATE on the schema "
+            "(or tables that are there), and SELECT, INSERT, UPDATE and DELETE on the tables",
+            id="no privilege",
+        ),
     ],
 )
 def test_description_of_an_error(error: Exception, state: str | None, text: str) -> None:
