@@ -176,3 +176,34 @@ def test_every_caller_is_named(new_warehouse: Callable[[str], Warehouse], engine
     refused = [*everybody, CALLERS["ines"]["arn"]]
     for question, expected in (("Who created", everybody), ("What was denied", refused), ("Who changed", refused)):
         assert sorted(row[-1] for row in answers(warehouse, question)) == sorted(expected), question
+
+
+@pytest.mark.parametrize("engine", ONE_OF_EACH)
+def test_environments_of_one_name_in_two_accounts_are_told_apart(
+    new_warehouse: Callable[[str], Warehouse], engine: str
+) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    accounts = [ACCOUNT, OTHER_ACCOUNT]
+    records = []
+    for account in accounts:
+        shared: dict[str, Any] = {
+            "recipientAccountId": account,
+            "userIdentity": CALLERS["dora"],
+            "requestParameters": {"Name": "orders", "Method": "PATCH", "Path": "/dags/daily"},
+        }
+        records += [
+            event(f"token-{account}", **shared),
+            event(f"update-{account}", eventName="UpdateEnvironment", **shared),
+            event(f"rest-{account}", eventName="InvokeRestApi", **shared, **FORBIDDEN),
+        ]
+    warehouse.write([file_rows("20260203T1000Z", *records)])
+
+    minted = answers(warehouse, "Who minted")
+    assert sorted(row[3] for row in minted) == [
+        f"arn:aws:airflow:eu-west-1:{account}:environment/orders" for account in accounts
+    ]
+    for question in ("Who created", "What was denied", "Who changed"):
+        assert sorted(row[1:3] for row in answers(warehouse, question)) == [
+            (account, "eu-west-1") for account in accounts
+        ]
