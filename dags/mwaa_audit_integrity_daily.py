@@ -17,7 +17,7 @@ from airflow_provider_cloudtrail.operators.cloudtrail import (
     CloudTrailValidateLogsOperator,
 )
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailDigestSensor
-from airflow_provider_cloudtrail.settings import listed, option
+from airflow_provider_cloudtrail.settings import listed, option, switched_on
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 
 try:
@@ -58,6 +58,8 @@ with DAG(
         task_id="export_audit_events",
         **trail,
         **warehouse,
+        # As in the other DAGs: a narrower selection would have them read the same files again.
+        include_environment_activity=switched_on("include_environment_activity"),
         staging_uri=option("staging_uri"),
         staging_role=option("staging_role"),
         fail_on_quarantine=False,

@@ -3,18 +3,17 @@ from __future__ import annotations
 import runpy
 
 import pytest
+from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 
 from airflow_provider_cloudtrail import __version__
+from airflow_provider_cloudtrail._compat import BaseSensorOperator
 from airflow_provider_cloudtrail.get_provider_info import get_provider_info
 from airflow_provider_cloudtrail.settings import OPTIONS, check, listed, one_of, option, switched_on, whole_number
 from tests.support.engines import REPOSITORY
 
 # As far as they are there: they are not part of an installation.
-DAGS = [
-    pytest.param(path, id=path.stem)
-    for path in sorted((REPOSITORY / "dags").glob("*.py"))
-    if "lookback_days" in path.read_text(encoding="utf-8")
-]
+EXAMPLES = sorted((REPOSITORY / "dags").glob("*.py"))
+DAGS = [pytest.param(path, id=path.stem) for path in EXAMPLES if "lookback_days" in path.read_text(encoding="utf-8")]
 
 
 def test_defaults_stand_without_configuration():
@@ -88,6 +87,22 @@ def test_dags_say_so(monkeypatch, path):
     monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__LOOKBACK_DAYS", "7 days")
     with pytest.raises(ValueError, match="lookback_days is '7 days'; write a whole number, such as 7"):
         runpy.run_path(str(path))
+
+
+@pytest.mark.skipif(not EXAMPLES, reason="the example DAGs are not part of an installation")
+def test_all_that_load_into_the_table_select_the_same(monkeypatch):
+    """Else whichever comes later reads the files of the others again."""
+    monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__BUCKET", "example-trail")
+    monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__INCLUDE_ENVIRONMENT_ACTIVITY", "True")
+    selected = {}
+    for path in EXAMPLES:
+        found = runpy.run_path(str(path)).values()
+        dag = next(task.dag for task in found if isinstance(task, BaseSensorOperator | AwsBaseOperator))
+        for task in dag.tasks:
+            given = getattr(task, "partial_kwargs", vars(task))
+            if task.task_type in {"CloudTrailToSqlOperator", "CloudTrailEventHistoryToSqlOperator"}:
+                selected[path.stem] = given.get("include_environment_activity")
+    assert selected == dict.fromkeys((path.stem for path in EXAMPLES), True)
 
 
 def test_a_choice_is_one_of_its_words(monkeypatch):
