@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 LONGEST_EVENT_ID = 255
 """Longest eventID that is taken as it is; CloudTrail's have 36 characters."""
 
-DENIED = "(?i)access.?denied|unauthorized|not.?authorized|forbidden|auth.?failure"
+DENIED = (
+    "(?i)access.?denied|unauthorized|not.?authorized|forbidden|auth.?failure"
+    # SNS and others, Elastic Beanstalk, Redshift; an authorization that was not found is something else.
+    "|authorization.?error|authorization.?exception|insufficient.?privilege|access.?to[a-z]+denied"
+)
 """Pattern that occurs in the error code of a call that was denied."""
 
 SIGN_INS = frozenset((

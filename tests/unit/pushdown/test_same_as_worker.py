@@ -277,6 +277,8 @@ READ = {
     "error": {"errorCode": "ThrottlingException", "errorMessage": "Rate exceeded"},
     "error-denied": {"errorCode": "Client.UnauthorizedOperation"},
     "error-not-authorized": {"errorCode": "NotAuthorizedError", "responseElements": {"message": ""}},
+    "error-of-sns": {"errorCode": "AuthorizationError"},
+    "error-of-a-security-group": {"errorCode": "AuthorizationNotFound"},
     "error-number": {"errorCode": 500},
     "sign-in-failed": {"eventName": "ConsoleLogin", "responseElements": {"ConsoleLogin": "Failure"}},
     "sign-in": {"eventName": "ConsoleLogin", "responseElements": {"ConsoleLogin": "Success"}},
