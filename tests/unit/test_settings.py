@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import runpy
 
 import pytest
@@ -12,6 +13,7 @@ from airflow_provider_cloudtrail.settings import OPTIONS, check, listed, one_of,
 from tests.support.engines import REPOSITORY
 
 # As far as they are there: they are not part of an installation.
+README = REPOSITORY / "README.md"
 EXAMPLES = sorted((REPOSITORY / "dags").glob("*.py"))
 DAGS = [pytest.param(path, id=path.stem) for path in EXAMPLES if "lookback_days" in path.read_text(encoding="utf-8")]
 
@@ -153,3 +155,10 @@ def test_examples_and_defaults_can_be_set():
     for name, about in OPTIONS.items():
         for value in filter(None, (about.default, about.example)):
             check(name, value)
+
+
+@pytest.mark.skipif(not README.exists(), reason="the README is not part of an installation")
+def test_the_readme_names_every_option():
+    text = README.read_text(encoding="utf-8")
+    rows = "".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `cloudtrail."))
+    assert set(re.findall(r"[`.]([a-z_]+)`", rows)) == set(OPTIONS)
