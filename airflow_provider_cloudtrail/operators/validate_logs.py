@@ -198,7 +198,9 @@ class CloudTrailValidateLogsOperator(WarehouseOperator):
         # An empty list is a run that only records; not what a template makes of a missing value.
         names = [] if self.fail_on in ((), [], "", "[]", "()") else parameters.names("fail_on", self.fail_on)
         if names is None:
-            raise ValueError(f"fail_on is not set; write some of {', '.join(FINDINGS)}, or [] to have nothing fail")
+            raise ValueError(
+                f"fail_on is not set; write some of {', '.join(FINDINGS)}, or [] to fail only where there is no digest"
+            )
         if unknown := sorted(set(names) - set(FINDINGS)):
             raise ValueError(f"fail_on: there is no {', '.join(unknown)}; write some of {', '.join(FINDINGS)}")
         return names
