@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from airflow_provider_cloudtrail import parameters
 from airflow_provider_cloudtrail._compat import BaseHook
 
 
@@ -16,7 +17,7 @@ def operator_lineage(
 
     :param sources: pairs of bucket and key prefix, or of the URI of something else and a name in it.
     :param conn_id: connection of the warehouse.
-    :param schema: schema of the tables.
+    :param schema: schema of the tables; None, or what a template makes of it: the connection's default.
     :param table: audit table.
     :param ledger: what follows its name in that of the ledger.
     :return: ``airflow.providers.openlineage.extractors.OperatorLineage``.
@@ -24,7 +25,7 @@ def operator_lineage(
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    namespace, path = _namespace(conn_id, schema)
+    namespace, path = _namespace(conn_id, parameters.text(schema))
     return OperatorLineage(
         inputs=[
             Dataset(namespace=bucket if "://" in bucket else f"s3://{bucket}", name=prefix)

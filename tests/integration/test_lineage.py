@@ -31,6 +31,16 @@ def test_bucket_to_postgres(monkeypatch):
     ]
 
 
+def test_a_schema_that_a_template_gives_as_nothing_is_the_default(monkeypatch):
+    warehouse = {"conn_type": "postgres", "host": "db.example", "port": 5433, "schema": "audit", "login": "u"}
+    monkeypatch.setenv("AIRFLOW_CONN_CLOUDTRAIL_WAREHOUSE", json.dumps(warehouse))
+    # The hook would ask the database.
+    default = "airflow.providers.postgres.hooks.postgres.PostgresHook.get_openlineage_default_schema"
+    monkeypatch.setattr(default, lambda _: "public")
+    lineage = lineage_of(bucket="example-trail", schema="None")
+    assert lineage.outputs[0].name == "audit.public.mwaa_audit_events"
+
+
 @pytest.mark.skipif(find_spec("airflow.providers.duckdb") is None, reason="the DuckDB provider is an extra")
 def test_files_to_duckdb(monkeypatch):
     warehouse = {"conn_type": "duckdb", "host": "audit.duckdb"}
