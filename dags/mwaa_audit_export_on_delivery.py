@@ -44,12 +44,14 @@ trail = {
 warehouse = {"conn_id": option("conn_id"), "table": option("table"), "schema": option("schema")}
 
 if AssetWatcher:
+    trigger = None
     if queue_url:
         trigger = CloudTrailNotificationTrigger(queue_url=queue_url, **wanted)
-    else:
+    elif trail["bucket"] or trail["trail_name"]:
         trigger = CloudTrailLogFileTrigger(**trail)
-    watcher = AssetWatcher(name="new_log_files", trigger=trigger)
-    schedule = [Asset("x-cloudtrail://log-files", watchers=[watcher])]
+    # Without any of them there is nothing to watch, and no schedule, until one is set.
+    watchers = [AssetWatcher(name="new_log_files", trigger=trigger)] if trigger else []
+    schedule = [Asset("x-cloudtrail://log-files", watchers=watchers)] if watchers else None
     what = {"files": FILES_OF_TRIGGERING_EVENTS}
 else:
     schedule = "@continuous"

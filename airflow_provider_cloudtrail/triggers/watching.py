@@ -118,9 +118,11 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
         parameters.whole_number("max_files", max_files)
         if parameters.seconds("poke_interval", poke_interval) < 1 or max_files < 1:
             raise ValueError(f"poke_interval={poke_interval} and max_files={max_files} must be 1 or more")
-        if bucket is not None:
-            # Here, not when it looks: a watcher waits errors out, where nobody but the triggerer's log hears of them.
+        # Here, not when it looks: a watcher waits errors out, where nobody but the triggerer's log hears of them.
+        if parameters.text(trail_name) is None:
             parameters.location(bucket, prefix, organization_id)
+        elif parameters.text(bucket) is not None:
+            raise ValueError("both bucket and trail_name are set; give one of them")
         self.trail = TrailParameters(
             bucket=bucket, prefix=prefix, organization_id=organization_id, trail_name=trail_name
         )

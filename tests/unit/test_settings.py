@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import runpy
 
+import airflow
 import pytest
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 
@@ -105,6 +106,25 @@ def test_all_that_load_into_the_table_select_the_same(monkeypatch):
             if task.task_type in {"CloudTrailToSqlOperator", "CloudTrailEventHistoryToSqlOperator"}:
                 selected[path.stem] = given.get("include_environment_activity")
     assert selected == dict.fromkeys((path.stem for path in EXAMPLES), True)
+
+
+@pytest.mark.skipif(not EXAMPLES, reason="the example DAGs are not part of an installation")
+@pytest.mark.skipif(airflow.__version__.startswith("2."), reason="watchers came with Airflow 3")
+@pytest.mark.parametrize(
+    ("name", "value", "watchers"),
+    [
+        ("TABLE", "events", 0),
+        ("BUCKET", "example-trail", 1),
+        ("TRAIL_NAME", "audit", 1),
+        ("QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/111122223333/log-files", 1),
+    ],
+)
+def test_a_watcher_needs_something_to_watch(name, value, watchers, monkeypatch):
+    monkeypatch.setenv(f"AIRFLOW__CLOUDTRAIL__{name}", value)
+    (path,) = (path for path in EXAMPLES if path.stem == "mwaa_audit_export_on_delivery")
+    found = runpy.run_path(str(path))
+    assert len(found["watchers"]) == watchers
+    assert (found["schedule"] is None) is (watchers == 0)
 
 
 def test_a_choice_is_one_of_its_words(monkeypatch):

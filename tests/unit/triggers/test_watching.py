@@ -332,6 +332,8 @@ def test_what_is_stored_makes_the_same_trigger_again(trail):
         pytest.param({"poke_interval": timedelta(minutes=1)}, "is no number of seconds", id="interval-is-duration"),
         pytest.param({"regions": []}, "regions is empty", id="regions"),
         pytest.param({"regions": ["eu-west1"]}, "'eu-west1' is no Region", id="no-region"),
+        pytest.param({"bucket": None}, "neither bucket nor trail_name is set", id="nothing"),
+        pytest.param({"trail_name": "audit"}, "both bucket and trail_name are set", id="both"),
         pytest.param({"bucket": "s3://example-trail"}, "is no bucket name", id="uri"),
         pytest.param({"prefix": "audit/AWSLogs"}, "holds AWSLogs/", id="prefix"),
         pytest.param({"organization_id": "111122223333"}, "is no organization", id="organization"),
