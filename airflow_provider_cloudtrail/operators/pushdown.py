@@ -45,7 +45,8 @@ class AthenaMwaaAuditEventsOperator(WarehouseOperator):
     - A log file that Athena cannot read at all fails the task, and the message names it. Once the ledger has it in
       quarantine it is passed over.
 
-    Athena reads, and bills, the window three times (what is wanted, rows, ledger), its look-back included.
+    Athena reads, and bills, all days of the window three times (what is wanted, rows, ledger), those of look-back and
+    ``settle`` included.
 
     The role of ``conn_id`` needs what the warehouse needs, and ``s3:GetObject``, ``s3:ListBucket`` and, for SSE-KMS,
     ``kms:Decrypt`` on the trail's bucket and key, ``glue:GetTable`` and ``glue:GetDatabase`` on the trail's table.
@@ -73,6 +74,7 @@ class AthenaMwaaAuditEventsOperator(WarehouseOperator):
     :param staging_uri: S3 folder of the warehouse, where writers keep each other out; the same for all tasks that
         write these tables. (templated)
     :param days_at_once: most days of delivery that one statement reads, so that none runs into Athena's time limit.
+        Fewer where many files are in quarantine, which a statement has to name.
     :param aws_conn_id: AWS connection that reads and writes ``staging_uri``. (templated)
     :param region_name: Region of the AWS connection. (templated)
     :param verify: whether to verify TLS certificates, or the path of a CA bundle. (templated)

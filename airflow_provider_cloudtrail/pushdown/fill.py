@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
-from airflow_provider_cloudtrail.pushdown.records import Records
+from airflow_provider_cloudtrail.pushdown.records import Records, halves
+from airflow_provider_cloudtrail.pushdown.sql import StatementTooLongError
 from airflow_provider_cloudtrail.pushdown.statements import (
     MOST_DAYS,
     known_selections,
@@ -49,6 +50,14 @@ class Engine(Protocol):
 
 
 _NAMED_FILES = 1_000
+_MOST_UNREADABLE = 99
+"""
+Files in quarantine that one set of statements is to pass over, if its span has more than one day.
+
+Each is named, in a statement of 262,144 bytes. And Trino, from which Athena is made, had for a long time no use for a
+condition on "$path" that leaves more than 100 ranges: it opened the files nevertheless
+(https://github.com/trinodb/trino/pull/18024 made it 1,000).
+"""
 
 
 @dataclass
@@ -126,21 +135,40 @@ class _Span:
         self._where = f"{records.span.start:%Y-%m-%dT%H:%MZ} to {records.span.end:%Y-%m-%dT%H:%MZ}"
 
     def load(self) -> None:
-        for records, there in self._to_read():
-            # Milliseconds, as Athena stores them: the entries of this run are found again by it.
-            now = datetime.now(timezone.utc)
-            now = now.replace(microsecond=now.microsecond // 1000 * 1000)
-            days = self._survey(records)
-            portions = [days[start : start + MOST_DAYS] for start in range(0, len(days), MOST_DAYS)]
-            merges = [
-                merge_events(records, self._events, portion[0], portion[-1], now, self._loaded_by)
-                for portion in portions
-            ]
-            ledger = merge_files(records, self._events, now, self._loaded_by)
-            self._engine.write(f"writing {self._events}", [*merges, ledger])
-            self._count(records, now, there)
+        known = self._engine.read(f"reading {self._records.files}", known_selections(self._records))
+        unreadable = sum(uri is not None for _, uri, *_ in known)
+        parts = halves(self._records.span) if unreadable > _MOST_UNREADABLE else None
+        for part in parts or ():
+            of_part = replace(self._records, span=part)
+            _Span(of_part, self._events, self._engine, self._loaded_by, self._summary, self._log).load()
+        if parts is not None:
+            return
+        for records, there in self._to_read(known):
+            try:
+                self._read(records, there)
+            except StatementTooLongError as error:
+                if not records.unreadable:
+                    raise
+                raise StatementTooLongError(
+                    f"delivered {self._where}: {len(records.unreadable)} log files are in quarantine, and a statement "
+                    "that names them, to pass them over, is longer than Athena takes. Give a part of account_ids or of "
+                    "regions to each of several tasks, or leave this time to CloudTrailToSqlOperator"
+                ) from error
 
-    def _to_read(self) -> list[tuple[Records, int]]:
+    def _read(self, records: Records, there: int) -> None:
+        # Milliseconds, as Athena stores them: the entries of this run are found again by it.
+        now = datetime.now(timezone.utc)
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        days = self._survey(records)
+        portions = [days[start : start + MOST_DAYS] for start in range(0, len(days), MOST_DAYS)]
+        merges = [
+            merge_events(records, self._events, portion[0], portion[-1], now, self._loaded_by) for portion in portions
+        ]
+        ledger = merge_files(records, self._events, now, self._loaded_by)
+        self._engine.write(f"writing {self._events}", [*merges, ledger])
+        self._count(records, now, there)
+
+    def _to_read(self, known: Sequence[Sequence[Any]]) -> list[tuple[Records, int]]:
         """
         Return what to read: files that the ledger does not have, and those that it has for something else.
 
@@ -149,12 +177,11 @@ class _Span:
         unreadable: list[str] = []
         earlier: list[tuple[str, int]] = []
         there = 0
-        rows = self._engine.read(f"reading {self._records.files}", known_selections(self._records))
-        for selection, uri, files, with_quarantine in sorted(rows, key=lambda row: (row[0], row[1] or "")):
+        for selection, uri, files, with_quarantine in sorted(known, key=lambda row: (row[0], row[1] or "")):
             there += files
             if uri is not None:
                 unreadable.append(uri)
-                self._summary.files_known += 1
+                self._summary.files_known += files
             elif self._covered(selection):
                 self._summary.files_known += files
             else:

@@ -29,11 +29,16 @@ def _delivered_at(stamp: str) -> str:
 
 
 # As trail.log_file has it: around midnight the folder of the day before, or behind, will do.
+_NEAR_MIDNIGHT = timedelta(hours=1)
 _OF_ITS_DAY = (
     f"replace(\"day\", '/', '') IN (substr({_STAMP}, 1, 8),"
     f" date_format({_delivered_at(_STAMP)} - INTERVAL '1' HOUR, '%Y%m%d'),"
     f" date_format({_delivered_at(_STAMP)} + INTERVAL '1' HOUR, '%Y%m%d'))"
 )
+
+
+def _between(start: datetime, end: datetime) -> str:
+    return f"delivered_at >= {time_literal(start)} AND delivered_at < {time_literal(end)}"
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,19 @@ def spans(window: DeliveryWindow, days: int) -> Iterator[Span]:
         midnight = datetime.combine(start.date() + timedelta(days=days), time(), timezone.utc)
         yield Span(start, min(midnight, end))
         start = midnight
+
+
+def halves(span: Span) -> tuple[Span, Span] | None:
+    """
+    Return the two halves of a span, or None if it is of a single day.
+
+    They meet at a midnight, so that neither reads, and pays for, a day of the other.
+    """
+    days = ((span.end - timedelta(minutes=1)).date() - span.start.date()).days + 1
+    if days < 2:
+        return None
+    middle = datetime.combine(span.start.date() + timedelta(days=days // 2), time(), timezone.utc)
+    return Span(span.start, middle), Span(middle, span.end)
 
 
 @dataclass(frozen=True)
@@ -97,8 +115,35 @@ class Records:
     @property
     def in_span(self) -> str:
         """Condition on the ledger: files of the span."""
-        start, end = time_literal(self.span.start), time_literal(self.span.end)
-        return f"delivered_at >= {start} AND delivered_at < {end}"
+        return _between(self.span.start, self.span.end)
+
+    @property
+    def asked_for(self) -> str:
+        """Condition on the ledger: files of the span, of the accounts and Regions that are read."""
+        return " AND ".join([self.in_span, *self._of_places("account_id", "region")])
+
+    @property
+    def opened(self) -> str:
+        """
+        Condition on the ledger: files that Athena opens for the span.
+
+        These are all of its days, because only of a partition and of a whole path can it tell without opening them.
+        """
+        start, last = (datetime.combine(day.date(), time(), timezone.utc) for day in (self.span.start, self._last))
+        # As far as a folder reaches beyond its day.
+        within = _between(start - _NEAR_MIDNIGHT, last + timedelta(days=1) + _NEAR_MIDNIGHT)
+        return " AND ".join([within, *self._of_places("account_id", "region")])
+
+    @property
+    def _last(self) -> datetime:
+        return self.span.end - timedelta(minutes=1)
+
+    def _of_places(self, account: str, region: str) -> list[str]:
+        """Return conditions on columns: the accounts and Regions that are read."""
+        return [
+            *([among(account, self.account_ids)] if self.account_ids is not None else []),
+            *([among(region, self.regions)] if self.regions is not None else []),
+        ]
 
     def query(self, *, every: bool) -> str:
         """
@@ -138,12 +183,10 @@ class Records:
     @property
     def _delivered(self) -> str:
         start, end = self.span.start, self.span.end
-        last = end - timedelta(minutes=1)
         # Partitions first: they alone decide what is read, and paid for.
         conditions = [
-            f'"day" BETWEEN {text_literal(day_folder(start))} AND {text_literal(day_folder(last))}',
-            *([among('"account"', self.account_ids)] if self.account_ids is not None else []),
-            *([among('"region"', self.regions)] if self.regions is not None else []),
+            f'"day" BETWEEN {text_literal(day_folder(start))} AND {text_literal(day_folder(self._last))}',
+            *self._of_places('"account"', '"region"'),
             *(["NOT " + among('"$path"', self.unreadable)] if self.unreadable else []),
             f"{_STAMP} >= '{start:%Y%m%dT%H%MZ}'",
             f"{_STAMP} < '{end:%Y%m%dT%H%MZ}'",

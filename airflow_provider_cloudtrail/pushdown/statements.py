@@ -20,12 +20,15 @@ def known_selections(records: Records) -> str:
     Return the question what the ledger knows of a span.
 
     One row for each selection, with the number of its files, how many of them hold quarantined records, and
-    one for each file that is in quarantine as a whole, with its URI.
+    one for each file that is in quarantine as a whole, with its URI. Of the latter also those that are not of the span,
+    and do not count, but that Athena would open for it.
     """
+    in_quarantine = f"status = '{QUARANTINED}'"
     return checked(
-        f"SELECT selection, CASE WHEN status = '{QUARANTINED}' THEN log_file_uri END AS log_file_uri,"
-        f" count(*) AS files, count_if(COALESCE(quarantined, 0) > 0) AS with_quarantine FROM {records.files}"
-        f" WHERE {records.in_span} GROUP BY 1, 2"
+        f"SELECT selection, CASE WHEN {in_quarantine} THEN log_file_uri END AS log_file_uri,"
+        f" count(CASE WHEN {records.in_span} THEN 1 END) AS files,"
+        f" count_if(COALESCE(quarantined, 0) > 0) AS with_quarantine FROM {records.files}"
+        f" WHERE ({records.asked_for}) OR ({in_quarantine} AND {records.opened}) GROUP BY 1, 2"
     )
 
 
@@ -162,4 +165,4 @@ def written(records: Records, loaded_at: datetime) -> str:
         f"COALESCE(sum(CASE WHEN {own} THEN {name} END), 0)" for name in ("records", "loaded", "duplicate", "filtered")
     )
     there = "count(*)" if records.before is None else f"count(CASE WHEN {records.was_read_before} THEN 1 END)"
-    return f"SELECT count(CASE WHEN {own} THEN 1 END), {counts}, {there} FROM {records.files} WHERE {records.in_span}"
+    return f"SELECT count(CASE WHEN {own} THEN 1 END), {counts}, {there} FROM {records.files} WHERE {records.asked_for}"

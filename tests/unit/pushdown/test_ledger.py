@@ -280,21 +280,6 @@ class TestSelections:
         assert ledger(both.athena) == before
         assert (summary.files, summary.reasons) == (0, {"quarantined_records": 1})
 
-    def test_files_in_quarantine_are_not_opened(self):
-        both = BothPaths()
-        file = deliver(both, "20260203T1000Z", event(id_of(1)))
-        both.export(both.athena)
-        both.athena.connection.execute(
-            f"UPDATE {both.athena.files} SET status = 'quarantined', reason = 'too_large: x'"
-        )
-        both.athena.connection.execute(f"DELETE FROM {both.athena.events}")
-        both.athena.statements.clear()
-        assert both.push_down(DAY).files_known == 1
-        assert both.athena.rows(both.athena.events) == []
-        reading = [text for text in both.athena.statements if both.athena.trail in text]
-        assert reading
-        assert all(f"NOT \"$path\" IN ('{file.uri}')" in text for text in reading)
-
     def test_a_selection_of_a_later_version_is_left(self):
         both = BothPaths()
         deliver(both, "20260203T1000Z", event(id_of(1)))
@@ -303,6 +288,82 @@ class TestSelections:
         before = ledger(both.athena)
         assert both.push_down(DAY, self.OTHER).reasons == {"selection": 1}
         assert ledger(both.athena) == before
+
+
+class TestQuarantine:
+    """Files in quarantine, which Athena is not to open: it cannot read them, and fails."""
+
+    def damage(self, both: BothPaths, *files: LogFile) -> None:
+        """Have the ledger say that files are in quarantine, as the worker path puts them there."""
+        both.export(both.athena, files)
+        both.athena.connection.execute(
+            f"UPDATE {both.athena.files} SET status = 'quarantined', reason = 'too_large: x'"
+        )
+        both.athena.connection.execute(f"DELETE FROM {both.athena.events}")
+        both.athena.statements.clear()
+
+    def reading(self, both: BothPaths) -> list[str]:
+        """Return the statements that read log files."""
+        found = [text for text in both.athena.statements if both.athena.trail in text]
+        assert found
+        return found
+
+    def test_they_are_not_opened(self):
+        both = BothPaths()
+        file = deliver(both, "20260203T1000Z", event(id_of(1)))
+        self.damage(both, file)
+        assert both.push_down(DAY).files_known == 1
+        assert both.athena.rows(both.athena.events) == []
+        assert all(f"NOT \"$path\" IN ('{file.uri}')" in text for text in self.reading(both))
+
+    def test_nor_are_others_in_the_folders_of_the_span(self):
+        # Which of the files of a day are of the span, is found out behind opening them.
+        both = BothPaths()
+        damaged = [
+            deliver(both, stamp, event(id_of(number)))
+            for number, stamp in enumerate(("20260201T2300Z", "20260202T1000Z", "20260204T1000Z", "20260205T0059Z"))
+        ]
+        elsewhere = [
+            deliver(both, "20260201T2259Z", event(id_of(5))),
+            deliver(both, "20260205T0100Z", event(id_of(6))),
+            deliver(both, "20260203T1000Z", event(id_of(7)), account="999900001111"),
+            deliver(both, "20260203T1000Z", event(id_of(8)), region="us-east-1"),
+        ]
+        self.damage(both, *damaged, *elsewhere)
+        margins = timedelta(hours=1)
+        window = DeliveryWindow(DAY.start, DAY.end, margins, margins)
+        summary = both.push_down(window, account_ids=["111122223333"], regions=["eu-west-1"])
+        assert (summary.files, summary.files_known, summary.left) == (0, 0, [])
+        for text in self.reading(both):
+            assert all(file.uri in text for file in damaged)
+            assert not any(file.uri in text for file in elsewhere)
+
+    def test_a_span_with_many_is_parted_at_midnights(self, monkeypatch):
+        monkeypatch.setattr("airflow_provider_cloudtrail.pushdown.fill._MOST_UNREADABLE", 1)
+        both = BothPaths()
+        damaged = [
+            deliver(both, f"202602{stamp}Z", event(id_of(number)))
+            for number, stamp in enumerate(("03T1000", "04T1000", "06T1000", "06T1200"), 1)
+        ]
+        self.damage(both, *damaged)
+        for number, day in enumerate(("03", "04", "05", "06", "07"), 10):
+            deliver(both, f"202602{day}T1100Z", event(id_of(number)))
+        summary = both.push_down(DeliveryWindow(DAY.start, DAY.start + timedelta(days=5, hours=2)))
+        assert (summary.files, summary.files_known, summary.loaded) == (5, len(damaged), 5)
+        # No fewer than those of a day.
+        assert max(sum(file.uri in text for file in damaged) for text in self.reading(both)) == 2
+
+    def test_more_than_a_statement_can_name_are_told_of(self, monkeypatch):
+        monkeypatch.setattr("airflow_provider_cloudtrail.pushdown.sql.LONGEST_STATEMENT", 50_000)
+        both = BothPaths()
+        self.damage(both, *(deliver(both, f"20260203T10{minute}Z", event(id_of(minute))) for minute in range(10, 60)))
+        for number in range(100, 110):
+            deliver(both, "20260203T1100Z", event(id_of(number)), account=f"{number:012}")
+        message = "delivered 2026-02-03T00:00Z to 2026-02-04T00:00Z: 50 log files are in quarantine.*of regions"
+        with pytest.raises(ValueError, match=message):
+            both.push_down(DAY)
+        others = [f"{number:012}" for number in range(100, 110)]
+        assert both.push_down(DAY, account_ids=others).loaded == len(others)
 
 
 class TestWindow:
