@@ -164,7 +164,9 @@ class _Span:
         merges = [
             merge_events(records, self._events, portion[0], portion[-1], now, self._loaded_by) for portion in portions
         ]
-        ledger = merge_files(records, self._events, now, self._loaded_by)
+        # Of files without a wanted event none is looked for: any day will do.
+        first, last = (days[0], days[-1]) if days else [f"{records.span.start:%Y-%m-%d}"] * 2
+        ledger = merge_files(records, self._events, first, last, now, self._loaded_by)
         self._engine.write(f"writing {self._events}", [*merges, ledger])
         self._count(records, now, there)
 

@@ -71,6 +71,18 @@ def select_events(records: Records, first_day: str, last_day: str, loaded_at: da
     )
 
 
+def _of_days(table: str, first_day: str, last_day: str) -> str:
+    """
+    Return a condition on the audit table: events of these days, which are its partitions.
+
+    An event has the same time in whichever file it stands: others need not be read, nor paid for.
+    """
+    first, last = (
+        f"CAST({text_literal(moment)} AS timestamp(6))" for moment in (first_day, f"{last_day} 23:59:59.999999")
+    )
+    return f"{table}.event_time BETWEEN {first} AND {last}"
+
+
 def merge_events(
     records: Records, events: str, first_day: str, last_day: str, loaded_at: datetime, loaded_by: str | None
 ) -> str:
@@ -82,17 +94,26 @@ def merge_events(
     names = [f'"{column.name}"' for column in columns_of(AuditEvent)]
     source = select_events(records, first_day, last_day, loaded_at, loaded_by)
     return checked(
-        f'MERGE INTO {events} AS target USING ({source}) AS source ON target."event_id" = source."event_id" '
-        f"WHEN NOT MATCHED THEN INSERT ({', '.join(names)}) VALUES ({', '.join(f'source.{name}' for name in names)})"
+        f'MERGE INTO {events} AS target USING ({source}) AS source ON target."event_id" = source."event_id"'
+        f" AND {_of_days('target', first_day, last_day)}"
+        f" WHEN NOT MATCHED THEN INSERT ({', '.join(names)}) VALUES ({', '.join(f'source.{name}' for name in names)})"
     )
 
 
-def select_files(records: Records, events: str, loaded_at: datetime, loaded_by: str | None) -> str:
+def select_files(
+    records: Records, events: str, first_day: str, last_day: str, loaded_at: datetime, loaded_by: str | None
+) -> str:
     """
     Return the ledger entries of the files of a span whose wanted events are all in the table.
 
     A file that came after the rows were written, or whose rows were not, is not among them: it is left to the next
     run. So are files with a record that SQL cannot read.
+
+    :param events: quoted name of the audit table.
+    :param first_day: first day of events, ``YYYY-MM-DD``.
+    :param last_day: last day of events.
+    :param loaded_at: for the column of that name.
+    :param loaded_by: for the column of that name.
     """
     values = {
         "etag": "CAST(NULL AS varchar)",
@@ -120,6 +141,7 @@ def select_files(records: Records, events: str, loaded_at: datetime, loaded_by: 
     return (
         f'{records.query(every=True)} SELECT fit.log_file_uri AS "log_file_uri", {columns} FROM fit'
         f" LEFT JOIN {events} AS stored ON stored.event_id = CASE WHEN wanted THEN eventid END"
+        f" AND {_of_days('stored', first_day, last_day)}"
         " GROUP BY fit.log_file_uri"
         " HAVING count_if(fit.reason IS NOT NULL) = 0 AND count_if(wanted AND stored.event_id IS NULL) = 0"
     )
@@ -132,13 +154,15 @@ _COUNTED_ANEW = (
 )
 
 
-def merge_files(records: Records, events: str, loaded_at: datetime, loaded_by: str | None) -> str:
+def merge_files(
+    records: Records, events: str, first_day: str, last_day: str, loaded_at: datetime, loaded_by: str | None
+) -> str:
     """
     Return the statement that writes the ledger, the last of a span; see :func:`select_files`.
 
     An entry that somebody else has written in the meantime stays.
     """
-    source = select_files(records, events, loaded_at, loaded_by)
+    source = select_files(records, events, first_day, last_day, loaded_at, loaded_by)
     if records.before is None:
         names = [f'"{column.name}"' for column in columns_of(LedgerEntry)]
         values = ", ".join(f"source.{name}" for name in names)

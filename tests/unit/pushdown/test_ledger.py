@@ -471,6 +471,30 @@ def test_no_statement_writes_more_partitions_than_athena_allows():
     assert_sound(both.athena)
 
 
+@pytest.mark.parametrize(
+    ("records", "first", "last"),
+    [
+        pytest.param(
+            [event(id_of(1), eventTime="2026-01-30T23:59:59Z"), event(id_of(2), eventTime="2026-02-03T00:00:00Z")],
+            "2026-01-30",
+            "2026-02-03",
+            id="days of events",
+        ),
+        pytest.param([foreign()], "2026-02-03", "2026-02-03", id="nothing wanted"),
+    ],
+)
+def test_of_the_audit_table_only_the_days_of_the_events_are_read(records, first, last):
+    # It is partitioned by day, grows for years, and is paid for by what is read.
+    both = BothPaths()
+    file = deliver(both, "20260203T1000Z", *records)
+    assert both.push_down(DAY).files == 1
+    assert ledger(both.athena)[file.uri]["filtered"] == (len(records) if first == last else 0)
+    reading = [text for text in both.athena.statements if f"{both.athena.events} AS" in text]
+    assert reading
+    within = f"BETWEEN CAST('{first}' AS timestamp(6)) AND CAST('{last} 23:59:59.999999' AS timestamp(6))"
+    assert all(text.count(f".event_time {within}") == 1 for text in reading)
+
+
 def test_nothing_wanted_writes_the_ledger_alone():
     both = BothPaths()
     deliver(both, "20260203T1000Z", foreign())
