@@ -36,12 +36,14 @@ class AthenaMwaaAuditEventsOperator(WarehouseOperator):
     - ``log_file_index`` and, in the ledger, ``etag``, ``size_bytes`` and ``sha256`` are null. Nothing proves that what
       Athena read is what CloudTrail signed: ``CloudTrailValidateLogsOperator(download_missing=True)`` does. Bytes
       behind the end of a gzip file, which the worker path refuses, may be read as records.
+    - No ``no_match``: files that the worker path does not parse are ``loaded``, and their records counted.
     - ``raw_event`` is put together again from the columns: members that no documented record has, members that are
       null, and the order of members of an object are lost; booleans that were written as text are booleans. Half a
       surrogate pair may be ``?`` where the worker path writes U+FFFD.
     - No quarantine. A log file with a wanted record that SQL cannot read as the worker path reads it, secrets that
       cannot be taken out among them, is left out as a whole and named in ``left``. Files without any record are not
-      seen. Run ``CloudTrailToSqlOperator`` for the same window behind this operator: it reads just these files.
+      seen; nor are those that lie in the folder of another day, at the ends of the window and of ``days_at_once``. Run
+      ``CloudTrailToSqlOperator`` for the same window behind this operator: it reads just these files.
     - A log file that Athena cannot read at all fails the task, and the message names it. Once the ledger has it in
       quarantine it is passed over.
 
