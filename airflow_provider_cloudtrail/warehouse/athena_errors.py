@@ -46,7 +46,8 @@ def describe(error: Exception) -> str:
         details += [line[:_LONGEST_QUOTE].rstrip(".") for line in str(broken or text).splitlines()[:1]]
     elif reason := _REASON.match(text):
         details.append(reason[1])
-    return ", ".join(detail for detail in details if detail)
+    # Once: the clients of AWS name some of their errors by the code.
+    return ", ".join(dict.fromkeys(detail for detail in details if detail))
 
 
 def advice(error: Exception) -> str:

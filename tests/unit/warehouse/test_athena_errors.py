@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_cloudtrail.warehouse.athena import AthenaWarehouse
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError, WarehouseUnavailableError
-from tests.support.athena import AthenaStandIn, Query
+from tests.support.athena import AthenaStandIn, Query, RefusedError
 from tests.support.athena_tasks import again
 from tests.support.engines import ATHENA
 from tests.support.faulty_proxy import Fault, FaultyProxy, Refusal, failing
@@ -135,3 +135,14 @@ def test_throttling_that_lasts_is_no_other_writer(
     ) as told:
         athena_warehouse.known_files(["s3://example-trail/a"])
     assert "writer" not in str(told.value)
+
+
+def test_an_error_that_is_named_by_its_code_says_it_once(
+    athena: AthenaStandIn, athena_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: AthenaStandIn, request: dict[str, Any]) -> None:
+        raise RefusedError("InternalServerException", "a value")
+
+    monkeypatch.setattr(AthenaStandIn, "_get_table_metadata", fail)
+    with pytest.raises(WarehouseError, match=r"^athena, looking for the tables: InternalServerException$"):
+        athena_warehouse.prepare()
