@@ -24,9 +24,9 @@ A month for tables whose rows are small: with a day each, a batch would write as
 _PROPERTIES = {
     "format-version": "2",
     "write.parquet.compression-codec": "zstd",
+    # pyiceberg writes a file of this size, which is that of the rows in memory, as one row group unless a limit of rows
+    # is set. None is: the bounds that it states of several groups may not cover what is in them, see iceberg_files.
     "write.target-file-size-bytes": str(128 * 1024 * 1024),
-    # A row group is in memory while it is written, and rows have some kilobytes.
-    "write.parquet.row-group-limit": "10000",
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "50",
     # Else each batch adds a manifest for good, and to plan a question takes longer and longer.

@@ -30,6 +30,20 @@ def table_of(warehouse: Warehouse, name: str) -> Any:
     return catalog(warehouse.hook.uri).load_table(name)
 
 
+PARTED = {"identity": "aws_region", "bucket[1]": "event_id", "month": "event_time"}
+"""How a user may part the audit table otherwise, by the transform: a column."""
+
+
+def part_by(warehouse: Warehouse, transform: str | None) -> None:
+    """Part the audit table in another way than by day; None: not at all."""
+    from pyiceberg.transforms import parse_transform
+
+    with table_of(warehouse, warehouse.events).update_spec() as change:
+        change.remove_field("event_time_day")
+        if transform is not None:
+            change.add_field(PARTED[transform], parse_transform(transform), "parted")
+
+
 class Killed(BaseException):
     """What a kill is in these tests: nothing catches it."""
 

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_provider_cloudtrail.audit_event import FileRows
 from airflow_provider_cloudtrail.warehouse import iceberg_files, iceberg_schema
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from airflow_provider_cloudtrail.warehouse.conditions import OneOf
 from tests.support.engines import ICEBERG
-from tests.support.iceberg_tasks import table_of
+from tests.support.iceberg_tasks import PARTED, part_by, table_of
 from tests.support.log_files import event
 from tests.support.rows import file_rows
 
@@ -31,3 +33,32 @@ def test_every_value_is_found_by_the_bounds_of_its_file(
     # Of other columns bounds are kept: an engine finds a day and an id by them.
     (file,) = table.inspect.files().to_pylist()
     assert file["readable_metrics"]["event_id"]["lower_bound"] == "0"
+
+
+MANY = 12_000
+
+
+def many_rows() -> FileRows:
+    """Return a file of many events and broken records, of which one of the first has a long text."""
+    file = file_rows("20260203T1000Z", event("b", userAgent="b"), event("long", userAgent=LONG), "b", LONG)
+    file.events += [file.events[0]._replace(event_id=f"{number}", user_agent="a") for number in range(MANY)]
+    file.quarantine += [file.quarantine[0]._replace(record_index=4 + number, raw="a") for number in range(MANY)]
+    return file
+
+
+def rows_with(warehouse: Warehouse, name: str, column: str, values: list[str]) -> list[int]:
+    """Return how many rows of a table are found by each of some values, of which it has a single data file."""
+    table = table_of(warehouse, name)
+    assert table.inspect.files().num_rows == 1
+    return [table.scan(f"{column} = '{value}'", selected_fields=(column,)).to_arrow().num_rows for value in values]
+
+
+@pytest.mark.parametrize("transform", [None, *PARTED])
+def test_every_value_is_found_in_a_file_that_pyiceberg_writes(iceberg: Warehouse, transform: str | None) -> None:
+    """In one of a table that the user has parted in another way, of the quarantine, and in one that is rewritten."""
+    part_by(iceberg, transform)
+    iceberg.write([many_rows()])
+    assert rows_with(iceberg, iceberg.events, "user_agent", ["a", "b", LONG]) == [MANY, 1, 1]
+    assert rows_with(iceberg, iceberg.quarantine, "raw", ["a", '"b"', f'"{LONG}"']) == [MANY, 1, 1]
+    iceberg.transact("deleting", lambda tables: tables[iceberg.events].delete(OneOf("event_id", ["7"])), writes=True)
+    assert rows_with(iceberg, iceberg.events, "user_agent", ["a", "b", LONG]) == [MANY - 1, 1, 1]
