@@ -14,7 +14,7 @@ from airflow_provider_cloudtrail.pushdown.record_fields import RECORD_FIELDS, Sh
 from airflow_provider_cloudtrail.pushdown.sql import is_nested, text_literal
 
 _GUID = "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}\\z"
-_TIME = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:Z|[+]00:00)?\\z"
+_TIME = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:[Zz]|[+]00:00)?\\z"
 # SQL has a year 0, which is no time for those who read the table with Python.
 _NO_YEAR = "0000"
 # Control characters, and what stands for a character that is none.

@@ -61,7 +61,7 @@ def moment(value: Any) -> datetime | None:
     """
     Return a time as CloudTrail writes it, in UTC, or None if it is none.
 
-    ISO 8601; without a zone it is UTC; digits behind microseconds are cut off.
+    ISO 8601, or RFC 3339, which knows small letters; without a zone it is UTC; digits behind microseconds are cut off.
     """
     return _moment(value) if isinstance(value, str) and len(value) >= _SHORTEST_TIME else None
 
@@ -70,7 +70,7 @@ def moment(value: Any) -> datetime | None:
 @lru_cache(maxsize=1024)
 def _moment(value: str) -> datetime | None:
     try:
-        found = datetime.fromisoformat(value.strip())
+        found = datetime.fromisoformat(value.strip().upper())
         return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except (ValueError, OverflowError):
         return None

@@ -307,6 +307,7 @@ READ = {
     "body-masked": REST | {"requestParameters": {"Name": "orders", "Body": "***", "body": None}},
     "body-of-other-call": {"requestParameters": {"Name": "orders", "Body": "kept as it is, it is no REST call"}},
     "time-without-zone": {"eventTime": "2026-02-03T09:58:00"},
+    "time-small-z": {"eventTime": "2026-02-03T09:58:00z"},
     "time-with-offset-zero": {"eventTime": "2026-02-03T09:58:00+00:00"},
     "unknown-member": {"somethingNew": {"nested": ["kept", 1]}},
     "all-members": {
@@ -360,6 +361,7 @@ LEFT = {
     "time-odd": ("event_time", {"eventTime": "Feb 2, 2026 3:18:55 PM"}),
     "time-fraction": ("event_time", {"eventTime": "2026-02-03T09:58:00.5Z"}),
     "time-offset": ("event_time", {"eventTime": "2026-02-03T09:58:00+02:00"}),
+    "time-small-t": ("event_time", {"eventTime": "2026-02-03t09:58:00z"}),
     "time-no-year": ("event_time", {"eventTime": "0000-02-03T09:58:00Z"}),
     "time-no-day": ("event_time", {"eventTime": "2026-02-30T09:58:00Z"}),
     "parameters-text": ("no_object", {"requestParameters": "HIDDEN_DUE_TO_SECURITY_REASONS"}),

@@ -86,6 +86,8 @@ def test_http_status(value: Any, found: int | None) -> None:
         pytest.param("2026-02-03T09:58:00Z", AT, id="as CloudTrail writes it"),
         pytest.param("2026-02-03T09:58:00", AT, id="no zone is UTC"),
         pytest.param("2026-02-03T10:58:00+01:00", AT, id="another zone"),
+        pytest.param("2026-02-03t09:58:00z", AT, id="small letters"),
+        pytest.param("2026-02-03T09:58:00.123456789z", AT.replace(microsecond=123_456), id="nanoseconds, a small z"),
         pytest.param(" 2026-02-03T09:58:00Z ", AT, id="spaces around"),
         pytest.param("20260203T095800Z", AT, id="basic format"),
         pytest.param("2026-02-03 09:58:00", AT, id="space in place of T"),
