@@ -13,16 +13,8 @@ from datetime import timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_cloudtrail.trail.s3_errors import (
-    ARCHIVED,
-    NO_BUCKET,
-    archived,
-    denied,
-    first_line,
-    is_about_credentials,
-    missing,
-)
-from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, StoreError, refuse_above
+from airflow_provider_cloudtrail.trail.s3_errors import NO_BUCKET, answer_in, missing, refused
+from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, refuse_above
 
 if TYPE_CHECKING:
     import obstore.store
@@ -128,16 +120,11 @@ class ObstoreBucket:
                 if str(name).lower() not in _SYSTEM_METADATA
             }
         except FileNotFoundError as error:
-            raise missing(self._bucket, key, in_no_bucket=f"<Code>{NO_BUCKET}</Code>" in str(error)) from None
-        except PermissionDeniedError as error:
-            # The text holds the key, too, which has no such brackets.
-            if f"<Code>{ARCHIVED}</Code>" in str(error):
-                raise archived(self._bucket, key) from None
-            if not is_about_credentials(str(error)):
-                raise denied(self._bucket, key) from None
-            raise StoreError(f"s3://{self._bucket}/{key}: the credentials are not accepted") from None
+            raise missing(self._bucket, key, in_no_bucket=answer_in(error)[0] == NO_BUCKET) from None
         except BaseError as error:
-            raise StoreError(f"s3://{self._bucket}/{key}: {first_line(error)}") from None
+            # The text holds the key, too, which has no such brackets as an answer.
+            is_denied = isinstance(error, PermissionDeniedError)
+            raise refused(self._bucket, key, *answer_in(error), is_denied=is_denied) from None
         return StoredObject(body, etag.strip('"') if etag else None, metadata)
 
 

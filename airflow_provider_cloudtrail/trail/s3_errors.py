@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from xml.sax.saxutils import unescape
 
-from airflow_provider_cloudtrail.trail.store import ObjectError
+from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
 
-# What S3 says of an object that must be restored before it can be read; its status is that of a denied one.
-ARCHIVED = "InvalidObjectState"
 NO_BUCKET = "NoSuchBucket"
+# What S3 says of an object that must be restored before it can be read; its status is that of a denied one.
+_ARCHIVED = "InvalidObjectState"
+# Of one whose KMS key is disabled, is going to be deleted, or was; others of the bucket can have another key.
+_WITHOUT_KEY = ("KMS.DisabledException", "KMS.KMSInvalidStateException", "KMS.NotFoundException")
+# Of who asks, with the status of an object that is denied.
+_ABOUT_WHO_ASKS = (
+    *("ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "TokenRefreshRequired"),
+    "RequestTimeTooSkewed",
+)
+_ANSWER = re.compile(r"<Code>([^<]+)</Code>(?:\s*<Message>([^<]*)</Message>)?")
 
 
 def missing(bucket: str, key: str, *, in_no_bucket: bool) -> ObjectError:
@@ -17,30 +27,36 @@ def missing(bucket: str, key: str, *, in_no_bucket: bool) -> ObjectError:
     return ObjectError("not_found", f"s3://{bucket}/{key}: {what}")
 
 
-def archived(bucket: str, key: str) -> ObjectError:
-    """Return the error of an object that has to be restored first."""
-    return ObjectError(
-        "archived",
-        f"s3://{bucket}/{key}: the object lies in an archive storage class (such as Glacier) and has to be "
-        "restored before it can be read",
-    )
+def refused(bucket: str, key: str, code: str, said: str, *, is_denied: bool) -> ObjectError | StoreError:
+    """
+    Return the error of an object that is not given out; of the store, if that is no fault of the object.
+
+    :param code: what S3 calls it, "" if it does not say.
+    :param said: what is known of it.
+    :param is_denied: whether the status is that of a denied one.
+    """
+    uri = f"s3://{bucket}/{key}"
+    if code == _ARCHIVED:
+        return ObjectError(
+            "archived",
+            f"{uri}: the object lies in an archive storage class (such as Glacier) and has to be restored before it "
+            "can be read",
+        )
+    if code in _WITHOUT_KEY:
+        return ObjectError("access_denied", f"{uri}: {said}; the KMS key that it is encrypted with has to be enabled")
+    if is_denied and code not in _ABOUT_WHO_ASKS:
+        return ObjectError(
+            "access_denied",
+            f"{uri}: AccessDenied; the role needs s3:GetObject on it and, for SSE-KMS, kms:Decrypt on its key",
+        )
+    return StoreError(f"{uri}: {said}")
 
 
-def denied(bucket: str, key: str) -> ObjectError:
-    """Return the error of an object that the role must not read."""
-    return ObjectError(
-        "access_denied",
-        f"s3://{bucket}/{key}: AccessDenied; the role needs s3:GetObject on it and, for SSE-KMS, "
-        "kms:Decrypt on its key",
-    )
-
-
-def is_about_credentials(text: str) -> bool:
-    """Tell whether an answer with the status of a denied one is about who asks, not about the object."""
-    return any(
-        code in text
-        for code in ("ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "TokenRefresh")
-    )
+def answer_in(error: BaseException) -> tuple[str, str]:
+    """Return code and message of S3's answer in the text of an error, or "" and the text's first line."""
+    if (found := _ANSWER.search(str(error))) is None:
+        return "", first_line(error)
+    return found[1], f"{found[1]}: {unescape(found[2] or '')}".rstrip(": ")
 
 
 def describe(error: Any) -> str:

@@ -24,16 +24,7 @@ from airflow_provider_cloudtrail.trail.obstore_bucket import (
     is_plain_key,
     is_plain_listing,
 )
-from airflow_provider_cloudtrail.trail.s3_errors import (
-    ARCHIVED,
-    NO_BUCKET,
-    archived,
-    denied,
-    describe,
-    first_line,
-    is_about_credentials,
-    missing,
-)
+from airflow_provider_cloudtrail.trail.s3_errors import NO_BUCKET, describe, first_line, missing, refused
 from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, StoreError, refuse_above
 
 log = logging.getLogger(__name__)
@@ -165,10 +156,6 @@ class S3Store:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             if code in ("NoSuchKey", NO_BUCKET, "404"):
                 raise missing(self._bucket, key, in_no_bucket=code == NO_BUCKET) from None
-            if code == ARCHIVED:
-                raise archived(self._bucket, key) from None
-            if status == 403 and not is_about_credentials(code):
-                raise denied(self._bucket, key) from None
-            raise StoreError(f"s3://{self._bucket}/{key}: {describe(error)}") from None
+            raise refused(self._bucket, key, code, describe(error), is_denied=status == 403) from None
         except (BotoCoreError, HTTPClientError, HTTPError, OSError) as error:
             raise StoreError(f"s3://{self._bucket}/{key}: {first_line(error)}") from None

@@ -177,7 +177,7 @@ def silent_server(answered: str | None = None) -> Iterator[tuple[str, list[str]]
 
 
 def error_body(code: str) -> bytes:
-    return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>made up</Message></Error>".encode()
+    return f"<?xml version='1.0'?>\n<Error><Code>{code}</Code><Message>made &amp; up</Message></Error>".encode()
 
 
 def transport_of(store: S3Store) -> str:

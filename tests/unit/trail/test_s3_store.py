@@ -269,16 +269,38 @@ def test_object_that_must_not_be_read(transport: str, key: str) -> None:
 
 @needs_boto3
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"])
-def test_credentials_that_are_not_accepted_are_no_fault_of_the_object(transport: str, code: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "ExpiredToken"),
+        (403, "InvalidAccessKeyId"),
+        (403, "SignatureDoesNotMatch"),
+        (403, "RequestTimeTooSkewed"),
+    ],
+)
+def test_who_is_not_accepted_is_no_fault_of_the_object(transport: str, status: int, code: str) -> None:
     waits: list[float] = []
     with (
-        ScriptedS3([(403, error_body(code))]).running() as script,
-        pytest.raises(StoreError, match="s3://example-trail/a/b: ") as caught,
+        ScriptedS3([(status, error_body(code))]).running() as script,
+        pytest.raises(StoreError, match=f"^s3://example-trail/a/b: {code}: made & up$") as caught,
     ):
         scripted(script, transport, waits).get("a/b")
     assert not isinstance(caught.value, ObjectError)
     assert waits == [1.0, 2.0, 4.0]
+
+
+@needs_boto3
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("code", ["KMS.DisabledException", "KMS.KMSInvalidStateException", "KMS.NotFoundException"])
+def test_object_whose_key_cannot_be_used(transport: str, code: str) -> None:
+    waits: list[float] = []
+    with (
+        ScriptedS3([(400, error_body(code))]).running() as script,
+        pytest.raises(ObjectError, match=f"s3://example-trail/a/b: {code}: made & up; the KMS key") as caught,
+    ):
+        scripted(script, transport, waits).get("a/b")
+    assert caught.value.code == "access_denied"
+    assert (waits, len(script.paths)) == ([], 1)
 
 
 @needs_boto3
