@@ -80,7 +80,9 @@ class S3Store:
         """Requests so far, retries by this class included: LIST and GET."""
         self._counting = threading.Lock()
         self._obstore: ObstoreBucket | None = None
-        if OBSTORE_INSTALLED and session is not None and fits_obstore(client, verify):
+        # That there are no credentials is said by boto3, when it is asked.
+        can_sign = session is not None and session.get_credentials() is not None
+        if OBSTORE_INSTALLED and can_sign and fits_obstore(client, verify):
             self._obstore = ObstoreBucket(client, bucket, session, verify)
         log.debug("Objects of %s are read through %s", bucket, "obstore" if self._obstore else "boto3")
 
@@ -154,6 +156,9 @@ class S3Store:
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            if error.operation_name != "GetObject":
+                # The role is assumed anew in between.
+                raise StoreError(f"s3://{self._bucket}/{key}: {error}") from None
             if code in ("NoSuchKey", NO_BUCKET, "404"):
                 raise missing(self._bucket, key, in_no_bucket=code == NO_BUCKET) from None
             raise refused(self._bucket, key, code, describe(error), is_denied=status == 403) from None

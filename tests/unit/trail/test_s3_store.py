@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import random
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -208,6 +208,20 @@ def scripted(script: ScriptedS3, transport: str, waits: list[float]) -> S3Store:
     return s3_store(script.endpoint, "example-trail", transport, sleep=waits.append)
 
 
+def session_with(credentials: Any) -> Any:
+    import boto3
+    import botocore.session
+
+    of_botocore = botocore.session.Session()
+    of_botocore.get_credentials = lambda: credentials
+    return boto3.Session(botocore_session=of_botocore, region_name="eu-west-1")
+
+
+def store_of_session(session: Any, script: ScriptedS3, transport: str, waits: list[float]) -> S3Store:
+    client = session.client("s3", endpoint_url=script.endpoint)
+    return S3Store(client, "example-trail", session=session if transport == "obstore" else None, sleep=waits.append)
+
+
 @needs_boto3
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize(
@@ -287,6 +301,38 @@ def test_who_is_not_accepted_is_no_fault_of_the_object(transport: str, status: i
         scripted(script, transport, waits).get("a/b")
     assert not isinstance(caught.value, ObjectError)
     assert waits == [1.0, 2.0, 4.0]
+
+
+@needs_boto3
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_role_that_cannot_be_assumed_any_more_is_no_fault_of_the_object(transport: str) -> None:
+    from botocore.credentials import RefreshableCredentials
+    from botocore.exceptions import ClientError
+
+    def refuse() -> dict[str, str]:
+        answer = {"Error": {"Code": "AccessDenied", "Message": "made up"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+        raise ClientError(answer, "AssumeRole")  # type: ignore[arg-type]
+
+    waits: list[float] = []
+    over = datetime.now(timezone.utc) - timedelta(hours=1)
+    session = session_with(RefreshableCredentials("example", "example", "example", over, refuse, "assume-role"))
+    with ScriptedS3([OK]).running() as script:
+        with pytest.raises(StoreError, match=r"^s3://example-trail/a/b: .*AccessDenied.* AssumeRole .*: made up"):
+            store_of_session(session, script, transport, waits).get("a/b")
+        assert script.paths == []
+    assert waits == [1.0, 2.0, 4.0]
+
+
+@needs_boto3
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_no_credentials(transport: str) -> None:
+    session = session_with(None)
+    with ScriptedS3([OK]).running() as script:
+        store = store_of_session(session, script, transport, [])
+        with pytest.raises(StoreError, match=r"^listing s3://example-trail/AWSLogs/: Unable to locate credentials"):
+            list(store.objects("AWSLogs/"))
+        with pytest.raises(StoreError, match=r"^s3://example-trail/a/b: Unable to locate credentials"):
+            store.get("a/b")
 
 
 @needs_boto3
