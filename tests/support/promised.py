@@ -39,15 +39,16 @@ SELECTIONS: dict[str, tuple[Selection, Callable[[dict[str, Any]], bool]]] = {
 """Selections, each with what it wants."""
 _COVERED = {name: {name} for name in SELECTIONS} | {"mwaa": {"tokens", "orders", "mwaa"}, "all": set(SELECTIONS)}
 
+_TIMES = [f"2026-02-03T{1 + number // 3:02}:{number % 3 * 20:02}:00Z" for number in range(10)]
 RECORDS: list[Any] = [
-    *(event(id_of(number), eventName="CreateCliToken") for number in range(3)),
-    *(event(id_of(number), eventName="UpdateEnvironment") for number in range(3, 5)),
-    *(event(id_of(number), requestParameters={"Name": "billing"}) for number in range(5, 7)),
-    *(foreign(id_of(number)) for number in range(7, 10)),
+    *(event(id_of(number), eventName="CreateCliToken", eventTime=_TIMES[number]) for number in range(3)),
+    *(event(id_of(number), eventName="UpdateEnvironment", eventTime=_TIMES[number]) for number in range(3, 5)),
+    *(event(id_of(number), requestParameters={"Name": "billing"}, eventTime=_TIMES[number]) for number in range(5, 7)),
+    *(foreign(id_of(number), eventTime=_TIMES[number]) for number in range(7, 10)),
     event(id_of(10), eventTime="soon"),
     7,
 ]
-"""Records that log files of a test are made of: few, so that the same event is in many files."""
+"""Records that log files and Event history of a test are made of: few, so that the same event is in many files."""
 
 
 def selection_of(wanted: Wanted) -> Selection:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import random
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
 
 from airflow_provider_cloudtrail.event_history_export import export_event_history
 from airflow_provider_cloudtrail.trail.event_history import EventHistory
@@ -16,44 +14,13 @@ from airflow_provider_cloudtrail.trail.lookup_errors import EventHistoryError
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.warehouse.lookups import Lookups
 from tests.support.event_history import NOW, EventHistoryStandIn, RefusalError, SimulatedClock
+from tests.support.history_client import HistoryClient, KilledError
 from tests.support.log_files import ACCOUNT, MWAA, event
 from tests.support.tables import query
 
 REGIONS = ("eu-west-1", "us-east-1")
 SETTLE = timedelta(hours=1)
 KINDS = ("ThrottlingException", "ExpiredTokenException", "InternalFailure", "AccessDeniedException", None)
-
-
-class KilledError(BaseException):
-    """Ends a run as kill -9 does: nothing of it handles this."""
-
-
-class Client:
-    """A client without HTTP in between; what it sends and gets is what goes over the wire."""
-
-    def __init__(self, stand_in: EventHistoryStandIn, region: str, kill_at: int | None) -> None:
-        self.stand_in = stand_in
-        self.region = region
-        self.kill_at = kill_at
-
-    def lookup_events(self, **request):
-        if self.kill_at is not None and len(self.stand_in.asked) >= self.kill_at:
-            raise KilledError
-        times = {name: request[name].timestamp() for name in ("StartTime", "EndTime")}
-        try:
-            answer = self.stand_in.lookup_events(self.region, json.loads(json.dumps(request | times)), "key", "agent")
-        except RefusalError as refusal:
-            described = {"Error": {"Code": refusal.code}, "ResponseMetadata": {"HTTPStatusCode": refusal.status}}
-            raise ClientError(described, "LookupEvents") from None
-        if answer is None:
-            raise ReadTimeoutError(endpoint_url="https://cloudtrail.example")
-        return {
-            **answer,
-            "Events": [
-                found | {"EventTime": datetime.fromtimestamp(found["EventTime"], timezone.utc)}
-                for found in answer["Events"]
-            ],
-        }
 
 
 def some_events(chance: random.Random, region: str, count: int):
@@ -86,7 +53,7 @@ def test_whatever_happens_everything_is_there_once(seed, new_warehouse):
 
     def run(kill_at):
         history = EventHistory(
-            lambda region: Client(stand_in, region, kill_at), clock=stand_in.clock, chance=chance.random
+            lambda region: HistoryClient(stand_in, region, kill_at), clock=stand_in.clock, chance=chance.random
         )
         return export_event_history(
             history,

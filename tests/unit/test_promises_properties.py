@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
@@ -35,9 +34,9 @@ from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 from airflow_provider_cloudtrail.warehouse.lookups import Lookups
 from tests.support.exports import WatchedWarehouse
 from tests.support.log_files import ACCOUNT, OTHER_ACCOUNT, REGION
-from tests.support.promised import DAMAGED, RECORDS, SELECTIONS, Promised, Stored, assert_kept, packed, selection_of
+from tests.support.promised import DAMAGED, SELECTIONS, Promised, Stored, assert_kept, packed, selection_of
 from tests.support.promised_bucket import DenyingStore, StoppedError, StoppingWarehouse, verdicts
-from tests.support.rows import lookup_rows
+from tests.support.promised_history import BEGIN, END, HOURS, HistoryRules, minutes, names, numbers
 from tests.support.signed_trail import BUCKET, HOUR, Hour, Object, SignedTrail, signing_key
 from tests.support.tables import add_column, execute, query, read_table
 
@@ -45,16 +44,10 @@ ENGINE = os.environ.get("CLOUDTRAIL_PROMISES_ENGINE", "sqlite")
 EXAMPLES, STEPS = (int(number) for number in os.environ.get("CLOUDTRAIL_PROMISES", "60,30").split(","))
 """How often, and how much each time; for those who change what is tested here for instance 2000,60."""
 
-BEGIN = datetime(2026, 2, 3, 1, 0, tzinfo=timezone.utc)
-HOURS = 4
-END = BEGIN + HOURS * HOUR
 SETTLE = timedelta(hours=2)
 LOCATION = TrailLocation(BUCKET)
 PLACES = [(ACCOUNT, REGION, "AWSLogs/"), (ACCOUNT, "us-east-1", "AWSLogs/"), (OTHER_ACCOUNT, REGION, "AWSLogs/o-abc/")]
 """Where files are delivered to; digests are of the first."""
-numbers = st.lists(st.integers(0, len(RECORDS) - 1), max_size=4).map(tuple)
-names = st.sampled_from(list(SELECTIONS))
-minutes = st.integers(0, HOURS * 60 - 1)
 windows = (
     st.just((0, HOURS * 60, 0))
     | st.just((0, HOURS * 60, 0))
@@ -64,7 +57,7 @@ windows = (
 Window = tuple[int, int, int]
 
 
-class Promises(RuleBasedStateMachine):
+class Promises(HistoryRules):
     """A trail, an audit table, and all that may happen to both."""
 
     new_warehouse: Callable[[], Warehouse]
@@ -72,14 +65,13 @@ class Promises(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.warehouse = self.new_warehouse()
-        self.evidence, self.lookups = Evidence(self.warehouse), Lookups(self.warehouse)
+        self.evidence = Evidence(self.warehouse)
         self.evidence.prepare()
-        self.lookups.prepare()
+        Lookups(self.warehouse).prepare()
         self.promised = Promised()
         self.bucket = DenyingStore(self.promised)
         self.objects: dict[str, Stored] = {}
         self.validated = 0
-        self.quarantined_lookups: Counter[str] = Counter()
         self.reviewed: dict[str, set[str]] = {self.warehouse.events: set(), self.warehouse.files: set()}
         for table in self.reviewed:
             add_column(self.warehouse, table, "reviewed_by", "TEXT")
@@ -232,19 +224,6 @@ class Promises(RuleBasedStateMachine):
                 self.promised.events[row["event_id"]] = row["log_file_uri"]
 
     # -- the others --------------------------------------------------------------------------------
-
-    @rule(records=numbers, start=st.integers(0, 3))
-    def look_up(self, records: tuple[int, ...], start: int) -> None:
-        """Have Event history give events, of which the trail may bring some as well."""
-        found = [RECORDS[number] for number in records if isinstance(RECORDS[number], dict)]
-        entry = self.lookups.write(lookup_rows(*found, start=BEGIN + start * HOUR, end=END))
-        of_mwaa = [record for record in found if SELECTIONS["mwaa"][1](record)]
-        ids = [record["eventID"] for record in of_mwaa if record["eventTime"] != "soon"]
-        new = set(ids) - set(self.promised.events)
-        assert (entry.events, entry.loaded, entry.duplicate) == (len(found), len(new), len(ids) - len(new))
-        assert (entry.filtered, entry.quarantined) == (len(found) - len(of_mwaa), len(of_mwaa) - len(ids))
-        self.quarantined_lookups[entry.lookup_uri] = entry.quarantined
-        self.promised.events |= dict.fromkeys(new, entry.lookup_uri)
 
     @rule(download=st.booleans())
     def validate(self, download: bool) -> None:
