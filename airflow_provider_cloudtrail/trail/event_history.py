@@ -22,7 +22,13 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from airflow_provider_cloudtrail.trail.lookup import Attribute, Span
-from airflow_provider_cloudtrail.trail.lookup_errors import EventHistoryError, Fault, RegionRefusedError, fault_of
+from airflow_provider_cloudtrail.trail.lookup_errors import (
+    EventHistoryError,
+    Fault,
+    RegionRefusedError,
+    fault_of,
+    whole,
+)
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +186,7 @@ class EventHistory:
                 # Made before the pace is kept: it takes so long that the next request would come too early.
                 client = self._client(region)
                 self._keep_pace()
-                answer: dict[str, Any] = client.lookup_events(**request)
+                answer = whole(client.lookup_events(**request))
             except Exception as error:
                 fault, text = fault_of(error, region)
                 if fault is None:

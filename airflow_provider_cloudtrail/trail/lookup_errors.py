@@ -7,6 +7,7 @@ Sources: AWS CloudTrail API reference, "LookupEvents" and "Common Errors". Throt
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import Any
 
 
 class EventHistoryError(Exception):
@@ -15,6 +16,10 @@ class EventHistoryError(Exception):
 
 class RegionRefusedError(EventHistoryError):
     """Raised when one Region cannot be read; others may."""
+
+
+class BrokenOffError(Exception):
+    """Raised when an answer is not complete."""
 
 
 class Fault(Enum):
@@ -72,16 +77,33 @@ _SAME_ADVICE = {
 }
 
 
+def whole(answer: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return an answer of the client, if it is one of the service.
+
+    botocore does not compare what it has read with the length that was announced, and takes what is no JSON, such as
+    an answer that breaks off, for one without members: nothing would have happened in the span, for good.
+
+    :raises BrokenOffError: if it is none.
+    """
+    length = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-length")
+    if "Events" not in answer and length is not None and int(length) > len("{}"):
+        raise BrokenOffError("what LookupEvents has answered breaks off, or is no JSON")
+    return answer
+
+
 def fault_of(error: Exception, region: str) -> tuple[Fault | None, str]:
     """
     Return what an error of the client means, and a text for the log that says what to do.
 
-    :param error: what the boto3 client raised.
+    :param error: what the boto3 client raised, or :func:`whole`.
     :param region: Region that was asked.
     :return: no fault for an error that is not one of the client.
     """
     from botocore import exceptions
 
+    if isinstance(error, BrokenOffError):
+        return Fault.NO_ANSWER, f"{region}: {error}"
     if isinstance(error, exceptions.ClientError):
         described = error.response.get("Error", {})
         code, message = str(described.get("Code", "")), str(described.get("Message", ""))

@@ -85,6 +85,7 @@ class EventHistoryStandIn:
     :param tokens_lost: which tokens, counted from 1, are never good.
     :param refusals: what is answered to which request, counted from 1, instead of events; None: nothing, and the
         connection is closed.
+    :param cut_off: the answers to which requests, counted from 1, break off.
     :param closed: what is answered to every request in a Region.
     :param others: moments (seconds on the clock) at which somebody else uses up a request of the quota.
     :param enabled: Regions that EC2 names; None: it refuses.
@@ -97,6 +98,7 @@ class EventHistoryStandIn:
     token_lifetime: float = 60.0
     tokens_lost: frozenset[int] = frozenset()
     refusals: dict[int, RefusalError | None] = field(default_factory=dict)
+    cut_off: frozenset[int] = frozenset()
     closed: dict[str, RefusalError] = field(default_factory=dict)
     others: list[float] = field(default_factory=list)
     enabled: tuple[str, ...] | None = ("ap-south-1", "eu-west-1", "us-east-1")
@@ -307,12 +309,13 @@ def served(stand_in: EventHistoryStandIn) -> Iterator[EventHistoryStandIn]:
     """Serve it over HTTP."""
 
     class Answering(Handler):
-        def answer(self, status: int, body: bytes, kind: str) -> None:
+        def answer(self, status: int, body: bytes, kind: str, *, cut_off: bool = False) -> None:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(body[: len(body) // 2] if cut_off else body)
+            self.close_connection |= cut_off
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -333,7 +336,12 @@ def served(stand_in: EventHistoryStandIn) -> Iterator[EventHistoryStandIn]:
             if answer is None:
                 self.close_connection = True
                 return
-            self.answer(status, json.dumps(answer).encode(), "application/x-amz-json-1.1")
+            self.answer(
+                status,
+                json.dumps(answer).encode(),
+                "application/x-amz-json-1.1",
+                cut_off=len(stand_in.asked) in stand_in.cut_off,
+            )
 
         def answer_query(self, action: str) -> None:
             try:

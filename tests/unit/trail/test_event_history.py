@@ -238,6 +238,15 @@ def test_no_answer_is_tried_again(stand_in, refusal):
     assert len(stand_in.asked) == 5
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_an_answer_that_breaks_off_is_asked_for_again(stand_in, number):
+    records = management_events(120, REGION)
+    stand_in.record(REGION, records)
+    stand_in.cut_off = frozenset((number,))
+    assert sorted(read(stand_in)) == ids(records)
+    assert len(stand_in.asked) == 4
+
+
 def test_a_region_that_never_answers(stand_in):
     stand_in.closed = {REGION: RefusalError("InternalFailure", status=500)}
     with pytest.raises(RegionRefusedError, match="eu-west-1: LookupEvents: InternalFailure"):
