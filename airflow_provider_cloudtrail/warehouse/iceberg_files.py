@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from datetime import date, datetime, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
-from airflow_provider_cloudtrail.one_ahead import one_ahead
 from airflow_provider_cloudtrail.warehouse.iceberg_schema import arrow_batches, iceberg_type
 
 if TYPE_CHECKING:
@@ -89,11 +87,8 @@ def _write(table: Table, key: PartitionKey, columns: Sequence[Column], rows: Seq
             stream, arrow_schema, compression="none" if codec == "uncompressed" else codec, use_dictionary=repeated
         ) as writer:
             batches = arrow_batches(arrow_schema, rows)
-            groups = iter(lambda: list(islice(batches, _BATCHES_IN_ONE_GROUP)), [])
-            # The one is compressed while the next is made: Arrow lets go of Python's lock for that.
-            with closing(one_ahead(groups)) as ahead:
-                for group in ahead:
-                    writer.write_table(pyarrow.Table.from_batches(group))
+            while group := list(islice(batches, _BATCHES_IN_ONE_GROUP)):
+                writer.write_table(pyarrow.Table.from_batches(group))
         metadata = writer.writer.metadata
     ids = parquet.parquet_path_to_id_mapping(schema)
     statistics = parquet.data_file_statistics_from_parquet_metadata(
