@@ -8,8 +8,10 @@ and which files they are is remembered.
 from __future__ import annotations
 
 import logging
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from airflow_provider_cloudtrail.audit_event import FileRows, LedgerEntry
 from airflow_provider_cloudtrail.export_summary import NAMED_FILES, ExportSummary, was_in_quarantine
@@ -17,6 +19,8 @@ from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, Warehouse
 
 _MIB = 1024 * 1024
+_USUAL_INTERVAL = sys.getswitchinterval()
+_SHORT_INTERVAL = _USUAL_INTERVAL / 10
 
 Batch = Mapping[str, tuple[LogFile, FileRows]]
 """Log files by URI, with what was read from them."""
@@ -59,7 +63,8 @@ class BatchWriter:
             return
         started = time.monotonic()
         try:
-            written = self._warehouse.write([rows for _, rows in batch.values()])
+            with _before_others():
+                written = self._warehouse.write([rows for _, rows in batch.values()])
         except BatchesLostError as error:
             self._pending_files += (log_file for log_file, _ in batch.values())
             self.lose(error)
@@ -143,3 +148,17 @@ class BatchWriter:
             self._summary.files,
             time.monotonic() - self._started,
         )
+
+
+@contextmanager
+def _before_others() -> Iterator[None]:
+    """
+    Have threads that read hand over Python's lock sooner: to who writes.
+
+    Otherwise each answer of the warehouse is waited for five milliseconds longer, and it waits for what comes next.
+    """
+    sys.setswitchinterval(_SHORT_INTERVAL)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(_USUAL_INTERVAL)

@@ -25,6 +25,8 @@ _HOLDER = re.compile(r"PID \d+")
 # An absolute path, the home directory, or what an extension of DuckDB opens, such as md: (MotherDuck).
 _SAME_FOR_EVERY_TASK = re.compile(r"/|~/|[A-Za-z][A-Za-z0-9+.-]+:")
 _EXAMPLE = 'set its host to the path of a file, as in {"conn_type": "duckdb", "host": "/data/audit.duckdb"}'
+# Up to here, a list of placeholders takes less than a join.
+_FEW_KEYS = 100
 # Beyond it, reading all ids takes longer than ON CONFLICT.
 _MOST_ROWS_TO_SCAN = 5_000_000
 
@@ -109,8 +111,9 @@ class DuckDBWarehouse(RelationalWarehouse):
             log.warning("%s", error)
 
     def _lost(self, error: Exception) -> BatchesLostError:
-        # Each on its own: those that can be stored will be.
-        self._file.one_by_one()
+        if not (_is_short_of_memory(error) and self._file.widen()):
+            # Each on its own: those that can be stored will be.
+            self._file.one_by_one()
         reason = str(error) if isinstance(error, WarehouseError) else self._describe(error)
         return BatchesLostError(
             f"{self.engine}, writing {self.events}: what was written since the last commit is not stored: {reason}"
@@ -147,9 +150,7 @@ class DuckDBWarehouse(RelationalWarehouse):
         name = type(error).__name__
         if name == "IOException":
             return "lock" in str(error).lower()
-        # A commit that finds too little memory is a TransactionException; they all advise to raise this setting.
-        short_of_memory = name in ("OutOfMemoryException", "FatalException") or "memory_limit" in str(error)
-        if short_of_memory and self._file.widen():
+        if _is_short_of_memory(error) and self._file.widen():
             # Our bound was too tight for these rows.
             return True
         if name == "ConstraintException":
@@ -197,8 +198,8 @@ class DuckDBWarehouse(RelationalWarehouse):
         self._file.stored(len(rows))
 
     def _find(self, cursor: Any, table: str, columns: Sequence[str], keys: Sequence[str]) -> list[tuple[Any, ...]]:
-        if not keys:
-            return []
+        if len(keys) <= _FEW_KEYS:
+            return super()._find(cursor, table, columns, keys)
         # A join takes a fifth of the time of a list of placeholders.
         names, key = ", ".join(map(self.quoted, columns)), self.quoted(columns[0])
         wanted = Column("cloudtrail_wanted", ColumnKind.KEY, True, "key that is looked for")
@@ -213,3 +214,8 @@ class DuckDBWarehouse(RelationalWarehouse):
         with staged(cursor, self._fresh(columns), rows):
             self._update_from(cursor, table, STAGE, columns, where)
         self._file.stored(len(rows))
+
+
+def _is_short_of_memory(error: Exception) -> bool:
+    # A commit that finds too little is a TransactionException; they all advise to raise this setting.
+    return type(error).__name__ in ("OutOfMemoryException", "FatalException") or "memory_limit" in str(error)

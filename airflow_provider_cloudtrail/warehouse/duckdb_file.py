@@ -23,8 +23,9 @@ from airflow_provider_cloudtrail.warehouse.base import LONGEST_PAUSE
 ONE_AT_A_TIME = threading.Lock()
 """Threads that open and close one file at the same time get errors of all kinds from DuckDB."""
 
-# What a transaction of the export's size needs, and the key's index for each row.
-_MEMORY = 40 * 1024 * 1024
+# What a transaction of the export's size needs, with records as large as most trails have, and the key's index for
+# each row.
+_MEMORY = 56 * 1024 * 1024
 # Before 1.4 a bound that is too tight for a commit makes it hang or ends the process; later versions say so.
 _VERSIONS_WITHOUT_BOUND = ("0.", "1.0.", "1.1.", "1.2.", "1.3.")
 _INDEX_BYTES = 150
@@ -203,8 +204,12 @@ class DuckDBFile:
         return not self._is_open_for_long() and self._log_bytes() < _MOST_WITHOUT_CHECKPOINT
 
     def widen(self) -> bool:
-        """Allow more memory from the next transaction on, in the end without a bound; tell whether there was one."""
-        if self._memory is None:
+        """
+        Allow more memory from the next transaction on, in the end without a bound.
+
+        :return: whether it was our bound, and not the user's, that was too tight.
+        """
+        if self._memory is None or self._bound() >= self._allowed:
             return False
         self._memory = self._memory * 4 if self._memory < _MOST_MEMORY else None
         return True
@@ -236,9 +241,12 @@ class DuckDBFile:
         """
         if self._memory is None:
             return
-        bound = self._memory + self.rows * _INDEX_BYTES
+        bound = self._bound()
         if bound < self._allowed:
             connection.execute(f"SET memory_limit = '{bound // 1_000_000}MB'")
+
+    def _bound(self) -> int:
+        return (self._memory or 0) + self.rows * _INDEX_BYTES
 
 
 def _version() -> str:

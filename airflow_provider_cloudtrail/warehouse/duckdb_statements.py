@@ -66,8 +66,8 @@ def staged(cursor: Any, columns: Sequence[Column], rows: Sequence[Sequence[Any]]
         for start in range(0, len(rows), _ROWS_IN_ONE_BATCH)
     )
     # DuckDB stores the one while the next is made: it lets go of Python's lock for most of its time.
-    with closing(one_ahead(batches)) as ahead:
-        cursor.register(STAGE, pyarrow.RecordBatchReader.from_batches(schema, ahead))
+    with closing(one_ahead(batches) if len(rows) > _ROWS_IN_ONE_BATCH else batches) as ready:
+        cursor.register(STAGE, pyarrow.RecordBatchReader.from_batches(schema, ready))
         yield
     # Not after an error: it would hide it behind "transaction is aborted", and the connection is closed then.
     cursor.unregister(STAGE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_cloudtrail.audit_event import FileRows
 from airflow_provider_cloudtrail.export import Limits
 from airflow_provider_cloudtrail.export_summary import ExportSummary
 from airflow_provider_cloudtrail.trail.log_file import LogFile
@@ -152,6 +154,57 @@ def test_whatever_fails_once_all_is_stored_once(
         # Nothing is fetched once more, unless it was lost.
         assert (max(store.taken().values()) > 1) == read_again
     assert number > lost > number // 2
+
+
+def test_too_little_memory_once_is_no_reason_to_commit_each_batch(
+    warehouse: Warehouse,
+    files: list[LogFile],
+    store: WatchedStore,
+    undisturbed: Undisturbed,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    import duckdb
+
+    statements: list[str] = []
+    bounds = []
+
+    def error_of(statement: str) -> Exception | None:
+        statements.append(statement)
+        if statement.startswith("SET memory_limit"):
+            bounds.append(int("".join(filter(str.isdigit, statement))))
+        # Once there is something to lose: rows and ledger of two batches.
+        if len([one for one in statements if one.startswith("INSERT")]) == 4 and statement.startswith("INSERT"):
+            return duckdb.OutOfMemoryException("Out of Memory Error: failed to pin block of size 256.0 KiB")
+        return None
+
+    Faults(error_of).watch(monkeypatch, warehouse)
+    summary = export(files, store, warehouse, limits=LIMITS)
+    assert caplog.text.count("are read again") == 1
+    last = max(number for number, statement in enumerate(statements) if statement == "BEGIN TRANSACTION")
+    assert statements[last:].count(COMMIT) == statements.count(COMMIT) - statements[:last].count(COMMIT) == 1
+    assert bounds[-1] > 2 * bounds[0] > 0
+    tables, expected = undisturbed
+    found = read_table(warehouse)
+    assert_balanced(found)
+    assert sorted(found.event_ids) == sorted(tables.event_ids)
+    assert said(summary)["loaded"] == expected["loaded"]
+
+
+def test_who_writes_comes_before_who_reads(warehouse: Warehouse, files: list[LogFile], store: WatchedStore) -> None:
+    usual, seen = sys.getswitchinterval(), []
+    watched = WatchedWarehouse(warehouse)
+
+    def see(batch: list[FileRows]) -> None:
+        seen.append(sys.getswitchinterval())
+        if len(seen) == 2:
+            raise WarehouseError("made up")
+
+    watched.before_write = see
+    with pytest.raises(WarehouseError, match="made up"):
+        export(files, store, watched, limits=LIMITS)
+    assert sys.getswitchinterval() == usual
+    assert [interval < usual for interval in seen] == [True, True]
 
 
 def test_a_batch_that_cannot_be_stored_does_not_keep_out_others(

@@ -164,6 +164,8 @@ def test_memory_that_the_user_has_bound_tighter_stays_so(new_warehouse: NewWareh
         "asking", lambda cursor: cursor.execute("SELECT current_setting('memory_limit')").fetchall()
     )
     assert file_module._bytes(limit) <= 50_000_000
+    # So there is none of ours to widen, and nothing that would go better next time.
+    assert not warehouse._file.widen()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
