@@ -12,15 +12,10 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
-from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.warehouse.base import check_identifier
-
-if TYPE_CHECKING:
-    from airflow_provider_cloudtrail.trail.lookup import Span
 
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2}")
 _ACCOUNT = re.compile(r"[0-9]{12}")
@@ -29,15 +24,15 @@ _ORGANIZATION = re.compile(r"o-[a-z0-9]+")
 _QUEUE_URL = re.compile(r"https?://[^/\s]+/[^\s]+")
 _EVENT_SOURCE = re.compile(r"[^\s./]+(?:\.[^\s./]+)+")
 _LONGEST_IDENTIFIER = 127
-# Of a validation it is hours before and behind the window.
-_LOOKED_AT_AROUND = timedelta(days=366)
-_NOTHING = (None, "", "None")
 _BRACKETS = ("[", "(")
+
+NOTHING = (None, "", "None")
+"""What is missing, also behind a template."""
 
 
 def text(value: Any) -> str | None:
     """Return a text, or None for what a template makes of a missing value."""
-    return None if value in _NOTHING else str(value)
+    return None if value in NOTHING else str(value)
 
 
 @overload
@@ -82,7 +77,7 @@ def uris(parameter: str, value: Any) -> list[str] | None:
 
     :raises ValueError: for anything else.
     """
-    if value is None or value in _NOTHING:
+    if value is None or value in NOTHING:
         return None
     found = list(_in_lists(parameter, value))
     return _texts(parameter, found) if found else []
@@ -107,7 +102,7 @@ def _texts(parameter: str, items: Iterable[Any]) -> list[str]:
 
 
 def _items(parameter: str, value: Any) -> list[Any] | None:
-    if value is None or value in _NOTHING:
+    if value is None or value in NOTHING:
         return None
     if isinstance(value, str):
         return _listed(parameter, value) if value.strip().startswith(_BRACKETS) else list(value.split(","))
@@ -163,46 +158,6 @@ def regions(parameter: str, value: Any) -> list[str] | None:
     return found
 
 
-def moment(parameter: str, value: Any, *, instead: str | None = None) -> datetime:
-    """
-    Return a time, given as a ``datetime`` or in ISO 8601; without a zone it is UTC.
-
-    :param instead: another parameter that can be given in its place.
-    :raises ValueError: if it is none.
-    """
-    if value in _NOTHING:
-        raise ValueError(
-            f"{parameter} is not set; a run that was triggered by hand or by an asset has no data interval. Give "
-            f"{parameter} a time such as 2026-02-03T00:00:00Z{f', or give {instead}' if instead else ''}"
-        )
-    if isinstance(value, datetime):
-        found = value
-    else:
-        try:
-            found = datetime.fromisoformat(str(value).strip())
-        except ValueError:
-            raise ValueError(
-                f"{parameter}={value!r} is no time; write ISO 8601, such as 2026-02-03T00:00:00Z"
-            ) from None
-    try:
-        return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
-    except OverflowError:
-        raise ValueError(f"{parameter}={value!r} is outside of the years 1 to 9999, in UTC; write another") from None
-
-
-def duration(parameter: str, value: Any) -> timedelta:
-    """
-    Return a duration, given as a ``timedelta``: a number would not say of what.
-
-    :raises ValueError: for anything else, and if it is negative.
-    """
-    if not isinstance(value, timedelta):
-        raise ValueError(f"{parameter}={value!r} is no duration; write a timedelta, such as timedelta(hours=1)")
-    if value < timedelta(0):
-        raise ValueError(f"{parameter}={value!r} is negative; write a duration of zero or more")
-    return value
-
-
 def seconds(parameter: str, value: Any) -> float:
     """
     Return a duration that is given as a number of seconds.
@@ -245,67 +200,6 @@ def file_size(parameter: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
         raise ValueError(f"{parameter}={value!r} is no size; write a whole number of bytes above 0")
     return value
-
-
-def window(
-    delivered_from: Any, delivered_to: Any, lookback: Any, settle: Any, *, instead: str | None = None
-) -> DeliveryWindow:
-    """
-    Return the window of delivery.
-
-    :param instead: another parameter that can be given in its place.
-    :raises ValueError: if it is empty or reversed; says so if the reason is a timetable without intervals. If
-        ``lookback`` or ``settle`` is no duration.
-    """
-    start = moment("delivered_from", delivered_from, instead=instead)
-    end = moment("delivered_to", delivered_to, instead=instead)
-    if start == end:
-        raise ValueError(
-            f"delivered_from and delivered_to are both {start.isoformat()}, so the window is empty. With Airflow 3's "
-            "default timetable a data interval has no length: give the DAG "
-            "schedule=CronDataIntervalTimetable('0 0 * * *', timezone='UTC'), or set delivered_from and delivered_to"
-        )
-    if end < start:
-        raise ValueError(
-            f"delivered_from={start.isoformat()} is later than delivered_to={end.isoformat()}; exchange them"
-        )
-    found = DeliveryWindow(start, end, duration("lookback", lookback), duration("settle", settle))
-    try:
-        _ = found.floor - _LOOKED_AT_AROUND, found.ceiling + _LOOKED_AT_AROUND
-    except OverflowError:
-        raise ValueError(
-            f"delivered_from={start.isoformat()} with lookback={lookback!r}, or delivered_to={end.isoformat()} with "
-            f"settle={settle!r}, leaves the years 2 to 9998; write a time nearer to now, or a shorter duration"
-        ) from None
-    return found
-
-
-def history_window(events_from: Any, events_to: Any, earliest: datetime, now: datetime) -> tuple[Span, Span | None]:
-    """
-    Return the window of event times that Event history can answer, and what was asked for and is too old for it.
-
-    :param events_from: begin; missing: as far back as Event history reaches.
-    :param events_to: end; missing or in the future: now.
-    :param earliest: how far it reaches, UTC.
-    :param now: UTC.
-    :raises ValueError: if the window is empty or reversed, or all of it is too old.
-    """
-    from airflow_provider_cloudtrail.trail.lookup import Span
-
-    start = earliest if events_from in _NOTHING else moment("events_from", events_from)
-    end = now if events_to in _NOTHING else min(moment("events_to", events_to), now)
-    if end <= start:
-        raise ValueError(
-            f"events_from={start.isoformat()} is not before events_to={end.isoformat()} (at most now), so the window "
-            "is empty. Leave both out to read all that Event history has and the table's ledger has not"
-        )
-    if end <= earliest:
-        raise ValueError(
-            f"events_to={end.isoformat()} is more than 90 days ago: Event history has nothing of that time. Only the "
-            "log files of a trail go back further: CloudTrailToSqlOperator loads them"
-        )
-    too_old = Span(start, earliest) if start < earliest else None
-    return Span(max(start, earliest), end), too_old
 
 
 def location(bucket: Any, prefix: Any, organization_id: Any) -> TrailLocation:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail import parameters, windows
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
     CloudTrailQueueError,
@@ -85,8 +85,8 @@ def log_files_delivered(
     :raises ValueError: for wrong parameters.
     :raises CloudTrailBucketError: if the bucket cannot be listed.
     """
-    window = parameters.window(delivered_from, delivered_to, timedelta(0), timedelta(0))
-    settled_at = None if settle is None else window.end + parameters.duration("settle", settle)
+    window = windows.window(delivered_from, delivered_to, timedelta(0), timedelta(0))
+    settled_at = None if settle is None else window.end + windows.duration("settle", settle)
     regions = parameters.regions("regions", trail.regions)
     location, account_ids = hook.locate(
         trail.bucket, trail.prefix, trail.organization_id, trail.trail_name, trail.account_ids
@@ -120,8 +120,8 @@ def delivery_is_proven(
     from airflow_provider_cloudtrail.trail.proven_delivery import waiting_for
     from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 
-    moment = parameters.moment("until", until)
-    parameters.duration("seen_within", seen_within)
+    moment = windows.moment("until", until)
+    windows.duration("seen_within", seen_within)
     regions = parameters.regions("regions", trail.regions)
     location, account_ids = hook.locate(
         trail.bucket, trail.prefix, trail.organization_id, trail.trail_name, trail.account_ids

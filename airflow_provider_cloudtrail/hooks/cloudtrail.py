@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
-from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail import parameters, windows
 from airflow_provider_cloudtrail._compat import AirflowNotFoundException
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
@@ -309,7 +309,7 @@ class CloudTrailHook(AwsGenericHook["CloudTrailClient"]):
         from airflow_provider_cloudtrail.trail.lookup import Span
         from airflow_provider_cloudtrail.trail.lookup_errors import EventHistoryError
 
-        span = Span(parameters.moment("start", start), parameters.moment("end", end))
+        span = Span(windows.moment("start", start), windows.moment("end", end))
         if not span:
             raise ValueError(f"start={start} is not before end={end}, so that there is nothing to look up")
         if (named := parameters.regions("regions", regions)) is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail import parameters, windows
 from airflow_provider_cloudtrail.assets import tell_outlets
 from airflow_provider_cloudtrail.exceptions import CloudTrailError, CloudTrailWarehouseError
 from airflow_provider_cloudtrail.pushdown.engine import WarehouseEngine
@@ -159,7 +159,7 @@ class AthenaMwaaAuditEventsOperator(WarehouseOperator):
             raise ValueError(f"days_at_once={self.days_at_once} reads nothing; write 1 or more")
         account_ids = parameters.account_ids("account_ids", self.account_ids)
         regions = parameters.regions("regions", self.regions)
-        window = parameters.window(self.delivered_from, self.delivered_to, self.lookback, self.settle)
+        window = windows.window(self.delivered_from, self.delivered_to, self.lookback, self.settle)
         schema = parameters.identifier("schema", self.schema, required=False)
         trail = _quoted(
             parameters.identifier("trail_schema", self.trail_schema, required=False) or schema,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail import parameters, windows
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
     CloudTrailTrailNotFoundError,
@@ -187,4 +187,4 @@ class AthenaCloudTrailTableOperator(AwsBaseOperator[CloudTrailHook]):
 
 
 def _day(parameter: str, value: Any) -> date:
-    return value if type(value) is date else parameters.moment(parameter, value).date()
+    return value if type(value) is date else windows.moment(parameter, value).date()

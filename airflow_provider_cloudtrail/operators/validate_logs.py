@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail import parameters, windows
 from airflow_provider_cloudtrail.audit_event import GAP, MISSING, NOT_LOADED
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
@@ -150,7 +150,7 @@ class CloudTrailValidateLogsOperator(WarehouseOperator):
     def work(self, context: Context) -> dict[str, Any]:
         """Validate the window."""
         fail_on = self._fail_on()
-        window = parameters.window(self.delivered_from, self.delivered_to, self.lookback, self.settle)
+        window = windows.window(self.delivered_from, self.delivered_to, self.lookback, self.settle)
         regions = parameters.regions("regions", self.regions)
         max_file_bytes = parameters.file_size("max_file_bytes", self.max_file_bytes)
         download_missing = parameters.switch("download_missing", self.download_missing)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail import parameters, windows
 from airflow_provider_cloudtrail.exceptions import CloudTrailQueueError
 from airflow_provider_cloudtrail.sensors.trail_sensor import TrailSensor
 from airflow_provider_cloudtrail.waiting import Answer, delivery_is_proven, log_files_delivered, queue_told
@@ -116,9 +116,9 @@ class CloudTrailLogFileSensor(TrailSensor):
             )
         return CloudTrailLogFilesDeliveredTrigger(
             **self.trigger_arguments(deadline),
-            delivered_from=parameters.moment("delivered_from", self.delivered_from).isoformat(),
-            delivered_to=parameters.moment("delivered_to", self.delivered_to).isoformat(),
-            settle=None if self.settle is None else parameters.duration("settle", self.settle).total_seconds(),
+            delivered_from=windows.moment("delivered_from", self.delivered_from).isoformat(),
+            delivered_to=windows.moment("delivered_to", self.delivered_to).isoformat(),
+            settle=None if self.settle is None else windows.duration("settle", self.settle).total_seconds(),
             max_files=self.max_files,
         )
 
@@ -194,8 +194,8 @@ class CloudTrailDigestSensor(TrailSensor):
 
         return CloudTrailDeliveryProvenTrigger(
             **self.trigger_arguments(deadline),
-            until=parameters.moment("until", self.until).isoformat(),
-            seen_within=parameters.duration("seen_within", self.seen_within).total_seconds(),
+            until=windows.moment("until", self.until).isoformat(),
+            seen_within=windows.duration("seen_within", self.seen_within).total_seconds(),
         )
 
     def found(self, context: Context, files: list[str], receipts: Sequence[str]) -> None:

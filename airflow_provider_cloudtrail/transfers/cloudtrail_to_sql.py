@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail import parameters, windows
 from airflow_provider_cloudtrail.assets import tell_outlets
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
@@ -243,7 +243,7 @@ class CloudTrailToSqlOperator(WarehouseOperator):
             raise ValueError(f"files: {error}") from None
 
     def _window(self) -> DeliveryWindow:
-        return parameters.window(self.delivered_from, self.delivered_to, self.lookback, self.settle, instead="files")
+        return windows.window(self.delivered_from, self.delivered_to, self.lookback, self.settle, instead="files")
 
     def _trail(self) -> tuple[TrailLocation, list[str] | None]:
         return self.hook.locate(self.bucket, self.prefix, self.organization_id, self.trail_name, self.account_ids)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_provider_cloudtrail import parameters
+from airflow_provider_cloudtrail import parameters, windows
 from airflow_provider_cloudtrail.assets import tell_outlets
 from airflow_provider_cloudtrail.audit_event import LOOKUP_SCHEME
 from airflow_provider_cloudtrail.event_history_export import EventHistorySummary, export_event_history
@@ -205,10 +205,8 @@ class CloudTrailEventHistoryToSqlOperator(WarehouseOperator):
         return selection
 
     def _window(self, history: EventHistory) -> Span:
-        parameters.duration("settle", self.settle)
-        window, too_old = parameters.history_window(
-            self.events_from, self.events_to, history.earliest(), self.clock.now()
-        )
+        windows.duration("settle", self.settle)
+        window, too_old = windows.history_window(self.events_from, self.events_to, history.earliest(), self.clock.now())
         if too_old is not None:
             self.log.warning(
                 "%s is more than 90 days ago and NOT in Event history: this run loads nothing of it. Only the log "

@@ -16,8 +16,8 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailTrailNotFoundError,
 )
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
-from airflow_provider_cloudtrail.parameters import window
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
+from airflow_provider_cloudtrail.windows import window
 from tests.support.face import DAY
 from tests.support.log_files import event as record
 from tests.support.log_files import key_of, log_bytes
