@@ -7,6 +7,7 @@ writer takes before its transaction sees anything of the tables.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -67,6 +68,7 @@ class RedshiftWarehouse(SqlWarehouse):
         self._staging = staging
         self._role = staging.iam_role if staging is not None else DEFAULT_ROLE
         self._inserted_rows = 0
+        self._stages = itertools.count(1)
 
     def _table_options(self, table: str) -> str:
         return f" SORTKEY ({self.quoted('event_time')})" if table == self.events else ""
@@ -168,7 +170,9 @@ class RedshiftWarehouse(SqlWarehouse):
     @contextmanager
     def _staged(self, cursor: Any, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
         """Yield the table in which rows are until the end."""
-        stage = self.quoted(_STAGE)
+        # Of another name each time: the driver keeps statements prepared by their text, and what Redshift has prepared
+        # for a table that was dropped may not find one of the same name.
+        stage = self.quoted(f"{_STAGE}_{next(self._stages)}")
         definitions = ", ".join(f"{self.quoted(column.name)} {self.dialect.types[column.kind]}" for column in columns)
         cursor.execute(f"CREATE TEMPORARY TABLE {stage} ({definitions})")
         self._insert(cursor, stage, columns, rows)

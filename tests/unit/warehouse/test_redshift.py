@@ -299,6 +299,9 @@ def test_many_bound_values_are_no_array(staged, redshift):
     del redshift.statements[:]
     # Read again: the ledger is asked, entries are updated, quarantine is deleted.
     staged.write(reread(staged, *files))
+    made = [text.split("(")[0] for text in redshift.statements if text.startswith("CREATE TEMPORARY TABLE")]
+    # No statement that the driver has prepared can be meant for one that was dropped.
+    assert len(set(made)) == len(made) > 3
     tables = read_table(staged)
     assert_balanced(tables)
     assert len(tables.quarantine) == len(tables.files) == 12
