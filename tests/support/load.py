@@ -2,9 +2,9 @@
 Run as a program: load the log files of a folder into a warehouse, in batches so small that a kill hits one.
 
 Takes one JSON object: ``engine``, ``address``, ``table``, ``folder``, optionally ``keys`` (which files, in this
-order), ``lease`` in seconds and the limits of the export. Says ``ready`` on its standard output when all is imported,
-waits for a line on its standard input where ``wait`` is set, says ``batch`` after each batch where ``batches`` is set,
-and in the end the summary. ``lines`` is behind how many batches it is going to be killed.
+order), ``loaded_by``, ``lease`` in seconds and the limits of the export. Says ``ready`` on its standard output when
+all is imported, waits for a line on its standard input where ``wait`` is set, says ``batch`` after each batch where
+``batches`` is set, and in the end the summary. ``lines`` is behind how many batches it is going to be killed.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def main() -> None:
         store_of=lambda _: trail.store,
         warehouse=warehouse,
         selection=ALL if task.get("all") else MWAA,
+        loaded_by=task.get("loaded_by"),
         limits=Limits(threads=2, **task.get("limits", {})),
     )
     print(json.dumps(summary.as_dict()), flush=True)
