@@ -30,6 +30,7 @@ from airflow_provider_cloudtrail.trail.log_file import LogFile, parse_key
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import StoredObject
 from airflow_provider_cloudtrail.warehouse.duckdb import DuckDBWarehouse
+from tests.support.log_files import key_of, listed, log_bytes
 from tests.support.rows import MWAA
 from tests.support.trino_patterns import patterns_of, read_alike
 
@@ -257,3 +258,26 @@ class BothPaths:
         # The worker path binds DuckDB's memory, here that of both.
         into.connection.execute("SET memory_limit = '1GB'")
         return summary
+
+
+def deliver(both: BothPaths, stamp: str, *records: Any, **place: Any) -> LogFile:
+    """Put a log file with these records where both paths find it."""
+    file = listed(key_of(stamp, **place))
+    both.deliver(file, log_bytes(*records))
+    return file
+
+
+def ledger(athena: AthenaOnDuckDB) -> dict[str, dict[str, Any]]:
+    """Return the rows of the ledger by the URI of their log file."""
+    return {row["log_file_uri"]: row for row in athena.rows(athena.files)}
+
+
+def assert_sound(athena: AthenaOnDuckDB) -> None:
+    """One row for each event, and a balance for each file that was parsed."""
+    rows = athena.rows(athena.events)
+    assert len({row["event_id"] for row in rows}) == len(rows)
+    for uri, entry in ledger(athena).items():
+        if entry["status"] == "loaded":
+            parts = [entry[name] for name in ("loaded", "duplicate", "filtered", "quarantined")]
+            assert entry["records"] == sum(parts), uri
+            assert entry["loaded"] == sum(row["log_file_uri"] == uri for row in rows), uri
