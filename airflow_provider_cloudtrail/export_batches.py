@@ -20,6 +20,7 @@ from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, Warehou
 
 _MIB = 1024 * 1024
 _USUAL_INTERVAL = sys.getswitchinterval()
+# A fifth of it gained a third less in a load into DuckDB.
 _SHORT_INTERVAL = _USUAL_INTERVAL / 10
 
 Batch = Mapping[str, tuple[LogFile, FileRows]]

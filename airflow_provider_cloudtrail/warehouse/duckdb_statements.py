@@ -30,7 +30,13 @@ class InterruptibleConnection:
         self._connection = connection
 
     def execute(self, *statement: Any) -> InterruptibleConnection:
-        """Carry out a statement; what this thread is interrupted by ends it, and is raised when it has ended."""
+        """
+        Carry out a statement, and wait for its end.
+
+        :param statement: its text, and the values of its placeholders.
+        :return: what its rows can be fetched from.
+        :raises duckdb.Error: if it fails. What this thread is interrupted by ends the statement and is raised then.
+        """
         with ThreadPoolExecutor(1, thread_name_prefix="cloudtrail-duckdb") as pool:
             future = pool.submit(self._connection.execute, *statement)
             try:
@@ -52,6 +58,10 @@ def staged(cursor: Any, columns: Sequence[Column], rows: Sequence[Sequence[Any]]
     Let a statement read rows, once, as a stream of Arrow batches: there is never a second copy of all of them.
 
     It finds them by the name ``cloudtrail_stage``.
+
+    :param cursor: a connection of DuckDB.
+    :param columns: of the rows, in their order.
+    :param rows: not changed meanwhile: another thread reads them.
     """
     import pyarrow
 
