@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
 
 from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile
-from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
+from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST, BucketThreads
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import ObjectError, StoredObject, StoreError
@@ -123,6 +123,7 @@ class ReadAhead:
         self._bytes_ahead = bytes_ahead
         self._stopped = False
         self._pool = BucketThreads(threads)
+        self._readers = ThreadPoolExecutor(min(AT_FIRST, threads), thread_name_prefix="cloudtrail-read")
         self._waiting: deque[_Group] = deque()
         self._reading: deque[tuple[_Group, Future[list[FileRows]]]] = deque()
         self._being_read = 0
@@ -135,6 +136,7 @@ class ReadAhead:
     ) -> None:
         self._stopped = True
         self._pool.stop()
+        self._readers.shutdown(cancel_futures=True)
 
     def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, FileRows]]:
         """
@@ -177,10 +179,13 @@ class ReadAhead:
     def _read_next(self) -> None:
         group = self._waiting.popleft()
         self._being_read += group.weight
-        self._reading.append((group, self._pool.submit(self._read_group, group)))
+        if self._pool.slow and group.fetching is None:
+            group.fetching = self._pool.submit(self._fetched, group)
+        # The allocator of the C library keeps memory for each thread: what many only fetch, a few unpack.
+        submit = self._pool.submit if group.fetching is None else self._readers.submit
+        self._reading.append((group, submit(self._read_group, group)))
 
     def _read_group(self, group: _Group) -> list[FileRows]:
-        # A thread that waits for another one here never waits in vain: that one was begun before.
         fetched = self._fetched(group) if group.fetching is None else group.fetching.result()
         group.fetching = None
         return list(map(self._read, group.tasks, fetched))

@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from airflow_provider_cloudtrail import export as export_module
 from airflow_provider_cloudtrail import read_ahead
 from airflow_provider_cloudtrail.audit_event import FileRows
 from airflow_provider_cloudtrail.export import Limits
 from airflow_provider_cloudtrail.read_ahead import FILES_HANDED_OVER, PARTS_IF_SLOW
 from airflow_provider_cloudtrail.trail import bucket_threads
 from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST
+from airflow_provider_cloudtrail.trail.reader import read_log_file
 from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.exports import EndlessTrail, NoWarehouse, WatchedWarehouse, export
@@ -154,6 +158,23 @@ def test_few_files_wait_for_one_thread_of_a_slow_bucket(warehouse: Warehouse, mo
     export(store.files(400, 1000), store, watched, limits=Limits(threads=2, batch_files=1))
     # What was begun before the bucket was found to be slow is done by then.
     assert 0 <= max(ahead[200:]) <= (2 * 2 + 1) * FILES_HANDED_OVER // PARTS_IF_SLOW
+
+
+def test_few_threads_unpack_what_many_fetch(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket_threads, "SLOW_SECONDS", 0)
+    threads: set[int] = set()
+
+    def read(*arguments: Any, **named: Any) -> FileRows:
+        threads.add(threading.get_ident())
+        # The others get to their work meanwhile.
+        time.sleep(0.001)
+        return read_log_file(*arguments, **named)
+
+    monkeypatch.setattr(export_module, "read_log_file", read)
+    store = EndlessTrail(lambda index: log_bytes(event(str(index))))
+    assert export(store.files(300, 100_000), store, warehouse, limits=Limits(threads=32)).loaded == 300
+    # Those at first, and those that read once the bucket was found to be slow.
+    assert len(threads) <= 2 * AT_FIRST
 
 
 def test_listing_is_not_taken_further_than_the_ledger_is_asked(warehouse: Warehouse) -> None:
