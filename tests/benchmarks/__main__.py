@@ -75,6 +75,11 @@ OVER_S3 = (
     Contestant(PROJECT, f"{OURS}:project_reading"),
     Contestant(BARE, f"{OURS}:project_reading", more={"bare": True}),
 )
+ALL_OVER_S3 = (
+    Contestant(f"{PROJECT}, into DuckDB", f"{OURS}:project_duckdb", more={"all": True}),
+    Contestant(f"{PROJECT}, into PostgreSQL", f"{OURS}:project_postgres", more={"all": True}),
+    Contestant(f"{PROJECT}, into Iceberg", f"{OURS}:project_iceberg", more={"all": True}),
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,17 @@ def full_load(bench: Bench) -> Iterator[str]:
         yield from report.section(f"all, into PostgreSQL: {title}", figures, written.records, "records", None)
         figures = contest(INTO_ICEBERG, task, bench.rounds)
         yield from report.section(f"all, into Iceberg: {title}", figures, written.records, "records", None)
+
+
+def slow(bench: Bench) -> Iterator[str]:
+    """Large files over a server that takes its time: what is fetched ahead takes memory."""
+    for name, contestants in (("sparse", OVER_S3[1:2]), ("dense", OVER_S3[1:2]), ("all", ALL_OVER_S3)):
+        written = bench.corpus(name)
+        with s3_server(written.folder, delay=SLOW) as endpoint:
+            counted(endpoint)
+            figures = contest(contestants, bench.task(written, endpoint=endpoint), bench.rounds)
+        title = f"{name}, {SLOW * 1000:.0f} ms for each answer: {written.files} files"
+        yield from report.section(title, figures, written.files, "files", None)
 
 
 def validation(bench: Bench) -> Iterator[str]:
@@ -234,6 +250,7 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[str]]] = {
     "small": small,
     "growth": growth,
     "all": full_load,
+    "slow": slow,
     "validation": validation,
     "organization": organization,
     "airflow": airflow,
