@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 
-from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
+from airflow_provider_cloudtrail.audit_event import Column
 from airflow_provider_cloudtrail.one_ahead import one_ahead
+from airflow_provider_cloudtrail.warehouse import arrow_rows
 
 STAGE = "cloudtrail_stage"
 """The name of the rows that a statement is given."""
-
-_ROWS_IN_ONE_BATCH = 2_048
 
 
 class InterruptibleConnection:
@@ -65,29 +64,11 @@ def staged(cursor: Any, columns: Sequence[Column], rows: Sequence[Sequence[Any]]
     """
     import pyarrow
 
-    schema = pyarrow.schema([
-        pyarrow.field(column.name, _arrow_types().get(column.kind, pyarrow.string())) for column in columns
-    ])
-    batches = (
-        pyarrow.record_batch(
-            list(map(pyarrow.array, zip(*rows[start : start + _ROWS_IN_ONE_BATCH], strict=True), schema.types)),
-            schema=schema,
-        )
-        for start in range(0, len(rows), _ROWS_IN_ONE_BATCH)
-    )
+    schema = arrow_rows.arrow_schema(columns)
+    batches = arrow_rows.arrow_batches(schema, rows)
     # DuckDB stores the one while the next is made: it lets go of Python's lock for most of its time.
-    with closing(one_ahead(batches) if len(rows) > _ROWS_IN_ONE_BATCH else batches) as ready:
+    with closing(one_ahead(batches) if len(rows) > arrow_rows.ROWS_IN_ONE_BATCH else batches) as ready:
         cursor.register(STAGE, pyarrow.RecordBatchReader.from_batches(schema, ready))
         yield
     # Not after an error: it would hide it behind "transaction is aborted", and the connection is closed then.
     cursor.unregister(STAGE)
-
-
-def _arrow_types() -> dict[ColumnKind, Any]:
-    import pyarrow
-
-    return {
-        ColumnKind.INTEGER: pyarrow.int64(),
-        ColumnKind.BOOLEAN: pyarrow.bool_(),
-        ColumnKind.TIMESTAMP: pyarrow.timestamp("us", tz="UTC"),
-    }

@@ -46,7 +46,7 @@ from airflow_provider_cloudtrail.warehouse.iceberg_events import insert_events, 
 from airflow_provider_cloudtrail.warehouse.iceberg_own_rows import OwnRows
 from airflow_provider_cloudtrail.warehouse.iceberg_quarantine import SETTLED, announce, is_announced, refuse
 from airflow_provider_cloudtrail.warehouse.iceberg_rows import IcebergRows
-from airflow_provider_cloudtrail.warehouse.iceberg_schema import arrow_rows, iceberg_type
+from airflow_provider_cloudtrail.warehouse.iceberg_schema import arrow_table, iceberg_type
 from airflow_provider_cloudtrail.warehouse.iceberg_tables import LostRaceError, TablesAtOnce
 from airflow_provider_cloudtrail.warehouse.iceberg_users_columns import with_users_columns
 from airflow_provider_cloudtrail.warehouse.unfit_tables import unfit
@@ -150,7 +150,7 @@ class IcebergWarehouse(IcebergRows):
             insert_events(table, new.values())
         elif own:
             # Nobody may take them for those of a killed run from here on: who does is refused.
-            table.append(arrow_rows(columns_of(AuditEvent), [], table.schema))
+            table.append(arrow_table(columns_of(AuditEvent), [], table.schema))
         return own | set(new)
 
     def _lost_lookups(self, cursor: TablesAtOnce, uris: Collection[str]) -> set[str]:
@@ -162,7 +162,7 @@ class IcebergWarehouse(IcebergRows):
         lost = set(of_lookups) - {row[0] for row in self.find(cursor, name, ("lookup_uri",), of_lookups)}
         if lost:
             # A run that is only slow finds its ledger changed, and looks again.
-            cursor[name].append(arrow_rows(columns_of(LookupEntry), [], cursor[name].schema))
+            cursor[name].append(arrow_table(columns_of(LookupEntry), [], cursor[name].schema))
             cursor[name].commit()
         return lost
 
@@ -205,7 +205,7 @@ class IcebergWarehouse(IcebergRows):
             refuse(quarantine)
             quarantine.commit()
         entries = [one.entry for one in settled]
-        fresh = arrow_rows(columns_of(LedgerEntry), entries, ledger.schema)
+        fresh = arrow_table(columns_of(LedgerEntry), entries, ledger.schema)
         if again := [one.entry for one in settled if one.file.previous is not None]:
             where = self._of_entries(again)
             fresh = with_users_columns(ledger, fresh, where)
@@ -239,7 +239,7 @@ class IcebergWarehouse(IcebergRows):
     # -- rows --------------------------------------------------------------------------------------
 
     def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
-        cursor[table].append(arrow_rows(columns, rows, cursor[table].schema))
+        cursor[table].append(arrow_table(columns, rows, cursor[table].schema))
 
     # -- catalog -----------------------------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
-from airflow_provider_cloudtrail.warehouse.iceberg_schema import arrow_batches, iceberg_type
+from airflow_provider_cloudtrail.warehouse.arrow_rows import arrow_batches
+from airflow_provider_cloudtrail.warehouse.iceberg_schema import iceberg_type
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile

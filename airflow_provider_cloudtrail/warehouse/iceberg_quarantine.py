@@ -18,7 +18,7 @@ What is between is done by others, such as a validation or maintenance, and says
 from __future__ import annotations
 
 from airflow_provider_cloudtrail.audit_event import LedgerEntry, QuarantineEntry, columns_of
-from airflow_provider_cloudtrail.warehouse.iceberg_schema import arrow_rows
+from airflow_provider_cloudtrail.warehouse.iceberg_schema import arrow_table
 from airflow_provider_cloudtrail.warehouse.iceberg_tables import PinnedTable
 
 _ANNOUNCED = "announced"
@@ -28,7 +28,7 @@ SETTLED = "settled"
 
 def announce(ledger: PinnedTable) -> None:
     """Say that the quarantine is going to be changed; to be committed before that."""
-    ledger.append(arrow_rows(columns_of(LedgerEntry), [], ledger.schema), mark=_ANNOUNCED)
+    ledger.append(arrow_table(columns_of(LedgerEntry), [], ledger.schema), mark=_ANNOUNCED)
 
 
 def is_announced(ledger: PinnedTable) -> bool:
@@ -38,4 +38,4 @@ def is_announced(ledger: PinnedTable) -> bool:
 
 def refuse(quarantine: PinnedTable) -> None:
     """Have changes refused that were begun before; to be committed before the ledger."""
-    quarantine.append(arrow_rows(columns_of(QuarantineEntry), [], quarantine.schema))
+    quarantine.append(arrow_table(columns_of(QuarantineEntry), [], quarantine.schema))

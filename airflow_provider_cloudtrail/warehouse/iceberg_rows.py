@@ -16,7 +16,7 @@ from airflow_provider_cloudtrail.audit_event import Column
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.conditions import AllOf, Condition, Value
 from airflow_provider_cloudtrail.warehouse.iceberg_conditions import between, keys_within
-from airflow_provider_cloudtrail.warehouse.iceberg_schema import PARTITIONED, arrow_rows
+from airflow_provider_cloudtrail.warehouse.iceberg_schema import PARTITIONED, arrow_table
 from airflow_provider_cloudtrail.warehouse.iceberg_tables import TablesAtOnce
 from airflow_provider_cloudtrail.warehouse.iceberg_users_columns import with_users_columns
 
@@ -37,7 +37,7 @@ class IcebergRows(Warehouse):
         if rows:
             where = self._with_keys(table, columns[0].name, [row[0] for row in rows])
             where = AllOf([where, *self._of_the_times(table, columns, rows)])
-            fresh = arrow_rows(columns, rows, cursor[table].schema)
+            fresh = arrow_table(columns, rows, cursor[table].schema)
             if any(cursor[table].read([columns[0].name], where)):
                 fresh = with_users_columns(cursor[table], fresh, where)
                 cursor[table].delete(where)

@@ -1,11 +1,12 @@
-"""What the tables are in Iceberg: columns, partitions, properties; and rows as Arrow."""
+"""What the tables are in Iceberg: columns, partitions, properties; and which rows they take."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
+from airflow_provider_cloudtrail.warehouse.arrow_rows import arrow_batches, arrow_schema
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from pyiceberg.schema import Schema
     from pyiceberg.types import PrimitiveType
 
-_ROWS_IN_ONE_BATCH = 2_048
 PARTITIONED = {"": ("event_time", "day"), "_files": ("delivered_at", "month"), "_digests": ("covered_to", "month")}
 """
 By what follows the name of the audit table: the column that a table is partitioned by, and how finely.
@@ -85,29 +85,6 @@ def properties_of(columns: Sequence[Column], *, has_key: bool) -> dict[str, str]
     return {**_PROPERTIES, f"write.metadata.metrics.column.{columns[0].name}": "full"}
 
 
-def arrow_schema_of(columns: Sequence[Column], schema: Schema) -> pyarrow.Schema:
-    """
-    Return columns as those of Arrow.
-
-    :param schema: schema of the table: a column may be required by it or not.
-    """
-    import pyarrow
-
-    types = {
-        ColumnKind.INTEGER: pyarrow.int64(),
-        ColumnKind.BOOLEAN: pyarrow.bool_(),
-        ColumnKind.TIMESTAMP: pyarrow.timestamp("us", tz="UTC"),
-    }
-    return pyarrow.schema([
-        pyarrow.field(
-            column.name,
-            types.get(column.kind, pyarrow.string()),
-            nullable=not schema.find_field(column.name).required,
-        )
-        for column in columns
-    ])
-
-
 def refuse_left_out(schema: Schema, names: Collection[str]) -> None:
     """
     Refuse rows that have no value for a column of a table that takes no null.
@@ -122,18 +99,14 @@ def refuse_left_out(schema: Schema, names: Collection[str]) -> None:
         )
 
 
-def arrow_batches(schema: pyarrow.Schema, rows: Sequence[Sequence[Any]]) -> Iterator[pyarrow.RecordBatch]:
-    """Yield rows as Arrow, a portion after the other."""
+def arrow_table(columns: Sequence[Column], rows: Sequence[Sequence[Any]], schema: Schema) -> pyarrow.Table:
+    """
+    Return rows as a table of Iceberg takes them.
+
+    :param schema: schema of the table: a column may be required by it or not.
+    """
     import pyarrow
 
-    for start in range(0, len(rows), _ROWS_IN_ONE_BATCH):
-        columns = zip(*rows[start : start + _ROWS_IN_ONE_BATCH], strict=True)
-        yield pyarrow.record_batch(list(map(pyarrow.array, columns, schema.types)), schema=schema)
-
-
-def arrow_rows(columns: Sequence[Column], rows: Sequence[Sequence[Any]], schema: Schema) -> pyarrow.Table:
-    """Return rows as Arrow, for a table with a schema."""
-    import pyarrow
-
-    arrow_schema = arrow_schema_of(columns, schema)
-    return pyarrow.Table.from_batches(arrow_batches(arrow_schema, rows), arrow_schema)
+    required = [column.name for column in columns if schema.find_field(column.name).required]
+    arrow = arrow_schema(columns, required)
+    return pyarrow.Table.from_batches(arrow_batches(arrow, rows), arrow)

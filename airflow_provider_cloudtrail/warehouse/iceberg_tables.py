@@ -18,7 +18,7 @@ from airflow_provider_cloudtrail.warehouse.iceberg_conditions import as_expressi
 from airflow_provider_cloudtrail.warehouse.iceberg_files import day_of, write_day_files
 from airflow_provider_cloudtrail.warehouse.iceberg_memory import give_back_memory
 from airflow_provider_cloudtrail.warehouse.iceberg_own_rows import OwnRows
-from airflow_provider_cloudtrail.warehouse.iceberg_schema import arrow_rows, refuse_left_out
+from airflow_provider_cloudtrail.warehouse.iceberg_schema import arrow_table, refuse_left_out
 
 if TYPE_CHECKING:
     import pyarrow
@@ -140,7 +140,7 @@ class PinnedTable:
         field = day_of(self._table, column)
         if field is None:
             # Of the user's own making.
-            self.append(arrow_rows(columns, rows, self.schema))
+            self.append(arrow_table(columns, rows, self.schema))
             return
         names = [one.name for one in columns]
         time, named = names.index(column), [names.index(name) for name in ("event_id", "log_file_uri")]

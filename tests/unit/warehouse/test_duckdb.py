@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail.warehouse import duckdb_statements
+from airflow_provider_cloudtrail.warehouse import arrow_rows
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from tests.support.duckdb_faults import fail_commits
 from tests.support.engines import DUCKDB
@@ -184,7 +184,7 @@ def test_sizes_as_duckdb_writes_them(file_module: Any, text: str, size: float) -
 def test_a_batch_of_many_rows_comes_in_several_portions(
     new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duckdb_statements, "_ROWS_IN_ONE_BATCH", 3)
+    monkeypatch.setattr(arrow_rows, "ROWS_IN_ONE_BATCH", 3)
     warehouse = new_warehouse("duckdb")
     warehouse.prepare()
     file = file_rows("20260203T1000Z", *[event(str(number)) for number in range(10)])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.audit_event import QuarantineEntry, columns_of
-from airflow_provider_cloudtrail.warehouse import duckdb_statements
+from airflow_provider_cloudtrail.warehouse import arrow_rows
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from airflow_provider_cloudtrail.warehouse.duckdb_statements import InterruptibleConnection
 from tests.support.rows import AT
@@ -37,7 +37,7 @@ def end_task() -> Iterator[Callable[[], None]]:
 
 @pytest.fixture
 def warehouse(new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
-    monkeypatch.setattr(duckdb_statements, "_ROWS_IN_ONE_BATCH", 1)
+    monkeypatch.setattr(arrow_rows, "ROWS_IN_ONE_BATCH", 1)
     warehouse = new_warehouse("duckdb")
     warehouse.prepare()
     return warehouse

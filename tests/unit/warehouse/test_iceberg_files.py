@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_cloudtrail.audit_event import FileRows
-from airflow_provider_cloudtrail.warehouse import iceberg_files, iceberg_schema
+from airflow_provider_cloudtrail.warehouse import arrow_rows, iceberg_files
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.conditions import OneOf
 from tests.support.engines import ICEBERG
@@ -21,7 +21,7 @@ LONG = "z" * 5_000
 def test_every_value_is_found_by_the_bounds_of_its_file(
     iceberg: Warehouse, monkeypatch: pytest.MonkeyPatch, agent: str
 ) -> None:
-    monkeypatch.setattr(iceberg_schema, "_ROWS_IN_ONE_BATCH", 2)
+    monkeypatch.setattr(arrow_rows, "ROWS_IN_ONE_BATCH", 2)
     monkeypatch.setattr(iceberg_files, "_BATCHES_IN_ONE_GROUP", 1)
     agents = ["b", "c", "a", LONG]
     iceberg.write([
