@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import defaultdict
 from datetime import timedelta
 from types import SimpleNamespace
@@ -16,9 +15,7 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailQuarantineError,
     CloudTrailWarehouseError,
 )
-from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailEventHistoryLink
-from airflow_provider_cloudtrail.trail.lookup import Attribute
 from airflow_provider_cloudtrail.transfers.event_history_to_sql import CloudTrailEventHistoryToSqlOperator
 from tests.support.engines import SqliteHook
 from tests.support.event_history import NOW, EventHistoryStandIn, RefusalError, management_events, served
@@ -326,45 +323,6 @@ def test_unexpected_error_shows_no_values(stand_in, warehouse, monkeypatch):
         operator().execute({})
     assert "secret-value" not in str(raised.value)
     assert raised.value.__suppress_context__
-
-
-def test_hook_alone(stand_in, warehouse):
-    stand_in.record(REGION, management_events(60, REGION))
-    stand_in.quota = None
-    hook = CloudTrailHook(region_name=REGION)
-    attribute = Attribute("EventSource", MWAA)
-    found = list(hook.lookup_events(NOW - 89 * DAY, NOW, regions=[REGION], attribute=attribute))
-    assert [record["eventID"] for record in found[:2]] == [f"{REGION}-000000", f"{REGION}-000001"]
-    assert len(found) == 60
-
-    stand_in.closed = {REGION: RefusalError("AccessDeniedException")}
-    with pytest.raises(CloudTrailEventHistoryError, match="allow cloudtrail:LookupEvents"):
-        list(hook.lookup_events(NOW - DAY, NOW, regions=[REGION]))
-
-
-def test_hook_alone_takes_one_region_and_times_without_a_zone_as_utc(stand_in, warehouse):
-    stand_in.record(REGION, management_events(60, REGION))
-    stand_in.quota = None
-    hook = CloudTrailHook(region_name=REGION)
-    expected = list(hook.lookup_events(NOW - DAY, NOW, regions=[REGION]))
-    assert expected
-    start, end = (moment.replace(tzinfo=None) for moment in (NOW - DAY, NOW))
-    with pytest.MonkeyPatch.context() as elsewhere:
-        elsewhere.setenv("TZ", "Asia/Tokyo")
-        time.tzset()
-        found = list(hook.lookup_events(start, end, regions=REGION))
-    time.tzset()
-    assert found == expected
-
-
-def test_hook_alone_refuses_what_can_find_nothing(stand_in):
-    hook = CloudTrailHook(region_name=REGION)
-    with pytest.raises(ValueError, match="is not before end="):
-        list(hook.lookup_events(NOW, NOW - DAY, regions=REGION))
-    with pytest.raises(ValueError, match="regions is not set"):
-        list(hook.lookup_events(NOW - DAY, NOW, regions=None))
-    with pytest.raises(ValueError, match="is no Region"):
-        list(hook.lookup_events(NOW - DAY, NOW, regions="eu-west1"))
 
 
 def test_botocore_retries_of_the_connection_do_not_bypass_the_pace(stand_in, warehouse):
