@@ -41,13 +41,14 @@ from airflow_provider_cloudtrail.warehouse.iceberg_catalog import (
     is_conflict,
     namespace_of,
 )
+from airflow_provider_cloudtrail.warehouse.iceberg_commits import LostRaceError
 from airflow_provider_cloudtrail.warehouse.iceberg_conditions import keys_within
 from airflow_provider_cloudtrail.warehouse.iceberg_events import insert_events, origins_of, rows_of, settled_entry
 from airflow_provider_cloudtrail.warehouse.iceberg_own_rows import OwnRows
 from airflow_provider_cloudtrail.warehouse.iceberg_quarantine import SETTLED, announce, is_announced, refuse
 from airflow_provider_cloudtrail.warehouse.iceberg_rows import IcebergRows
 from airflow_provider_cloudtrail.warehouse.iceberg_schema import arrow_table, iceberg_type
-from airflow_provider_cloudtrail.warehouse.iceberg_tables import LostRaceError, TablesAtOnce
+from airflow_provider_cloudtrail.warehouse.iceberg_tables import TablesAtOnce
 from airflow_provider_cloudtrail.warehouse.iceberg_users_columns import with_users_columns
 from airflow_provider_cloudtrail.warehouse.unfit_tables import unfit
 

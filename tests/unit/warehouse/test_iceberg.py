@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,55 +148,6 @@ def test_lookup_that_is_taken_for_a_killed_one_while_it_is_at_work(new_warehouse
         assert query(warehouse, f"SELECT count(*) FROM {warehouse.quarantine}") == [(1,)]
 
 
-@pytest.mark.parametrize("error", ["CommitFailedException", "CommitStateUnknownException", "ServerError"])
-def test_answer_of_a_commit_that_is_lost(new_warehouse: NewWarehouse, error: str) -> None:
-    from pyiceberg import exceptions
-
-    for lost in range(4):
-        warehouse = new_warehouse("iceberg")
-        warehouse.prepare()
-
-        def lose(number: int, commit: Callable[[], Any], lost: int = lost) -> Any:
-            done = commit()
-            if number == lost:
-                raise getattr(exceptions, error)("the first answer did not arrive")
-            return done
-
-        with at_commits(warehouse, lose):
-            entries = warehouse.write(batch())
-        # What was stored by this run is told to be: else no summary would count it.
-        assert sum(entry.loaded or 0 for entry in entries) == 3
-        tables = read_table(warehouse)
-        assert_balanced(tables)
-        assert (tables.event_ids, len(tables.files), len(tables.quarantine)) == (["a", "b", "c"], 4, 2)
-
-
-def test_commit_that_is_stored_behind_its_refusal(new_warehouse: NewWarehouse) -> None:
-    from pyiceberg.exceptions import CommitFailedException
-
-    for late in range(4):
-        warehouse = new_warehouse("iceberg")
-        warehouse.prepare()
-        on_its_way: list[Callable[[], Any]] = []
-
-        def delay(
-            number: int, commit: Callable[[], Any], late: int = late, on_its_way: list[Callable[[], Any]] = on_its_way
-        ) -> Any:
-            if number == late:
-                # The client has sent it again meanwhile, and hears that somebody is changing the table.
-                on_its_way.append(commit)
-                raise CommitFailedException("concurrent update")
-            if on_its_way:
-                on_its_way.pop()()
-            return commit()
-
-        with at_commits(warehouse, delay):
-            warehouse.write(batch())
-        tables = read_table(warehouse)
-        assert_balanced(tables)
-        assert (tables.event_ids, len(tables.files), len(tables.quarantine)) == (["a", "b", "c"], 4, 2)
-
-
 def test_other_writers_between_look_and_commit(iceberg: Warehouse) -> None:
     other = again(iceberg)
     others = [
@@ -219,22 +169,6 @@ def test_other_writers_between_look_and_commit(iceberg: Warehouse) -> None:
     assert tables.event_ids == ["a", "b", "c", "y", "z"]
     assert len(tables.files) == 6
     assert batch()[1].entry.log_file_uri not in [entry.log_file_uri for entry in entries]
-
-
-def test_files_of_commits_that_were_overtaken_are_removed(iceberg: Warehouse) -> None:
-    other, others = again(iceberg), [file_rows("20260203T0900Z", event("z"))]
-
-    def interfere(number: int, commit: Callable[[], Any]) -> Any:
-        if others:
-            other.write([others.pop()])
-        return commit()
-
-    with at_commits(iceberg, interfere):
-        iceberg.write([file_rows("20260203T1000Z", event("a"))])
-    events = table_of(iceberg, iceberg.events)
-    listed = {row["file_path"] for row in events.inspect.files().to_pylist()}
-    found = Path(events.location().removeprefix("file://")).rglob("*.parquet")
-    assert {f"file://{path}" for path in found} == listed
 
 
 @pytest.mark.parametrize(
