@@ -16,16 +16,9 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivered import DeliveredFiles, probe
-from airflow_provider_cloudtrail.trail.digest import (
-    DigestKey,
-    Fault,
-    FetchedDigest,
-    ListedFiles,
-    fetch_digest,
-    get_digest,
-    read_digest,
-)
+from airflow_provider_cloudtrail.trail.digest import DigestKey, Fault, FetchedDigest, ListedFiles
 from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest
+from airflow_provider_cloudtrail.trail.digest_reader import fetch_digest, get_digest, read_digest
 from airflow_provider_cloudtrail.trail.digest_signature import verified_early
 from airflow_provider_cloudtrail.trail.object_uris import object_uri
 from airflow_provider_cloudtrail.trail.store import StoredObject, StoreError

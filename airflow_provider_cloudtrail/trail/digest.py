@@ -1,5 +1,5 @@
 """
-One signed digest: its key, what it says of itself and of the log files that it lists.
+One signed digest: what its key says, and what it says of itself and of the log files that it lists.
 
 Source: AWS CloudTrail user guide, "CloudTrail digest file structure". A digest lists the log files that
 were delivered in about an hour to one account and Region, with their SHA-256, and names the digest before
@@ -8,32 +8,14 @@ it. Its signature lies in the S3 metadata of the object, and once more in the ne
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from datetime import MINYEAR, datetime, timedelta, timezone
-from typing import Any, NamedTuple
+from datetime import MINYEAR, datetime, timedelta
+from typing import NamedTuple
 
-from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, StandardCodec
-from airflow_provider_cloudtrail.trail.log_file import UNFIT, Folder, parse_key
-from airflow_provider_cloudtrail.trail.object_uris import object_uri
-from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoredObject
-
-MAX_DIGEST_BYTES = 64 * 1024 * 1024
-"""Most bytes that a digest may have when unpacked; one listed file takes about 500."""
-
-# Nothing makes the hash of a listed file shorter than 32 bytes, and a file takes some 700 at most.
-_HIGHEST_RATIO = 32
-# Of the texts in it: a key has at most 1,024 bytes, and so many digits has the signature of a key of 4,096 bits.
-_LONGEST_TEXT = 1_024
-# A listed file has a value in 50 bytes. Decoded, the shortest values take 70 bytes each, whatever their text.
-_BYTES_OF_A_VALUE = 16
-_VALUES_OF_NO_FILE = 100
+from airflow_provider_cloudtrail.trail.log_file import Folder, parse_key
 
 HOUR = timedelta(hours=1)
 """What a digest covers."""
-
-# When a backfill digest may have been made, seen from the end of what it covers. Beyond, there are no keys to ask for.
-_BACKFILLED_FROM, _BACKFILLED_TO = timedelta(days=-1), timedelta(days=3660)
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -181,131 +163,3 @@ def digest_key(key: str) -> DigestKey | None:
     names, home_region, _ = stem.removesuffix("_backfill").rsplit("_", 2)
     trail_name = names.removeprefix(f"{parsed.account_id}_CloudTrail-Digest_{parsed.region}_")
     return DigestKey(key, Chain(parsed.account_id, parsed.region, trail_name, home_region, backfill), parsed.stamp)
-
-
-def fetch_digest(store: Store, bucket: str, key: DigestKey, codec: StandardCodec = CODEC) -> FetchedDigest | None:
-    """
-    Read a digest and check its form, its name and its place.
-
-    :param bucket: bucket that it lies in, or ``file://`` URI of a copy, whose own name is not known then.
-    :return: None if it is not there.
-    :raises StoreError: if the bucket does not answer.
-    """
-    stored = get_digest(store, key)
-    return read_digest(bucket, key, stored, codec) if stored is not None else None
-
-
-def get_digest(store: Store, key: DigestKey, most_bytes: int = MAX_DIGEST_BYTES) -> StoredObject | Fault | None:
-    """
-    Get the object of a digest, or why it cannot be read, or None if it is not there.
-
-    :param most_bytes: a larger object is not read, and has the fault ``too_large``.
-    :raises StoreError: if the bucket does not answer.
-    """
-    try:
-        return store.get(key.key, most_bytes)
-    except ObjectError as error:
-        if error.code == "not_found":
-            return None
-        # No limit of the user's, as the store's text would have it.
-        return Fault(error.code, "it has more bytes than a digest does" if error.code == "too_large" else str(error))
-
-
-def read_digest(
-    bucket: str, key: DigestKey, stored: StoredObject | Fault, codec: StandardCodec = CODEC
-) -> FetchedDigest:
-    """
-    Check the form, the name and the place of a digest.
-
-    :param bucket: bucket that it lies in, or ``file://`` URI of a copy, whose own name is not known then.
-    :param stored: its object, or why it cannot be read.
-    """
-    if isinstance(stored, Fault):
-        return FetchedDigest(key, None, fault=stored)
-    signature = stored.metadata.get("signature")
-    generated_at = _generated_at(stored.metadata.get("backfill-generation-timestamp"), key.end)
-    try:
-        digest = parse_digest(
-            codec.gunzip(stored.body, min(MAX_DIGEST_BYTES, _HIGHEST_RATIO * len(stored.body))), codec
-        )
-    except MalformedError as error:
-        message = "it unpacks to more than a digest does" if error.code == "too_large" else str(error)
-        return FetchedDigest(key, None, signature, generated_at, Fault("invalid_format", message))
-    fault = None
-    if digest.key != key.key or (digest.bucket != bucket and not bucket.startswith("file://")):
-        fault = Fault("moved", f"it was delivered as {object_uri(digest.bucket, digest.key)}")
-    elif key.chain.backfill and signature is not None and generated_at is None:
-        fault = Fault("invalid_format", "a backfill digest without a usable backfill-generation-timestamp")
-    return FetchedDigest(key, digest, signature, generated_at, fault)
-
-
-def parse_digest(content: bytes, codec: StandardCodec = CODEC) -> Digest:
-    """
-    Read the document of a digest.
-
-    :param content: its uncompressed bytes.
-    :raises MalformedError: ``invalid_format``, or what decoding it gave.
-    """
-    values = sum(content.count(mark) for mark in (b",", b"[", b"{"))
-    if values > len(content) // _BYTES_OF_A_VALUE + _VALUES_OF_NO_FILE:
-        raise MalformedError("invalid_format", "the document is not one of a digest")
-    document = codec.decode(content)
-    try:
-        return Digest(
-            start=_time(document["digestStartTime"]),
-            end=_time(document["digestEndTime"]),
-            end_text=_text(document["digestEndTime"]),
-            bucket=_text(document["digestS3Bucket"]),
-            key=_text(document["digestS3Object"]),
-            fingerprint=_text(document["digestPublicKeyFingerprint"]),
-            previous_bucket=_text_or_none(document.get("previousDigestS3Bucket")),
-            previous_key=_text_or_none(document.get("previousDigestS3Object")),
-            previous_sha256=_text_or_none(document.get("previousDigestHashValue")),
-            previous_signature=_text_or_none(document["previousDigestSignature"]),
-            files=_listed_files(document["logFiles"] or ()),
-            sha256=hashlib.sha256(content).hexdigest(),
-        )
-    except KeyError as error:
-        raise MalformedError("invalid_format", f"the document lacks {error.args[0]}") from None
-    except (TypeError, ValueError, AttributeError):
-        raise MalformedError("invalid_format", "the document is not one of a digest") from None
-
-
-def _listed_files(files: Any) -> ListedFiles:
-    if any(file["hashAlgorithm"] != "SHA-256" for file in files):
-        raise ValueError
-    return ListedFiles(
-        tuple([_text(file["s3Bucket"]) for file in files]),
-        tuple([_text(file["s3Object"]) for file in files]),
-        tuple([_text(file["hashValue"]).lower() for file in files]),
-    )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    if value.isascii() and value.isprintable() and len(value) <= _LONGEST_TEXT:
-        return value
-    if UNFIT.search(value) or len(value.encode()) > _LONGEST_TEXT:
-        raise ValueError
-    return value
-
-
-def _text_or_none(value: Any) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _time(value: Any) -> datetime:
-    found = datetime.fromisoformat(_text(value))
-    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
-
-
-def _generated_at(value: str | None, covered_to: datetime) -> datetime | None:
-    """Return when a backfill digest says that it was made; None if it does not, or says what cannot be."""
-    try:
-        found = None if value is None else _time(value)
-    except ValueError:
-        return None
-    if found is None or not _BACKFILLED_FROM <= found - covered_to <= _BACKFILLED_TO:
-        return None
-    return found

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivered import AccountRegion, account_regions, list_digests
-from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey, FetchedDigest, fetch_digest
+from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey, FetchedDigest
 from airflow_provider_cloudtrail.trail.digest_chain import TOLERANCE, ChainVerifier, CheckedDigest
+from airflow_provider_cloudtrail.trail.digest_reader import fetch_digest
 from airflow_provider_cloudtrail.trail.listings_ahead import MOST_LISTINGS, listings_ahead
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing

@@ -150,7 +150,8 @@ def signatures(task: Task) -> Iterator[Any]:
 
     idle_worker(task)
     from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
-    from airflow_provider_cloudtrail.trail.digest import DigestKey, FetchedDigest, digest_key, fetch_digest
+    from airflow_provider_cloudtrail.trail.digest import DigestKey, FetchedDigest, digest_key
+    from airflow_provider_cloudtrail.trail.digest_reader import fetch_digest
     from airflow_provider_cloudtrail.trail.digest_signature import signature_fault
     from airflow_provider_cloudtrail.trail.public_keys import KeyRing, PublicKey
 

@@ -18,7 +18,7 @@ from airflow_provider_cloudtrail.exceptions import (
 )
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateLogsOperator
-from airflow_provider_cloudtrail.trail import digest
+from airflow_provider_cloudtrail.trail import digest_reader
 from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from tests.support.face import sqlite_warehouse
@@ -88,13 +88,13 @@ def test_one_batch_per_digest_gives_the_same(world, trail, monkeypatch):
 def test_large_digests_are_taken_apart_when_their_turn_has_come(world, trail, monkeypatch, most_ahead, gets):
     monkeypatch.setattr(digest_batches, "_SMALL_BYTES", 0)
     monkeypatch.setattr(digest_batches, "_MOST_BYTES_AHEAD", most_ahead)
-    parse, threads = digest.parse_digest, []
+    parse, threads = digest_reader.parse_digest, []
 
     def parsed(*arguments):
         threads.append(threading.current_thread().name)
         return parse(*arguments)
 
-    monkeypatch.setattr(digest, "parse_digest", parsed)
+    monkeypatch.setattr(digest_reader, "parse_digest", parsed)
     world.load()
     summary = world.validate()
     assert (summary["digests_valid"], summary["files_verified"]) == (DIGESTS, len(trail.in_window()))

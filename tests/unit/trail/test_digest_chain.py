@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 import gzip
-import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 
-from airflow_provider_cloudtrail.trail.codec import MalformedError, StandardCodec
-from airflow_provider_cloudtrail.trail.digest import digest_key, fetch_digest, get_digest, parse_digest, read_digest
+from airflow_provider_cloudtrail.trail.digest import digest_key
 from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest, Coverage, DigestStatus, Proof
+from airflow_provider_cloudtrail.trail.digest_reader import fetch_digest
 from airflow_provider_cloudtrail.trail.digest_signature import own_signature_fault, verified_early
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing, PublicKey
 from tests.support.signed_trail import (
@@ -24,7 +23,6 @@ from tests.support.signed_trail import (
     WINDOW,
     Hour,
     MemoryStore,
-    Object,
     SignedTrail,
     signing_key,
 )
@@ -113,13 +111,6 @@ def test_signatures_that_are_verified_early_say_the_same(trail):
     late, soon = (list(ChainVerifier(ring, lambda _: None, WINDOW[0]).check(digests)) for digests in (fetched, early))
     assert soon == late
     assert len(asked) == 1
-
-
-def test_keys_are_read_from_the_right(trail):
-    key = digest_key(trail.digests[0])
-    assert (key.chain.trail_name, key.chain.home_region, key.chain.backfill) == ("audit_trail", "eu-central-1", False)
-    assert digest_key(trail.digests[0].replace(".json.gz", "_backfill.json.gz")).chain.backfill
-    assert digest_key(trail.logs(0)[0]) is None
 
 
 @pytest.mark.parametrize("number", [FIRST, MIDDLE, LAST, HOURS - 1])
@@ -340,53 +331,3 @@ def test_a_digest_that_was_replaced_in_the_bucket_before_is_found(trail):
     verifier = ChainVerifier(ring, lambda key: fetch_digest(store, BUCKET, key), WINDOW[0])
     checked = {one.key.key: one for one in verifier.check(fetched)}
     assert faults(checked) == {new.digests[0]: "broken_chain"}
-
-
-def test_a_document_of_more_values_than_a_digest_has_is_not_decoded():
-    """Decoded, such a document takes 25 times its size: a megabyte of gzip takes more memory than a worker has."""
-    for many in (b"[],", b"1,", b'"",', b'{"":0},'):
-        with pytest.raises(MalformedError) as raised:
-            parse_digest(b'{"logFiles":[' + many * 100_000 + b"0]}", Untouched())
-        assert raised.value.code == "invalid_format"
-
-
-def test_a_document_that_is_packed_smaller_than_hashes_can_be_is_not_unpacked():
-    trail = SignedTrail()
-    trail.build()
-    key = trail.digests[MIDDLE]
-    stored = trail.objects[key]
-    document = json.loads(gzip.decompress(stored.body))
-    document["logFiles"] = document["logFiles"][:1] * 10_000
-    trail.objects[key] = Object(gzip.compress(json.dumps(document).encode()), stored.metadata)
-    found = fetch_digest(MemoryStore(trail), BUCKET, digest_key(key))
-    assert (found.digest, found.fault.code) == (None, "invalid_format")
-    assert "unpacks to more than a digest does" in found.fault.message
-
-
-def test_an_object_that_is_larger_than_a_digest_is_not_read():
-    trail = SignedTrail()
-    trail.build()
-    key = trail.digests[MIDDLE]
-    size = len(trail.objects[key].body)
-    store = MemoryStore(trail)
-    assert get_digest(store, digest_key(key), size).body == trail.objects[key].body
-    fault = get_digest(store, digest_key(key), size - 1)
-    # Nobody can raise a limit of max_file_bytes here.
-    assert (fault.code, fault.message) == ("too_large", "it has more bytes than a digest does")
-    assert read_digest(BUCKET, digest_key(key), fault).fault == fault
-
-
-class Untouched(StandardCodec):
-    def decode(self, data):
-        raise AssertionError("it was decoded")
-
-
-def test_a_digest_of_many_log_files_with_the_shortest_names_is_read():
-    trail = SignedTrail(bucket="abc")
-    hour = trail.hours[MIDDLE]
-    for number in range(2_000):
-        hour.files[trail.log_key(hour.start, f"{number:016}")] = b"%d" % number
-    trail.build()
-    found = fetch_digest(MemoryStore(trail), "abc", digest_key(trail.digests[MIDDLE]))
-    assert found.fault is None
-    assert len(found.digest.files.keys) == 2_000 + 2
