@@ -7,7 +7,7 @@ import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from airflow_provider_cloudtrail.audit_event import (
     ALTERED,
@@ -26,11 +26,9 @@ from airflow_provider_cloudtrail.trail.log_file import log_file
 from airflow_provider_cloudtrail.trail.object_uris import object_uri, split_uri
 from airflow_provider_cloudtrail.trail.store import ObjectError
 from airflow_provider_cloudtrail.validation_findings import About, Findings
+from airflow_provider_cloudtrail.validation_run import Validation
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
 from airflow_provider_cloudtrail.warehouse.evidence import FileVerdicts, HashedFile, LoadedFile
-
-if TYPE_CHECKING:
-    from airflow_provider_cloudtrail.validation import Validation
 
 _HANDED_ON = 1_000
 # Log files that are fetched ahead.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivered import DeliveredFiles, probe
@@ -22,9 +22,7 @@ from airflow_provider_cloudtrail.trail.digest_reader import fetch_digest, get_di
 from airflow_provider_cloudtrail.trail.digest_signature import verified_early
 from airflow_provider_cloudtrail.trail.object_uris import object_uri
 from airflow_provider_cloudtrail.trail.store import StoredObject, StoreError
-
-if TYPE_CHECKING:
-    from airflow_provider_cloudtrail.validation import Validation
+from airflow_provider_cloudtrail.validation_run import Validation
 
 _Place = TypeVar("_Place")
 _FetchedAhead = Callable[[], FetchedDigest | None]

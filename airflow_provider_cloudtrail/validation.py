@@ -7,12 +7,10 @@ where it was never loaded and downloading was asked for. Needs no Airflow: a pla
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 from airflow_provider_cloudtrail.audit_event import GAP
 from airflow_provider_cloudtrail.comparison import Comparison
@@ -29,74 +27,17 @@ from airflow_provider_cloudtrail.trail.delivered import (
     list_logs,
     one_page_ahead,
 )
-from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey
 from airflow_provider_cloudtrail.trail.digest_chain import Coverage
 from airflow_provider_cloudtrail.trail.listings_ahead import listings_ahead
-from airflow_provider_cloudtrail.trail.log_file import TrailLocation
-from airflow_provider_cloudtrail.trail.public_keys import KeyRing
-from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
-from airflow_provider_cloudtrail.trail.store import Store
 from airflow_provider_cloudtrail.validation_findings import About, Findings
 from airflow_provider_cloudtrail.validation_place import PlaceValidation, count_absence, count_gap, recorded_chains
+from airflow_provider_cloudtrail.validation_run import Validation
 from airflow_provider_cloudtrail.validation_summary import NO_DIGEST, ValidationSummary
 from airflow_provider_cloudtrail.validation_vanished import report_vanished
-from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 from airflow_provider_cloudtrail.warehouse.findings import Examined
 
-log = logging.getLogger(__name__)
-
 _MARGIN = timedelta(hours=2)
-
-
-@dataclass(frozen=True)
-class Validation:
-    """
-    What a run needs.
-
-    :param location: where the trail delivers to.
-    :param window: which deliveries; how far its ``lookback`` reaches back, chains of digests are looked
-        for that must go on; what is younger than its ``settle`` need not have a digest yet.
-    :param store_of: returns the store of a bucket.
-    :param evidence: prepared, see :meth:`Evidence.prepare`.
-    :param ring: the public keys.
-    :param account_ids: accounts; None: all.
-    :param regions: Regions; None: all.
-    :param download_missing: whether to fetch and hash files that the ledger has no hash of.
-    :param max_file_bytes: most bytes that a fetched file may have when unpacked.
-    :param fail_on: kinds of findings for which the caller fails, for the column ``fails``.
-    :param verified_by: who does it, for the column of that name.
-    :param now: time of the run, UTC.
-    :param log: receives a line for each account and Region, and for each finding.
-    """
-
-    location: TrailLocation
-    window: DeliveryWindow
-    store_of: Callable[[str], Store]
-    evidence: Evidence
-    ring: KeyRing
-    account_ids: Collection[str] | None = None
-    regions: Collection[str] | None = None
-    download_missing: bool = False
-    max_file_bytes: int = MAX_FILE_BYTES
-    fail_on: Collection[str] = ()
-    verified_by: str | None = None
-    now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
-    log: logging.Logger = log
-
-    @property
-    def due(self) -> datetime:
-        """Up to where digests must be there."""
-        return min(self.window.end, self.now - self.window.settle)
-
-    @property
-    def unlisted_from(self) -> datetime:
-        """
-        Since when unlisted log files are looked for.
-
-        What was younger than ``settle`` when the window before was validated could not be judged then.
-        """
-        return self.window.start - self.window.settle
 
 
 def validate_trail(run: Validation) -> ValidationSummary:

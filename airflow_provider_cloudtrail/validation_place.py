@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from airflow_provider_cloudtrail.audit_event import GAP, INVALID, MISSING, UNLISTED
 from airflow_provider_cloudtrail.comparison import Comparison
@@ -15,11 +14,9 @@ from airflow_provider_cloudtrail.trail.digest import Chain, DigestKey
 from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest, Coverage, DigestStatus, Gap
 from airflow_provider_cloudtrail.trail.log_file import is_of
 from airflow_provider_cloudtrail.validation_findings import About, Findings
+from airflow_provider_cloudtrail.validation_run import Validation
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
 from airflow_provider_cloudtrail.validation_unlisted import about_log_file, report_unlisted
-
-if TYPE_CHECKING:
-    from airflow_provider_cloudtrail.validation import Validation
 
 
 def recorded_chains(run: Validation, until: datetime, location: str) -> set[Chain]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from airflow_provider_cloudtrail.audit_event import UNLISTED
 from airflow_provider_cloudtrail.validation_findings import About, Findings, finding_id
+from airflow_provider_cloudtrail.validation_run import Validation
 from airflow_provider_cloudtrail.warehouse.evidence import FileVerdicts
-
-if TYPE_CHECKING:
-    from airflow_provider_cloudtrail.validation import Validation
 
 # Stamps are on the minute.
 _MINUTE = timedelta(minutes=1)

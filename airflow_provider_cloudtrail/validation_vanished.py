@@ -10,17 +10,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby, islice
-from typing import TYPE_CHECKING
 
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.log_file import LogFile, log_file_of_uri
 from airflow_provider_cloudtrail.trail.store import Store
 from airflow_provider_cloudtrail.validation_findings import Findings
+from airflow_provider_cloudtrail.validation_run import Validation
 from airflow_provider_cloudtrail.validation_summary import ValidationSummary
 from airflow_provider_cloudtrail.validation_unlisted import about_log_file, report_unlisted
-
-if TYPE_CHECKING:
-    from airflow_provider_cloudtrail.validation import Validation
 
 _AHEAD = 16
 _PAGE = 1_000

@@ -20,7 +20,8 @@ from airflow_provider_cloudtrail.task import WarehouseOperator, push_of_failing,
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store, StoreError
-from airflow_provider_cloudtrail.validation import Validation, validate_trail
+from airflow_provider_cloudtrail.validation import validate_trail
+from airflow_provider_cloudtrail.validation_run import Validation
 from airflow_provider_cloudtrail.validation_summary import NO_DIGEST, ValidationSummary
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_cloudtrail import digest_batches, validation
+from airflow_provider_cloudtrail import digest_batches, validation_run
 from airflow_provider_cloudtrail._compat import AirflowFailException
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
@@ -377,13 +377,13 @@ def test_the_newest_digests_may_still_come(world, trail, monkeypatch):
     trail.delete(*trail.digests[LAST:])
     world.use(trail)
     now = WINDOW[1] + timedelta(minutes=10)
-    monkeypatch.setattr(validation, "datetime", SimpleNamespace(now=lambda zone: now))
+    monkeypatch.setattr(validation_run, "datetime", SimpleNamespace(now=lambda zone: now))
     with pytest.raises(CloudTrailDigestsPendingError) as raised:
         world.validate()
     assert not isinstance(raised.value, AirflowFailException)
     assert isinstance(raised.value, CloudTrailError)
     assert "audit_trail" in str(raised.value)
-    monkeypatch.setattr(validation, "datetime", SimpleNamespace(now=lambda zone: now + timedelta(hours=2)))
+    monkeypatch.setattr(validation_run, "datetime", SimpleNamespace(now=lambda zone: now + timedelta(hours=2)))
     assert "the newest are missing" in world.fails()[0]
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_cloudtrail import validation
+from airflow_provider_cloudtrail import validation_run
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from tests.support.signed_trail import (
     ACCOUNT,
@@ -39,7 +39,7 @@ def trail_of(first: int, last: int, **settings) -> SignedTrail:
 
 
 def at(world, monkeypatch, moment) -> None:
-    monkeypatch.setattr(validation, "datetime", SimpleNamespace(now=lambda zone: moment))
+    monkeypatch.setattr(validation_run, "datetime", SimpleNamespace(now=lambda zone: moment))
 
 
 # -- harmless --------------------------------------------------------------------------------------

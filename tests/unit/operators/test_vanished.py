@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_cloudtrail import validation, validation_vanished
+from airflow_provider_cloudtrail import validation_run, validation_vanished
 from airflow_provider_cloudtrail.trail import delivered
 from airflow_provider_cloudtrail.trail.log_file import log_file
 from tests.support.signed_trail import BUCKET, HOUR, WINDOW, Hour, SignedTrail
@@ -30,7 +30,7 @@ def forge(trail: SignedTrail, moment, unique: str = "A" * 16) -> str:
 
 
 def at(monkeypatch: pytest.MonkeyPatch, moment) -> None:
-    monkeypatch.setattr(validation, "datetime", SimpleNamespace(now=lambda zone: moment))
+    monkeypatch.setattr(validation_run, "datetime", SimpleNamespace(now=lambda zone: moment))
 
 
 def change(world, statement: str) -> None:
