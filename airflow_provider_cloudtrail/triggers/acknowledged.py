@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
 
 from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
 
-if TYPE_CHECKING:
-    from airflow_provider_cloudtrail.hooks.queues import QueueMessage
-    from airflow_provider_cloudtrail.triggers.notified import Queue
+from airflow_provider_cloudtrail.hooks.queues import QueueMessage
+from airflow_provider_cloudtrail.triggers.queue import Queue
 
 
 class QueueProducer(SharedStreamProducer):

@@ -7,6 +7,7 @@ import json
 import pkgutil
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,19 @@ def test_wings_know_nothing_of_what_is_above() -> None:
         for source in [path] if path.is_file() else sorted(path.rglob("*.py")):
             wrong = [name for name in imports_of(source) if any(is_part_of(name, upper) for upper in above)]
             assert wrong == [], source
+
+
+def test_no_module_leads_back_to_itself() -> None:
+    """Not within functions and for the type checker either, where Python would not mind."""
+    modules = set(modules_of())
+    needs: dict[str, set[str]] = {}
+    for path in sorted(SOURCES.rglob("*.py")):
+        tree = ast.walk(ast.parse(path.read_text()))
+        named = [(node.module, alias.name) for node in tree if isinstance(node, ast.ImportFrom) for alias in node.names]
+        imported = {f"{module}.{name}" if f"{module}.{name}" in modules else module for module, name in named}
+        needs[".".join(path.relative_to(SOURCES.parent).with_suffix("").parts)] = imported & modules
+    assert needs[f"{PACKAGE}.export"]
+    TopologicalSorter(needs).prepare()
 
 
 @pytest.mark.parametrize("dag_file", DAGS, ids=lambda path: path.stem)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_cloudtrail.triggers import notified
+from airflow_provider_cloudtrail.triggers import notified, queue
 from airflow_provider_cloudtrail.triggers.cloudtrail import CloudTrailNotificationTrigger
 from airflow_provider_cloudtrail.triggers.looking import AwsParameters
 from tests.support.delivery import REGION
@@ -45,9 +45,9 @@ async def take(events, count, limit=60.0):
 
 def test_a_message_is_deleted_some_time_after_its_event(delivery, monkeypatch):
     seconds, receptions = [100.0], []
-    receive = notified.Queue.receive
+    receive = queue.Queue.receive
     monkeypatch.setattr(notified, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
-    monkeypatch.setattr(notified.Queue, "receive", lambda queue: receptions.append(1) or receive(queue))
+    monkeypatch.setattr(queue.Queue, "receive", lambda self: receptions.append(1) or receive(self))
 
     async def watch():
         events = trigger(delivery).run()
@@ -120,14 +120,14 @@ def test_an_event_that_is_never_persisted_comes_again(new_delivery):
 def test_a_message_that_cannot_be_deleted_ends_no_watcher(new_delivery, monkeypatch, caplog):
     """Airflow ends all watchers of a queue if its producer raises."""
     delivery = new_delivery(hidden_seconds=1)
-    deletions = notified.deletions
+    deletions = queue.deletions
     refused = []
 
     def refuse_once(url, receipts):
         refused.append(url)
         return deletions(f"{url}-that-is-not-there" if len(refused) == 1 else url, receipts)
 
-    monkeypatch.setattr(notified, "deletions", refuse_once)
+    monkeypatch.setattr(queue, "deletions", refuse_once)
 
     async def watch():
         manager = SharedStreamManager()
@@ -198,7 +198,7 @@ def test_only_wanted_accounts_and_regions(delivery):
 
 
 def test_a_queue_that_fails_is_waited_out(delivery, monkeypatch, caplog):
-    receive = notified.Queue.receive
+    receive = queue.Queue.receive
     failures = []
 
     async def failing(self):
@@ -207,9 +207,9 @@ def test_a_queue_that_fails_is_waited_out(delivery, monkeypatch, caplog):
             raise RuntimeError("no")
         return await receive(self)
 
-    monkeypatch.setattr(notified.Queue, "receive", failing)
+    monkeypatch.setattr(queue.Queue, "receive", failing)
     sleep = asyncio.sleep
-    monkeypatch.setattr(notified.asyncio, "sleep", lambda _: sleep(0))
+    monkeypatch.setattr(queue.asyncio, "sleep", lambda _: sleep(0))
     told = delivery.deliver(KEYS[0])
 
     async def watch():
@@ -230,12 +230,12 @@ def test_a_queue_that_fails_for_days_is_waited_for_on(monkeypatch):
         return []
 
     sleep = asyncio.sleep
-    monkeypatch.setattr(notified.log, "warning", lambda *_, **__: None)
-    monkeypatch.setattr(notified.Queue, "receive", failing)
-    monkeypatch.setattr(notified.asyncio, "sleep", lambda seconds: slept.append(seconds) or sleep(0))
+    monkeypatch.setattr(queue.log, "warning", lambda *_, **__: None)
+    monkeypatch.setattr(queue.Queue, "receive", failing)
+    monkeypatch.setattr(queue.asyncio, "sleep", lambda seconds: slept.append(seconds) or sleep(0))
 
     async def watch():
-        return await anext(notified.Queue("q", AwsParameters(None, None, None, None), 1).messages())
+        return await anext(queue.Queue("q", AwsParameters(None, None, None, None), 1).messages())
 
     assert asyncio.run(watch()) is None
     assert slept == [2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0] + [300.0] * 1_092
@@ -249,7 +249,7 @@ def test_without_aiobotocore_a_clear_message_and_no_traceback(delivery, monkeypa
         slept.append(seconds)
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(notified.asyncio, "sleep", stop)
+    monkeypatch.setattr(queue.asyncio, "sleep", stop)
 
     async def watch():
         async for _ in trigger(delivery).run():
@@ -257,7 +257,7 @@ def test_without_aiobotocore_a_clear_message_and_no_traceback(delivery, monkeypa
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(watch())
-    (said,) = [line for line in caplog.records if line.name == notified.__name__]
+    (said,) = [line for line in caplog.records if line.name == queue.__name__]
     assert "needs aiobotocore; install airflow-provider-cloudtrail[aiobotocore]" in said.getMessage()
     assert said.exc_info is None
     assert slept == [300.0]
