@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_provider_cloudtrail.trail.coverage_bucket import check_bucket
 from airflow_provider_cloudtrail.trail.coverage_events import check_selectors
-from airflow_provider_cloudtrail.trail.finding import (
+from airflow_provider_cloudtrail.trail.coverage_finding import (
     NO_SUCH_BUCKET,
     SEVERITIES,
     Finding,

@@ -8,7 +8,13 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
-from airflow_provider_cloudtrail.trail.finding import NO_SUCH_BUCKET, Answer, Finding, TrailSettings, Unanswered
+from airflow_provider_cloudtrail.trail.coverage_finding import (
+    NO_SUCH_BUCKET,
+    Answer,
+    Finding,
+    TrailSettings,
+    Unanswered,
+)
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 
 _BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_cloudtrail.trail.coverage_finding import Finding, TrailSettings
 from airflow_provider_cloudtrail.trail.environment import MWAA, MWAA_SERVERLESS
 from airflow_provider_cloudtrail.trail.event_selectors import (
     ANYTHING_ELSE,
@@ -19,7 +20,6 @@ from airflow_provider_cloudtrail.trail.event_selectors import (
     reach,
     representatives,
 )
-from airflow_provider_cloudtrail.trail.finding import Finding, TrailSettings
 
 # The documented data actions of MWAA (user guide, "Viewing audit logs in AWS CloudTrail"), and what they show.
 _ACTIONS = {

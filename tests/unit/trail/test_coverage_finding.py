@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from airflow_provider_cloudtrail.trail.finding import at_or_above, table
+from airflow_provider_cloudtrail.trail.coverage_finding import at_or_above, table
 from tests.support.trail_settings import check
 
 
