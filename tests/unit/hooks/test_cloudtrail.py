@@ -22,6 +22,7 @@ from tests.support.face import DAY
 from tests.support.log_files import event as record
 from tests.support.log_files import key_of, log_bytes
 from tests.support.s3 import silent_server
+from tests.support.signed_trail import WINDOW
 
 
 @pytest.fixture
@@ -135,6 +136,35 @@ def test_a_damaged_log_file_is_named(trail):
     uri = trail.put(key_of("20260203T1200Z"), b"x").uri
     with pytest.raises(CloudTrailLogFileError, match=f"{uri}: not a gzip file"):
         list(CloudTrailHook().read_log_file(uri))
+
+
+def test_public_keys_come_from_the_signing_region_page_by_page(monkeypatch):
+    hook = CloudTrailHook(aws_conn_id=None)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "example")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+    regions = []
+    real = CloudTrailHook.conn.func
+
+    def conn(hook):
+        client = real(hook)
+        regions.append(client.meta.region_name)
+        stub = Stubber(client)
+        window = {"StartTime": WINDOW[0], "EndTime": WINDOW[1]}
+        stub.add_response(
+            "list_public_keys", {"PublicKeyList": [{"Fingerprint": "a", "Value": b"1"}], "NextToken": "n"}, window
+        )
+        stub.add_response(
+            "list_public_keys",
+            {"PublicKeyList": [{"Fingerprint": "b", "Value": b"2", "ValidityEndTime": WINDOW[1]}]},
+            {**window, "NextToken": "n"},
+        )
+        stub.activate()
+        return client
+
+    monkeypatch.setattr(CloudTrailHook, "conn", property(conn))
+    keys = list(hook.list_public_keys("ap-southeast-2", *WINDOW))
+    assert regions == ["ap-southeast-2"]
+    assert [(key.fingerprint, key.der, key.valid_to) for key in keys] == [("a", b"1", None), ("b", b"2", WINDOW[1])]
 
 
 def test_a_missing_connection_is_no_reason_to_use_other_credentials(hook, monkeypatch):

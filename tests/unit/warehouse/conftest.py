@@ -65,3 +65,19 @@ def statements_since(athena: AthenaStandIn) -> Callable[[], list[str]]:
     """Return what gives the first words of the statements since the test began."""
     before = len(athena.statements)
     return lambda: [text.split()[0] for text in athena.statements[before:]]
+
+
+@pytest.fixture
+def staged(new_warehouse: NewWarehouse) -> Warehouse:
+    """Return a warehouse in Redshift that loads staged files, its tables made."""
+    warehouse = new_warehouse("redshift")
+    warehouse.prepare()
+    return warehouse
+
+
+@pytest.fixture
+def inserted(new_warehouse: NewWarehouse) -> Warehouse:
+    """Return a warehouse in Redshift that inserts rows, its tables made."""
+    warehouse = new_warehouse("redshift-inserts")
+    warehouse.prepare()
+    return warehouse
