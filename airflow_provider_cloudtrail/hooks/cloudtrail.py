@@ -152,6 +152,7 @@ class CloudTrailHook(EventHistoryHook):
         regions: Collection[str] | str | None = None,
         *,
         ahead: bool = True,
+        make_sure: bool = True,
     ) -> Iterator[LogFile]:
         """
         Yield the log files that were delivered in a window, page by page as they are taken.
@@ -161,6 +162,8 @@ class CloudTrailHook(EventHistoryHook):
         :param account_ids: accounts; None: all that have a folder.
         :param regions: Regions; None: all that have a folder.
         :param ahead: whether threads list the next accounts and Regions meanwhile.
+        :param make_sure: whether a listing that has ended is asked for more where its end may be an error of S3; not
+            for who looks again anyway.
         :raises ValueError: for accounts and Regions that can be none.
         :raises CloudTrailTrailNotFoundError: if there is no folder of log files.
         :raises CloudTrailBucketError: if the bucket cannot be listed.
@@ -169,7 +172,7 @@ class CloudTrailHook(EventHistoryHook):
         named = parameters.regions("regions", regions)
         try:
             store = self.get_store(location.bucket)
-            yield from list_log_files(store, location, window, accounts, named, ahead=ahead)
+            yield from list_log_files(store, location, window, accounts, named, ahead=ahead, make_sure=make_sure)
         except EmptyTrailError as error:
             raise CloudTrailTrailNotFoundError(str(error)) from None
         except StoreError as error:

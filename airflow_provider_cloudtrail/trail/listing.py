@@ -90,6 +90,7 @@ def list_log_files(
     *,
     look_for_folders: bool = False,
     ahead: bool = True,
+    make_sure: bool = True,
 ) -> Iterator[LogFile]:
     """
     Yield the log files whose stamp lies in a window, its margins included.
@@ -107,12 +108,14 @@ def list_log_files(
         for each account, until there is one.
     :param ahead: whether threads list the next folders; False: a page is asked for when the files before it have
         been taken.
+    :param make_sure: as in :meth:`Store.objects`.
     :raises EmptyTrailError: if there is no folder of log files.
     """
 
     def objects_of(folder: RegionFolder) -> Iterator[ListedObject]:
         """Yield the objects from the begin of the window on; none follows the first one behind it."""
-        for found in store.objects(folder.path, first_key(folder.path, folder.account_id, folder.region, window.floor)):
+        begin = first_key(folder.path, folder.account_id, folder.region, window.floor)
+        for found in store.objects(folder.path, begin, make_sure=make_sure):
             yield found
             if is_behind(found.key, folder.path, window.ceiling):
                 break

@@ -26,7 +26,7 @@ class LocalStore:
         folder = self._folder / prefix
         return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
 
-    def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+    def objects(self, prefix: str, start_after: str = "", *, make_sure: bool = True) -> Iterator[ListedObject]:  # noqa: ARG002
         """Yield the files under ``prefix``; their ETag says when they were written and how long they are."""
         # Folder by folder, as S3 sorts: by the whole key, in which "/" is a character like others.
         folder = prefix[: prefix.rfind("/") + 1]

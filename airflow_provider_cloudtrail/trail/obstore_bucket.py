@@ -67,6 +67,10 @@ def is_plain_listing(prefix: str, start_after: str) -> bool:
     )
 
 
+class UnsureEndError(Exception):
+    """Raised behind a listing of which obstore cannot tell whether it has ended, or S3 has answered something else."""
+
+
 class ObstoreBucket:
     """
     What reads a bucket through obstore.
@@ -88,13 +92,17 @@ class ObstoreBucket:
         Yield the objects under a prefix, one request for 1,000 of them.
 
         :param asked: called behind each request.
+        :raises UnsureEndError: behind whole pages, or none. obstore takes any XML for a page, if need be an empty one,
+            and S3 may send an error with the status of success.
         """
         import obstore
 
+        entries = 0
         pages = iter(obstore.list(self._listing, prefix, offset=start_after or None, chunk_size=_PAGE))
         page = next(pages, ())
         asked()
         while page:
+            entries += len(page)
             for entry in page:
                 # obstore starts behind the name without its last slash.
                 if entry["path"] > start_after:
@@ -102,6 +110,8 @@ class ObstoreBucket:
             page = next(pages, ())
             if page:
                 asked()
+        if entries % _PAGE == 0:
+            raise UnsureEndError(f"{entries} objects, which may not be all")
 
     def get(self, key: str, most_bytes: int | None) -> StoredObject:
         """Read one object with one GET; of one with more bytes only its head."""

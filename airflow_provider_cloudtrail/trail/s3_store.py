@@ -20,6 +20,7 @@ from typing import Any
 from airflow_provider_cloudtrail.trail.obstore_bucket import (
     OBSTORE_INSTALLED,
     ObstoreBucket,
+    UnsureEndError,
     fits_obstore,
     is_plain_key,
     is_plain_listing,
@@ -28,6 +29,9 @@ from airflow_provider_cloudtrail.trail.s3_errors import NO_BUCKET, describe, fir
 from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, StoreError, refuse_above
 
 log = logging.getLogger(__name__)
+
+# Members of every listing, also of one without objects; what has none of them is another document.
+_LISTING = frozenset({"IsTruncated", "KeyCount", "Name"})
 
 ATTEMPTS = 4
 """How often a GET is tried as a whole, beside the retries of the client below it."""
@@ -93,8 +97,13 @@ class S3Store:
             names += (folder["Prefix"][len(prefix) : -1] for folder in page.get("CommonPrefixes", ()))
         return sorted(names)
 
-    def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
-        """Yield the objects under ``prefix``, one request for 1,000 of them, made when they are asked for."""
+    def objects(self, prefix: str, start_after: str = "", *, make_sure: bool = True) -> Iterator[ListedObject]:
+        """
+        Yield the objects under ``prefix``, one request for 1,000 of them, made when they are asked for.
+
+        :param make_sure: whether boto3 is asked as well where obstore cannot tell that this is all.
+        :raises StoreError: if S3 does not answer, or with something else.
+        """
         if self._obstore is not None and is_plain_listing(prefix, start_after):
             from obstore.exceptions import BaseError
 
@@ -103,6 +112,10 @@ class S3Store:
                     start_after = listed.key
                     yield listed
                 return
+            except UnsureEndError as end:
+                if not make_sure:
+                    return
+                log.debug("Listing s3://%s/%s: boto3 is asked for more: %s", self._bucket, prefix, end)
             except (BaseError, OSError, ValueError) as error:
                 # A key that obstore does not take, or an error that boto3 meets as well and names as all others.
                 log.debug("Listing s3://%s/%s goes on through boto3: %s", self._bucket, prefix, first_line(error))
@@ -118,6 +131,11 @@ class S3Store:
         try:
             for page in paginator.paginate(Bucket=self._bucket, Prefix=prefix, **arguments):
                 self._count("LIST")
+                if not _LISTING.intersection(page):
+                    raise StoreError(
+                        f"listing s3://{self._bucket}/{prefix}: the answer is no listing of S3; look what stands "
+                        "between the worker and S3 (a proxy, the endpoint_url of the connection)"
+                    )
                 yield page
         except ClientError as error:
             raise StoreError(f"listing s3://{self._bucket}/{prefix}: {describe(error)}") from error

@@ -70,8 +70,13 @@ class Store(Protocol):
     def folders(self, prefix: str) -> list[str]:
         """Return the names of the folders directly under a prefix that ends in a slash, sorted."""
 
-    def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
-        """Yield the objects under a prefix in the order of their keys, from the first key behind ``start_after``."""
+    def objects(self, prefix: str, start_after: str = "", *, make_sure: bool = True) -> Iterator[ListedObject]:
+        """
+        Yield the objects under a prefix in the order of their keys, from the first key behind ``start_after``.
+
+        :param make_sure: whether an end that may be none costs a request more; not for who looks again anyway.
+        :raises StoreError: if the store does not answer, or with something else.
+        """
 
     def get(self, key: str, most_bytes: int | None = None) -> StoredObject:
         """

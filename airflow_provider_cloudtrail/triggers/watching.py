@@ -224,7 +224,7 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
         )
         try:
             window = DeliveryWindow(floor, now + _AHEAD)
-            yield from hook.list_log_files(location, window, account_ids, regions, ahead=False)
+            yield from hook.list_log_files(location, window, account_ids, regions, ahead=False, make_sure=False)
         except CloudTrailTrailNotFoundError as error:
             log.info("Nothing yet: %s", error)
 

@@ -113,8 +113,8 @@ class FailingStore(S3Store):
             raise StoreError("no answer")
         return super().folders(prefix)
 
-    def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
-        for number, listed in enumerate(super().objects(prefix, start_after)):
+    def objects(self, prefix: str, start_after: str = "", **arguments: bool) -> Iterator[ListedObject]:
+        for number, listed in enumerate(super().objects(prefix, start_after, **arguments)):
             if prefix == self.fails_in and number == 1_500:
                 raise StoreError("no answer")
             yield listed

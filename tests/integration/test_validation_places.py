@@ -128,8 +128,8 @@ class FailingStore(MemoryStore):
         self._may_fail(prefix)
         return super().folders(prefix)
 
-    def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
-        for listed in super().objects(prefix, start_after):
+    def objects(self, prefix: str, start_after: str = "", **arguments: bool) -> Iterator[ListedObject]:
+        for listed in super().objects(prefix, start_after, **arguments):
             self._may_fail(prefix)
             yield listed
 

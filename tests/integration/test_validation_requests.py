@@ -67,9 +67,9 @@ class PagedStore(MemoryStore):
         self.pages += 1
         return super().folders(prefix)
 
-    def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+    def objects(self, prefix: str, start_after: str = "", **arguments: bool) -> Iterator[ListedObject]:
         # One key more than is taken: S3 has to be asked to learn that there is none.
-        for number, listed in enumerate(super().objects(prefix, start_after)):
+        for number, listed in enumerate(super().objects(prefix, start_after, **arguments)):
             self.pages += number % KEYS_PER_PAGE == 0
             yield listed
 

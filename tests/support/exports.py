@@ -32,8 +32,8 @@ class WatchedStore:
     def folders(self, prefix: str) -> list[str]:
         return self._store.folders(prefix)
 
-    def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
-        return self._store.objects(prefix, start_after)
+    def objects(self, prefix: str, start_after: str = "", *, make_sure: bool = True) -> Iterator[ListedObject]:
+        return self._store.objects(prefix, start_after, make_sure=make_sure)
 
     def get(self, key: str, most_bytes: int | None = None) -> StoredObject:
         with self._lock:

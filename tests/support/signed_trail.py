@@ -252,7 +252,7 @@ class MemoryStore:
     def folders(self, prefix: str) -> list[str]:
         return sorted({key[len(prefix) :].split("/")[0] for key in self.contents if key.startswith(prefix)})
 
-    def objects(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+    def objects(self, prefix: str, start_after: str = "", *, make_sure: bool = True) -> Iterator[ListedObject]:
         self.listings.append(prefix)
         for key in sorted(self.contents):
             if key.startswith(prefix) and key > start_after:

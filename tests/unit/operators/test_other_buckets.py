@@ -16,7 +16,7 @@ LISTED = len(SignedTrail().in_window())
 
 
 class Refusing(MemoryStore):
-    def objects(self, prefix, start_after=""):
+    def objects(self, prefix, start_after="", **arguments):
         raise StoreError(f"listing {prefix}: AccessDenied")
 
 

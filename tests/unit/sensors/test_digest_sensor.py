@@ -40,9 +40,9 @@ class CountedStore(MemoryStore):
         super().__init__(*trails)
         self.threads = set()
 
-    def objects(self, prefix, start_after=""):
+    def objects(self, prefix, start_after="", **arguments):
         self.threads.add(threading.current_thread())
-        return super().objects(prefix, start_after)
+        return super().objects(prefix, start_after, **arguments)
 
 
 @pytest.mark.parametrize("ahead", [True, False])
