@@ -43,6 +43,12 @@ def log_export(summary: ExportSummary, warehouse: Warehouse, log: logging.Logger
         summary.seconds_unpacking,
         summary.seconds_parsing,
     )
+    if summary.without_folder:
+        log.warning(
+            "Nothing was ever delivered of %s: there is no such folder. Check the names in account_ids and regions; "
+            "where nothing has happened yet, there is none either",
+            ", ".join(summary.without_folder),
+        )
     if summary.redacted:
         log.info("%s secret values were replaced by ***", summary.redacted)
 

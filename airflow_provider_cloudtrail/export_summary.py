@@ -48,6 +48,8 @@ class ExportSummary:
     :param seconds_asking: asking the ledger which files it knows.
     :param seconds_writing: storing batches, waiting for other writers included.
     :param requests: LIST and GET requests to S3; filled in by who knows the stores, as the operator does.
+    :param without_folder: accounts and Regions that were named, and of which nothing was ever delivered; filled in by
+        who has listed, as the operator does.
     :param quarantine: reasons of the first files and records that this run put into quarantine.
     :param known_quarantined: files given that an earlier run put into quarantine, as a whole or records of them, the
         first of them.
@@ -78,6 +80,7 @@ class ExportSummary:
     seconds_asking: float = 0.0
     seconds_writing: float = 0.0
     requests: dict[str, int] = field(default_factory=dict)
+    without_folder: list[str] = field(default_factory=list)
     quarantine: list[str] = field(default_factory=list)
     known_quarantined: list[str] = field(default_factory=list)
 

@@ -95,7 +95,7 @@ def warehouse_of(conn_id: str, table: str, schema: str | None, staging: StagingF
     :raises CloudTrailWarehouseError: if there is no such connection, or no provider for its type.
     """
     name = parameters.identifier("table", table)
-    return open_warehouse(hook_of(conn_id), name, parameters.text(schema), staging)
+    return open_warehouse(hook_of(conn_id), name, parameters.text(schema), staging, conn_id=conn_id)
 
 
 def hook_of(conn_id: str | None) -> Any:

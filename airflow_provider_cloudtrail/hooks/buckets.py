@@ -13,7 +13,7 @@ from airflow_provider_cloudtrail.trail.bucket_threads import MOST_AT_ONCE
 from airflow_provider_cloudtrail.trail.listings_ahead import MOST_LISTINGS
 from airflow_provider_cloudtrail.trail.local_store import LocalStore
 from airflow_provider_cloudtrail.trail.s3_store import S3Store, read_times_quickly
-from airflow_provider_cloudtrail.trail.store import Store
+from airflow_provider_cloudtrail.trail.store import Store, StoreError
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 # With room to spare.
 _CONNECTIONS = MOST_AT_ONCE + MOST_LISTINGS + 8
+_SERVER_ERROR = 500
 
 
 class Buckets:
@@ -46,6 +47,7 @@ class Buckets:
 
         :param bucket: name of an S3 bucket, or ``file://`` URI of a folder that holds a copy of one.
         :raises CloudTrailBucketError: if there is no such bucket, or the URI names no folder.
+        :raises StoreError: if S3 does not answer now.
         """
         with self._lock:
             opening = self._opening[bucket]
@@ -119,7 +121,15 @@ def _region_of(client: Any, bucket: str) -> str | None:
         answer = client.head_bucket(Bucket=bucket)
     except ClientError as error:
         answer = error.response
-        if answer.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
-            raise CloudTrailBucketError(f"there is no bucket {bucket}") from None
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if status == 404:
+            raise CloudTrailBucketError(
+                f"there is no bucket {bucket}; check its name, which stands in the settings of the trail"
+            ) from None
+        if status >= _SERVER_ERROR:
+            # Without its Region every request behind would go to a wrong one.
+            raise StoreError(
+                f"bucket {bucket} cannot be opened: S3 answers HeadBucket with {status}, which passes; run this again"
+            ) from None
     region: str | None = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
     return region

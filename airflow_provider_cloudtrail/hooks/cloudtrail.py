@@ -276,6 +276,7 @@ class CloudTrailHook(EventHistoryHook):
 
         :param bucket: name of an S3 bucket, or ``file://`` URI of a folder that holds a copy of one.
         :raises CloudTrailBucketError: if there is no such bucket.
+        :raises StoreError: if S3 does not answer now.
         """
         return self._buckets.store(bucket)
 

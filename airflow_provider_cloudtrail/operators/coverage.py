@@ -28,6 +28,7 @@ from airflow_provider_cloudtrail.trail.coverage import (
     check_coverage,
     table,
 )
+from airflow_provider_cloudtrail.trail.store import StoreError
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail._compat import Context
@@ -163,7 +164,10 @@ class CloudTrailCoverageCheckOperator(AwsBaseOperator[CloudTrailHook]):
         """
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-        self.hook.get_store(bucket)
+        try:
+            self.hook.get_store(bucket)
+        except StoreError as error:
+            raise CloudTrailError(str(error)) from None
         region, _ = self.hook.bucket_region(bucket)
         return S3Hook(
             aws_conn_id=self.aws_conn_id, region_name=region, verify=self.verify, config=self.botocore_config

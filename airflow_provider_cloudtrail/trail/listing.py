@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
@@ -89,6 +89,7 @@ def list_log_files(
     regions: Collection[str] | None = None,
     *,
     look_for_folders: bool = False,
+    without_folder: list[str] | None = None,
     ahead: bool = True,
     make_sure: bool = True,
 ) -> Iterator[LogFile]:
@@ -103,9 +104,10 @@ def list_log_files(
     :param window: which deliveries.
     :param account_ids: accounts; None: all.
     :param regions: Regions; None: all.
-    :param look_for_folders: whether to make sure, if nothing at all was listed, that an account has a folder. With
-        ``regions`` nobody has asked for it, so that a wrong location looks like a quiet one. Costs a listing
-        for each account, until there is one.
+    :param look_for_folders: whether to make sure of accounts and Regions that are named, and of which nothing was
+        listed, that there is a folder. With ``regions`` nobody has asked for it, so that a wrong name looks like a
+        quiet one. Costs a listing for each account, until there is one for all that are named.
+    :param without_folder: receives those that have none, when everything was listed and something has one.
     :param ahead: whether threads list the next folders; False: a page is asked for when the files before it have
         been taken.
     :param make_sure: as in :meth:`Store.objects`.
@@ -120,17 +122,15 @@ def list_log_files(
             if is_behind(found.key, folder.path, window.ceiling):
                 break
 
-    folders: dict[str, None] = {}
-    nothing = True
+    seen = _Seen(set(account_ids or ()), set(regions or ()))
     with ExitStack() as stack:
         pool = stack.enter_context(BucketThreads(MOST_LISTINGS)) if ahead else None
         listed = listings_ahead(objects_of, region_folders(store, location, account_ids, regions, pool), pool)
         for folder, objects in stack.enter_context(closing(listed)):
-            # The account's: that a Region has none yet is no fault.
-            folders[folder.path.removesuffix(f"{folder.region}/")] = None
             log_file = log_files_of(location.bucket, folder.path, folder.account_id, folder.region)
+            there = regions is None
             for found in objects:
-                nothing = False
+                there = True
                 if is_behind(found.key, folder.path, window.ceiling):
                     break
                 file = log_file(found.key, found.size_bytes, found.etag)
@@ -138,14 +138,56 @@ def list_log_files(
                     log.info("Left alone, because it is not named like a log file: %s", found.key)
                 elif window.reads(file.delivered_at):
                     yield file
-    unproven = look_for_folders and nothing and regions is not None
-    if not folders or (unproven and not any(map(store.folders, folders))):
-        raise EmptyTrailError(
-            f"no log files below {location.root} in {location.bucket}"
-            f"{f' for organization {location.organization_id}' if location.organization_id else ''}"
-            f"{f' and accounts {sorted(account_ids)}' if account_ids else ''}; check bucket and prefix (the part of "
-            "the keys before AWSLogs/), organization_id and account_ids, and that the trail is logging"
-        )
+            seen.add(folder, there=there)
+    seen.look_for_folders(store if look_for_folders and regions is not None else None)
+    seen.conclude(location, account_ids, without_folder)
+
+
+@dataclass
+class _Seen:
+    """
+    What a listing has come by.
+
+    :param accounts: given by name, as far as nothing of them was seen.
+    :param regions: the same of Regions.
+    """
+
+    accounts: set[str]
+    regions: set[str]
+    folders: dict[str, str] = field(default_factory=dict)
+    anything: bool = False
+
+    def add(self, folder: RegionFolder, *, there: bool) -> None:
+        # The account's: that a Region has none yet is no fault.
+        self.folders[folder.path.removesuffix(f"{folder.region}/")] = folder.account_id
+        if there:
+            self._there(folder.account_id, [folder.region])
+
+    def look_for_folders(self, store: Store | None) -> None:
+        if store is None:
+            self.anything = bool(self.folders)
+            return
+        for path, account_id in self.folders.items():
+            if (self.regions or account_id in self.accounts) and (present := store.folders(path)):
+                self._there(account_id, present)
+
+    def conclude(
+        self, location: TrailLocation, account_ids: Collection[str] | None, without_folder: list[str] | None
+    ) -> None:
+        if not self.anything:
+            raise EmptyTrailError(
+                f"no log files below {location.root} in {location.bucket}"
+                f"{f' for organization {location.organization_id}' if location.organization_id else ''}"
+                f"{f' and accounts {sorted(account_ids)}' if account_ids else ''}; check bucket and prefix (the part "
+                "of the keys before AWSLogs/), organization_id and account_ids, and that the trail is logging"
+            )
+        if without_folder is not None:
+            without_folder += [*sorted(self.accounts), *sorted(self.regions)]
+
+    def _there(self, account_id: str, regions: Collection[str]) -> None:
+        self.anything = True
+        self.accounts.discard(account_id)
+        self.regions.difference_update(regions)
 
 
 def new_log_files(listed: Iterable[LogFile], seen: Collection[str], limit: int) -> list[LogFile]:

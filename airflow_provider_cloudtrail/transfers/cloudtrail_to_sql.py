@@ -189,12 +189,16 @@ class CloudTrailToSqlOperator(WarehouseOperator):
             else None
         )
         warehouse = warehouse_of(self.conn_id, self.table, self.schema, staging)
+        without_folder: list[str] = []
         log_files: Iterable[LogFile]
         in_window: Callable[[LogFile], bool]
         if given is not None or window is None:
             log_files, in_window = given or [], lambda _: True
         else:
-            log_files, in_window = self._listed(context, window), lambda file: window.covers(file.delivered_at)
+            log_files, in_window = (
+                self._listed(context, window, without_folder),
+                lambda file: window.covers(file.delivered_at),
+            )
         try:
             warehouse.prepare()
             summary = export_log_files(
@@ -219,6 +223,7 @@ class CloudTrailToSqlOperator(WarehouseOperator):
             # Airflow 3 logs the local variables of every frame, and here they hold records.
             raise CloudTrailError(where(error)) from None
         summary.requests = {"LIST": 0, "GET": 0, **self.hook.requests()}
+        summary.without_folder = without_folder
         self._conclude(summary, warehouse, context)
         tell_outlets(context, self.outlets, summary.as_dict())
         return summary.as_dict()
@@ -261,7 +266,7 @@ class CloudTrailToSqlOperator(WarehouseOperator):
         except (BotoCoreError, ClientError) as error:
             raise StoreError(f"bucket {bucket} cannot be opened: {error}") from None
 
-    def _listed(self, context: Context, window: DeliveryWindow) -> Iterable[LogFile]:
+    def _listed(self, context: Context, window: DeliveryWindow, without_folder: list[str]) -> Iterable[LogFile]:
         regions = parameters.regions("regions", self.regions)
         location, account_ids = self._trail()
         self.log.info(
@@ -273,10 +278,15 @@ class CloudTrailToSqlOperator(WarehouseOperator):
             window.lookback,
             window.settle,
         )
-        store = self.hook.get_store(location.bucket)
+        try:
+            store = self.hook.get_store(location.bucket)
+        except StoreError as error:
+            raise CloudTrailBucketError(str(error)) from None
         self._persist_links(context, location)
         # Not through the hook: should the listing break off, the export stores what it gave before.
-        return list_log_files(store, location, window, account_ids, regions, look_for_folders=True)
+        return list_log_files(
+            store, location, window, account_ids, regions, look_for_folders=True, without_folder=without_folder
+        )
 
     def _persist_links(self, context: Context, location: TrailLocation) -> None:
         if location.bucket.startswith("file://") or "ti" not in context:

@@ -204,6 +204,29 @@ def test_the_region_of_a_bucket_is_asked_of_s3(monkeypatch):
     assert buckets._region_of(SimpleNamespace(head_bucket=head_bucket), "example-trail") == "ap-south-1"
 
 
+def test_the_region_of_a_bucket_is_not_guessed(monkeypatch):
+    """Where S3 does not tell it now, the next attempt of the task asks again."""
+    from botocore.exceptions import ClientError
+
+    from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError
+    from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
+    from airflow_provider_cloudtrail.trail.log_file import TrailLocation
+
+    statuses = [503, 404]
+
+    def make_api_call(client, operation, arguments):
+        assert (operation, arguments) == ("HeadBucket", {"Bucket": "example-trail"})
+        raise ClientError({"ResponseMetadata": {"HTTPStatusCode": statuses.pop(0), "HTTPHeaders": {}}}, operation)
+
+    connect(monkeypatch)
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", make_api_call)
+    hook = CloudTrailHook(aws_conn_id="audit_reader", region_name="eu-central-1")
+    window = DeliveryWindow(NOW - timedelta(days=1), NOW)
+    for said in ("bucket example-trail cannot be opened: S3 answers HeadBucket with 503", "there is no bucket"):
+        with pytest.raises(CloudTrailBucketError, match=said):
+            list(hook.list_log_files(TrailLocation("example-trail"), window))
+
+
 def test_role_endpoint_and_botocore_configuration_reach_event_history(monkeypatch, tmp_path):
     role = "arn:aws:iam::111122223333:role/audit"
     with served(EventHistoryStandIn()) as stand_in:

@@ -121,8 +121,14 @@ def test_folders_are_looked_for_only_where_nothing_was_listed(s3_server: Counted
     assert len(s3_server.requests()) == 2
     later = DeliveryWindow(DAY.end, datetime(2026, 2, 5, tzinfo=timezone.utc))
     assert list(list_log_files(store, location, later, *given, look_for_folders=True)) == []
-    # The first account's folder is there.
-    assert len(s3_server.requests()) == 2 + 1
+    assert len(s3_server.requests()) == 2 + 2
+    missing: list[str] = []
+    names = (["111122223333", "999900001111"], ["us-east-1", "eu-wset-1"])
+    assert list(list_log_files(store, location, DAY, *names, look_for_folders=True, without_folder=missing)) == [
+        file for file in found if file.account_id == "111122223333"
+    ]
+    assert missing == ["999900001111", "eu-wset-1"]
+    assert len(s3_server.requests()) == 4 + 2
     with pytest.raises(EmptyTrailError, match="check bucket and prefix"):
         list(list_log_files(store, TrailLocation(bucket, "", "o-abc123"), DAY, *given, look_for_folders=True))
     assert len(s3_server.requests()) == 2 + 2

@@ -39,8 +39,8 @@ def test_returns_at_most_max_files_and_lists_no_further(trail, monkeypatch):
     taken = []
     objects = LocalStore.objects
 
-    def counted(self, *arguments):
-        for found in objects(self, *arguments):
+    def counted(self, *arguments, **named):
+        for found in objects(self, *arguments, **named):
             taken.append(found)
             yield found
 

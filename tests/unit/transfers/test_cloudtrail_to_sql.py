@@ -294,13 +294,38 @@ def test_nothing_in_the_window_of_a_trail_that_is_there(trail, warehouse, region
     assert operator(trail, account_ids=[ACCOUNT], regions=regions).execute({})["files"] == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        pytest.param({"regions": ["eu-wset-1"]}, ["eu-wset-1"], id="the only Region"),
+        pytest.param({"regions": ["eu-wset-1", "eu-west-1"]}, ["eu-wset-1"], id="one of the Regions"),
+        pytest.param({"account_ids": [ACCOUNT, "999900001111"]}, ["999900001111"], id="account"),
+        pytest.param({**ONE_REGION, "account_ids": [ACCOUNT, "999900001111"]}, ["999900001111"], id="with Region"),
+        pytest.param(ONE_REGION, [], id="none"),
+        pytest.param({}, [], id="not named"),
+    ],
+)
+@pytest.mark.parametrize("stamp", ["20260203T1000Z", "20260103T1000Z"])
+def test_names_of_which_nothing_was_ever_delivered_are_said(
+    trail, warehouse, caplog, capsys, arguments, missing, stamp
+):
+    trail.deliver(stamp, record("a"))
+    task = operator(trail, **arguments)
+    if isinstance(task.log, logging.Logger):  # Airflow 2; Airflow 3 logs to the standard output
+        task.log.propagate = True
+    assert task.execute({})["without_folder"] == missing
+    text = caplog.text + capsys.readouterr().out
+    assert ("Nothing was ever delivered of" in text) is bool(missing)
+    assert not missing or f"Nothing was ever delivered of {missing[0]}: there is no such folder" in text
+
+
 def test_what_was_listed_before_the_bucket_fell_silent_is_stored(trail, warehouse, monkeypatch):
     trail.deliver("20260203T1000Z", record("a"))
     trail.deliver("20260203T1001Z", record("b"))
     objects = LocalStore.objects
 
-    def broken(self, *arguments):
-        yield next(objects(self, *arguments))
+    def broken(self, *arguments, **named):
+        yield next(objects(self, *arguments, **named))
         raise StoreError("SlowDown")
 
     monkeypatch.setattr(LocalStore, "objects", broken)

@@ -36,5 +36,9 @@ def test_unsafe_names_are_refused(conn_type: str, table: str, schema: str | None
 
 
 def test_hook_that_is_no_database_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"'aws', which is no SQL database; use one whose hook is a DbApiHook"):
+    with pytest.raises(
+        ValueError, match=r"the type 'aws', which is no SQL database; use one whose hook is a DbApiHook"
+    ):
         open_warehouse(type("Hook", (), {"conn_type": "aws"})())
+    with pytest.raises(ValueError, match=r"^conn_id='audit' has the type"):
+        open_warehouse(type("Hook", (), {"conn_type": "aws"})(), conn_id="audit")
