@@ -153,6 +153,7 @@ class CloudTrailHook(EventHistoryHook):
         *,
         ahead: bool = True,
         make_sure: bool = True,
+        denied: list[str] | None = None,
     ) -> Iterator[LogFile]:
         """
         Yield the log files that were delivered in a window, page by page as they are taken.
@@ -164,6 +165,8 @@ class CloudTrailHook(EventHistoryHook):
         :param ahead: whether threads list the next accounts and Regions meanwhile.
         :param make_sure: whether a listing that has ended is asked for more where its end may be an error of S3; not
             for who looks again anyway.
+        :param denied: receives what is said of accounts and Regions that may not be listed, which are passed over;
+            None: it is raised.
         :raises ValueError: for accounts and Regions that can be none.
         :raises CloudTrailTrailNotFoundError: if there is no folder of log files.
         :raises CloudTrailBucketError: if the bucket cannot be listed.
@@ -172,7 +175,9 @@ class CloudTrailHook(EventHistoryHook):
         named = parameters.regions("regions", regions)
         try:
             store = self.get_store(location.bucket)
-            yield from list_log_files(store, location, window, accounts, named, ahead=ahead, make_sure=make_sure)
+            yield from list_log_files(
+                store, location, window, accounts, named, ahead=ahead, make_sure=make_sure, denied=denied
+            )
         except EmptyTrailError as error:
             raise CloudTrailTrailNotFoundError(str(error)) from None
         except StoreError as error:

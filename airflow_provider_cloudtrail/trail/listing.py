@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -24,7 +24,7 @@ from airflow_provider_cloudtrail.trail.log_file import (
     TrailLocation,
     log_files_of,
 )
-from airflow_provider_cloudtrail.trail.store import ListedObject, Store
+from airflow_provider_cloudtrail.trail.store import ListedObject, ListingDeniedError, Store
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ def region_folders(
     account_ids: Collection[str] | None = None,
     regions: Collection[str] | None = None,
     pool: BucketThreads | None = None,
+    denied: list[str] | None = None,
 ) -> Iterator[RegionFolder]:
     """
     Yield the folders of log files of a trail, account by account.
@@ -63,13 +64,15 @@ def region_folders(
     :param account_ids: accounts; None: all that have a folder.
     :param regions: Regions; None: all that have a folder.
     :param pool: looks for the folders of the next accounts; None: nothing is done ahead.
+    :param denied: receives what is said of accounts that may not be listed; None: it is raised.
     """
 
     def of_account(account: tuple[str, str]) -> Iterator[RegionFolder]:
         layout, account_id = account
         logs = f"{layout}{account_id}/{Folder.LOG.value}/"
-        for region in sorted(regions) if regions is not None else store.folders(logs):
-            yield RegionFolder(f"{logs}{region}/", account_id, region)
+        with _noting(denied):
+            for region in sorted(regions) if regions is not None else store.folders(logs):
+                yield RegionFolder(f"{logs}{region}/", account_id, region)
 
     accounts = (
         (layout, account_id)
@@ -92,6 +95,7 @@ def list_log_files(
     without_folder: list[str] | None = None,
     ahead: bool = True,
     make_sure: bool = True,
+    denied: list[str] | None = None,
 ) -> Iterator[LogFile]:
     """
     Yield the log files whose stamp lies in a window, its margins included.
@@ -111,21 +115,24 @@ def list_log_files(
     :param ahead: whether threads list the next folders; False: a page is asked for when the files before it have
         been taken.
     :param make_sure: as in :meth:`Store.objects`.
+    :param denied: receives what is said of accounts and Regions that may not be listed, and are passed over;
+        None: it is raised.
     :raises EmptyTrailError: if there is no folder of log files.
     """
 
     def objects_of(folder: RegionFolder) -> Iterator[ListedObject]:
         """Yield the objects from the begin of the window on; none follows the first one behind it."""
         begin = first_key(folder.path, folder.account_id, folder.region, window.floor)
-        for found in store.objects(folder.path, begin, make_sure=make_sure):
-            yield found
-            if is_behind(found.key, folder.path, window.ceiling):
-                break
+        with _noting(denied):
+            for found in store.objects(folder.path, begin, make_sure=make_sure):
+                yield found
+                if is_behind(found.key, folder.path, window.ceiling):
+                    break
 
     seen = _Seen(set(account_ids or ()), set(regions or ()))
     with ExitStack() as stack:
         pool = stack.enter_context(BucketThreads(MOST_LISTINGS)) if ahead else None
-        listed = listings_ahead(objects_of, region_folders(store, location, account_ids, regions, pool), pool)
+        listed = listings_ahead(objects_of, region_folders(store, location, account_ids, regions, pool, denied), pool)
         for folder, objects in stack.enter_context(closing(listed)):
             log_file = log_files_of(location.bucket, folder.path, folder.account_id, folder.region)
             there = regions is None
@@ -141,6 +148,16 @@ def list_log_files(
             seen.add(folder, there=there)
     seen.look_for_folders(store if look_for_folders and regions is not None else None)
     seen.conclude(location, account_ids, without_folder)
+
+
+@contextmanager
+def _noting(denied: list[str] | None) -> Iterator[None]:
+    try:
+        yield
+    except ListingDeniedError as error:
+        if denied is None:
+            raise
+        denied.append(str(error))
 
 
 @dataclass

@@ -6,7 +6,7 @@ import re
 from typing import Any
 from xml.sax.saxutils import unescape
 
-from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
+from airflow_provider_cloudtrail.trail.store import ListingDeniedError, ObjectError, StoreError
 
 NO_BUCKET = "NoSuchBucket"
 # What S3 says of an object that must be restored before it can be read; its status is that of a denied one.
@@ -50,6 +50,17 @@ def refused(bucket: str, key: str, code: str, said: str, *, is_denied: bool) -> 
             f"{uri}: AccessDenied; the role needs s3:GetObject on it and, for SSE-KMS, kms:Decrypt on its key",
         )
     return StoreError(f"{uri}: {said}")
+
+
+def unlisted(bucket: str, prefix: str, code: str, said: str) -> StoreError:
+    """
+    Return the error of a folder that cannot be listed.
+
+    :param code: what S3 calls it.
+    :param said: what is known of it.
+    """
+    kind = ListingDeniedError if code == "AccessDenied" else StoreError
+    return kind(f"listing s3://{bucket}/{prefix}: {said}")
 
 
 def answer_in(error: BaseException) -> tuple[str, str]:

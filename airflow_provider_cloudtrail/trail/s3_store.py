@@ -25,7 +25,7 @@ from airflow_provider_cloudtrail.trail.obstore_bucket import (
     is_plain_key,
     is_plain_listing,
 )
-from airflow_provider_cloudtrail.trail.s3_errors import NO_BUCKET, describe, first_line, missing, refused
+from airflow_provider_cloudtrail.trail.s3_errors import NO_BUCKET, describe, first_line, missing, refused, unlisted
 from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, StoreError, refuse_above
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,10 @@ class S3Store:
                     )
                 yield page
         except ClientError as error:
-            raise StoreError(f"listing s3://{self._bucket}/{prefix}: {describe(error)}") from error
+            # Else the role is assumed anew in between.
+            is_listing = error.operation_name == "ListObjectsV2"
+            code = error.response.get("Error", {}).get("Code", "") if is_listing else ""
+            raise unlisted(self._bucket, prefix, code, describe(error)) from error
         except BotoCoreError as error:
             raise StoreError(f"listing s3://{self._bucket}/{prefix}: {error}") from error
 

@@ -15,6 +15,10 @@ class StoreError(Exception):
     """Raised when the bucket, not one object, cannot be read: the run cannot go on."""
 
 
+class ListingDeniedError(StoreError):
+    """Raised when a folder must not be listed; others of the bucket may be."""
+
+
 class ObjectError(Exception):
     """
     Raised when one object cannot be read; the others can.

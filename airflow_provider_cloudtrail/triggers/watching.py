@@ -31,6 +31,7 @@ _AHEAD = timedelta(hours=1)  # how far the clock of CloudTrail may be ahead of t
 _PORTION = 1_000
 _LONGEST_PAUSE = 900.0
 _SIGN_OF_LIFE = timedelta(hours=1)
+_NAMED = 10
 
 
 class NewLogFiles(TypedDict):
@@ -75,7 +76,8 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
     is new; those of the last poll or two when the triggerer restarts, if Airflow keeps the watcher's memory
     (asset state store, Airflow 3.3), else all of the last ``lookback``. A repeated file costs a run that
     reads nothing, because the ledger knows it. Events of a paused DAG are lost: its next export makes up for
-    them with a look-back.
+    them with a look-back. Accounts and Regions that the role may not list are passed over, and named in the triggerer's
+    log; the daily export loads them.
 
     Watchers with the same trail, connection and ``poke_interval`` share one poll where Airflow can (3.3).
 
@@ -183,6 +185,7 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
         """List the bucket again and again; errors are waited out, because a raising trigger restarts at once."""
         threads = threads_of(self.shared_stream_key())
         failures = 0
+        told: list[str] = []
         last_sign = datetime.now(timezone.utc)
         while True:
             if not watchers:  # not yet: they begin with their own memory
@@ -191,8 +194,9 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
             asked = dict(watchers)
             hook = self.aws.hook()
             listed = 0
+            denied: list[str] = []
             try:
-                listing = self._listing(hook, asked.values())
+                listing = self._listing(hook, asked.values(), denied)
                 while portion := await in_thread(threads, lambda: tuple(islice(listing, _PORTION))):  # noqa: B023
                     listed += len(portion)
                     yield portion
@@ -210,10 +214,19 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
             if datetime.now(timezone.utc) - last_sign > _SIGN_OF_LIFE:
                 last_sign = datetime.now(timezone.utc)
                 log.info("Still watching %s; the last poll listed %s log files", self._place, listed)
+                told = []
+            if denied != told and (told := denied):
+                _tell_denied(told)
+                # The connection may be corrected meanwhile.
+                self.aws.forget(hook)
             await asyncio.sleep(pause)
 
-    def _listing(self, hook: CloudTrailHook, watchers: Any) -> Iterator[LogFile]:
-        """Yield the log files since the earliest floor, of all accounts and Regions that somebody wants."""
+    def _listing(self, hook: CloudTrailHook, watchers: Any, denied: list[str]) -> Iterator[LogFile]:
+        """
+        Yield the log files since the earliest floor, of all accounts and Regions that somebody wants.
+
+        :param denied: receives what is said of those that may not be listed.
+        """
         accounts = _union(watcher.account_ids for watcher in watchers)
         regions = _union(watcher.regions for watcher in watchers)
         now = datetime.now(timezone.utc)
@@ -224,7 +237,9 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
         )
         try:
             window = DeliveryWindow(floor, now + _AHEAD)
-            yield from hook.list_log_files(location, window, account_ids, regions, ahead=False, make_sure=False)
+            yield from hook.list_log_files(
+                location, window, account_ids, regions, ahead=False, make_sure=False, denied=denied
+            )
         except CloudTrailTrailNotFoundError as error:
             log.info("Nothing yet: %s", error)
 
@@ -265,6 +280,15 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
                     await memory.save(watch.state())
         finally:
             watchers.pop(id(self), None)
+
+
+def _tell_denied(denied: Sequence[str]) -> None:
+    log.warning(
+        "%s folders are not watched, because the role may not list them, such as these: %s. Allow it s3:ListBucket "
+        "there, or name in account_ids and regions what it may list. All others are watched",
+        len(denied),
+        "; ".join(denied[:_NAMED]),
+    )
 
 
 def _union(wanted: Iterator[frozenset[str] | None]) -> list[str] | None:

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_cloudtrail.trail.local_store import LocalStore
 from airflow_provider_cloudtrail.trail.s3_store import ATTEMPTS, S3Store, read_times_quickly
-from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
+from airflow_provider_cloudtrail.trail.store import ListingDeniedError, ObjectError, StoreError
 from tests.support.buckets import KEYS, folder_of_keys
 from tests.support.engines import installed
 from tests.support.log_files import FolderTrail, key_of
@@ -356,7 +356,7 @@ def test_listing_that_is_denied(transport: str) -> None:
     with ScriptedS3([(403, error_body("AccessDenied"))]).running() as script:
         store = scripted(script, transport, [])
         for listing in (store.folders, lambda prefix: list(store.objects(prefix))):
-            with pytest.raises(StoreError, match=r"listing s3://example-trail/AWSLogs/: AccessDenied"):
+            with pytest.raises(ListingDeniedError, match=r"listing s3://example-trail/AWSLogs/: AccessDenied"):
                 listing("AWSLogs/")
 
 

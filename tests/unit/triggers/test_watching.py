@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.trail.local_store import LocalStore
+from airflow_provider_cloudtrail.trail.store import ListingDeniedError
 from airflow_provider_cloudtrail.triggers import watching
 from airflow_provider_cloudtrail.triggers.cloudtrail import CloudTrailLogFileTrigger
 from tests.support.log_files import event as record
@@ -167,6 +169,51 @@ def test_what_was_found_before_a_listing_breaks_off_is_told_once(trail, polls, m
     asyncio.run(watch())
     # Nothing counts as looked at.
     assert store.values == {}
+
+
+@pytest.mark.parametrize("regions", [None, ["eu-west-1", "us-east-1"]], ids=["found", "named"])
+def test_what_may_not_be_listed_keeps_nobody_behind_it_from_being_watched(trail, polls, monkeypatch, caplog, regions):
+    refused = []
+    of = {"objects": LocalStore.objects, "folders": LocalStore.folders}
+
+    def listing(kind):
+        def listed(self, prefix, *arguments, **named):
+            if prefix.endswith(tuple(refused)):
+                raise ListingDeniedError(f"listing {prefix}: AccessDenied")
+            return of[kind](self, prefix, *arguments, **named)
+
+        return listed
+
+    for kind in of:
+        monkeypatch.setattr(LocalStore, kind, listing(kind))
+    refused += [f"111122223333/CloudTrail/{region}" for region in ("", "eu-west-1/", "us-east-1/")]
+    refused.append("444455556666/CloudTrail/eu-west-1/")
+    trail.deliver(now(minutes=30), record("a"))
+    accounts = ["111122223333", "444455556666"]
+    store = Store()
+
+    async def watch():
+        for minutes in (20, 10):
+            trail.deliver(now(minutes=minutes), record("b"), account=accounts[1], region="eu-west-1")
+        virginia = trail.deliver(now(minutes=5), record("c"), account=accounts[1], region="us-east-1").uri
+        watcher = trigger(trail, account_ids=accounts, regions=regions)
+        watcher.asset_state_store = store
+        events = watcher.run()
+        assert await take(events, 1) == [[virginia]]
+        before = len(polls)
+        newest = trail.deliver(now(), record("d"), account=accounts[1], region="us-east-1").uri
+        assert await take(events, 1) == [[newest]]
+        assert len(polls) > before
+        refused.clear()
+        assert len((await take(events, 1))[0]) == 3
+        # It was no failure: what was seen then was remembered.
+        assert store.history
+        await events.aclose()
+
+    asyncio.run(watch())
+    (warning,) = [message for message in caplog.messages if "may not list them" in message]
+    assert warning.count("AccessDenied") == (2 if regions is None else 3)
+    assert "444455556666/CloudTrail/eu-west-1/" in warning
 
 
 def test_a_bucket_that_fails_for_days_is_waited_for_on(trail, monkeypatch):
