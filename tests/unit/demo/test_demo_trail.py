@@ -18,6 +18,7 @@ from airflow_provider_cloudtrail import export
 from airflow_provider_cloudtrail.demo.digests import SigningKey, string_to_sign
 from airflow_provider_cloudtrail.demo.expected import Expected, expected
 from airflow_provider_cloudtrail.demo.plan import HOSTILE, TrailPlan
+from airflow_provider_cloudtrail.demo.story import happenings
 from airflow_provider_cloudtrail.demo.trail import TrailObject, generate, write_folder
 from airflow_provider_cloudtrail.export_summary import ExportSummary
 from airflow_provider_cloudtrail.trail.codec import AcceleratedCodec, StandardCodec
@@ -62,6 +63,19 @@ def test_default_plan_is_the_promised_size() -> None:
     assert 0.02 <= len(of_mwaa.duplicates) / of_mwaa.rows <= 0.08
     assert sorted(of_mwaa.quarantined_files.values()) == ["bytes_behind_gzip", "truncated_gzip"]
     assert list(of_mwaa.quarantined_records.values()) == ["not_an_object"]
+
+
+def test_nothing_happens_to_an_environment_that_was_deleted() -> None:
+    told = [planted for happening in happenings(TrailPlan(), 400) for planted in happening.planted]
+    deleted = {
+        planted.columns["environment_name"]: planted.event_time
+        for planted in told
+        if b'"DeleteEnvironment"' in planted.body and planted.columns.get("outcome") != "denied"
+    }
+    assert len(deleted) == 2
+    for planted in told:
+        name = planted.columns.get("environment_name")
+        assert name not in deleted or planted.event_time <= deleted[name]
 
 
 def test_keys_follow_the_grammar_and_digests_carry_signatures() -> None:
