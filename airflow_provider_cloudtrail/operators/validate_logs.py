@@ -21,6 +21,7 @@ from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store, StoreError
 from airflow_provider_cloudtrail.validation import validate_trail
+from airflow_provider_cloudtrail.validation_findings import location_uri
 from airflow_provider_cloudtrail.validation_run import Validation
 from airflow_provider_cloudtrail.validation_summary import NO_DIGEST, ValidationSummary
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
@@ -183,7 +184,7 @@ class CloudTrailValidateLogsOperator(WarehouseOperator):
             raise CloudTrailWarehouseError(str(error)) from None
         except StoreError as error:
             raise CloudTrailBucketError(str(error)) from None
-        self._conclude(summary, fail_on, evidence, context)
+        self._conclude(summary, fail_on, evidence, location_uri(location), context)
         return summary.as_dict()
 
     def _store_of(self, bucket: str) -> Store:
@@ -208,7 +209,9 @@ class CloudTrailValidateLogsOperator(WarehouseOperator):
 
     # -- the run -----------------------------------------------------------------------------------
 
-    def _conclude(self, summary: ValidationSummary, fail_on: list[str], evidence: Evidence, context: Context) -> None:
+    def _conclude(
+        self, summary: ValidationSummary, fail_on: list[str], evidence: Evidence, looked: str, context: Context
+    ) -> None:
         self.log.info(
             "%s accounts and Regions, %s digests: %s valid (%s proven by the next one), %s invalid, %s missing; "
             "%s times without a digest. %s log files listed: %s verified, %s altered, %s deleted, %s never loaded. "
@@ -232,7 +235,7 @@ class CloudTrailValidateLogsOperator(WarehouseOperator):
         )
         for begin in summary.began:
             self.log.info("New: %s", begin)
-        problems = _problems(summary, fail_on)
+        problems = _problems(summary, fail_on, looked)
         if not problems and not summary.pending:
             return
         push_of_failing(self, context, "summary", summary.as_dict())
@@ -244,11 +247,13 @@ class CloudTrailValidateLogsOperator(WarehouseOperator):
         )
 
 
-def _problems(summary: ValidationSummary, fail_on: list[str]) -> str:
+def _problems(summary: ValidationSummary, fail_on: list[str], looked: str) -> str:
     """Return what must fail the task, or nothing."""
     lines = []
     if summary.has_no_digest:
-        lines.append(NO_DIGEST)
+        lines.append(
+            f"{NO_DIGEST} Nothing of the kind lies below {looked}; check bucket, prefix and organization_id, too"
+        )
     for kind, number in summary.findings().items():
         if number and kind in fail_on:
             lines.append(f"{kind}: {number}")

@@ -106,7 +106,12 @@ def waiting_for(
     never_seen = _never_seen(seen, account_ids, regions)
     # It had no digest before the moment, so that nobody has waited for it then; it proves nothing of that time either.
     waiting += never_seen + later if never_seen or not seen else []
-    return waiting or ([] if seen else ["no digest at all: is log file validation switched on for the trail?"])
+    if waiting or seen:
+        return waiting
+    looked = f"{location.root} in {location.bucket}"
+    return [
+        f"no digest at all below {looked}: is log file validation on for the trail, and is that where it delivers to?"
+    ]
 
 
 def _chains(store: Store, place: AccountRegion, start: datetime, end: datetime) -> dict[Chain, list[DigestKey]]:

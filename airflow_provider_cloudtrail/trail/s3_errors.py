@@ -9,6 +9,7 @@ from xml.sax.saxutils import unescape
 from airflow_provider_cloudtrail.trail.store import ListingDeniedError, ObjectError, StoreError
 
 NO_BUCKET = "NoSuchBucket"
+_DENIED = "AccessDenied"
 # What S3 says of an object that must be restored before it can be read; its status is that of a denied one.
 _ARCHIVED = "InvalidObjectState"
 # Of one whose KMS key is disabled, is going to be deleted, or was; others of the bucket can have another key.
@@ -59,8 +60,12 @@ def unlisted(bucket: str, prefix: str, code: str, said: str) -> StoreError:
     :param code: what S3 calls it.
     :param said: what is known of it.
     """
-    kind = ListingDeniedError if code == "AccessDenied" else StoreError
-    return kind(f"listing s3://{bucket}/{prefix}: {said}")
+    what = f"listing s3://{bucket}/{prefix}: {said}"
+    if code == _DENIED:
+        return ListingDeniedError(f"{what}; the role needs s3:ListBucket on the bucket")
+    if code == NO_BUCKET:
+        what += "; check the name of the bucket, which stands in the settings of the trail"
+    return StoreError(what)
 
 
 def answer_in(error: BaseException) -> tuple[str, str]:

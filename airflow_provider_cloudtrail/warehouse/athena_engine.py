@@ -118,7 +118,7 @@ class AthenaEngine(RelationalWarehouse):
             return super()._obstacle(error)
         return (
             f"too many statements at once in its account and Region ({self._describe(error)}). Let other queries "
-            "finish, or have Athena's quotas raised (active queries, calls of StartQueryExecution)"
+            "finish, or have Athena's quotas raised (active queries, calls of its API such as StartQueryExecution)"
         )
 
     # -- tables ------------------------------------------------------------------------------------

@@ -81,7 +81,9 @@ class LazyCatalog:
                     if is_conflict(error):
                         raise
                     # No value of a record has been handed over yet: the text is safe, and what a user needs.
-                    raise WarehouseUnavailableError(f"iceberg: cannot open the catalog: {in_one_line(error)}") from None
+                    raise WarehouseUnavailableError(
+                        f"iceberg: cannot open the catalog of conn_id={self._hook.conn_id!r}: {in_one_line(error)}"
+                    ) from None
             return self._opened
 
     def load(self, name: str) -> Table:

@@ -167,8 +167,10 @@ class RelationalWarehouse(RelationalUpdates):
                 raise
             # No value of a record has been handed over yet: the driver's text is safe, and what a user needs.
             reason = str(error).strip().splitlines()
+            name = getattr(self.hook, str(getattr(self.hook, "conn_name_attr", None)), None)
             raise WarehouseUnavailableError(
-                f"{self.engine}: cannot connect ({type(error).__name__}): {reason[0] if reason else ''}"
+                f"{self.engine}: cannot connect{f' with conn_id={name!r}' if name else ''} ({type(error).__name__}): "
+                f"{reason[0] if reason else ''}"
             ) from None
         failed = True
         try:

@@ -319,6 +319,13 @@ def test_names_of_which_nothing_was_ever_delivered_are_said(
     assert not missing or f"Nothing was ever delivered of {missing[0]}: there is no such folder" in text
 
 
+def test_connection_that_leads_nowhere_is_named(trail, monkeypatch, tmp_path):
+    connection = {"conn_type": "sqlite", "host": str(tmp_path / "nowhere" / "audit.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", json.dumps(connection))
+    with pytest.raises(CloudTrailWarehouseError, match=r"sqlite: cannot connect with conn_id='elsewhere' \("):
+        operator(trail, conn_id="elsewhere").execute({})
+
+
 def test_what_was_listed_before_the_bucket_fell_silent_is_stored(trail, warehouse, monkeypatch):
     trail.deliver("20260203T1000Z", record("a"))
     trail.deliver("20260203T1001Z", record("b"))

@@ -56,7 +56,7 @@ def test_catalog_without_a_place_for_tables(tmp_path: Path) -> None:
 def test_catalog_that_cannot_be_opened(properties: dict[str, str]) -> None:
     warehouse = open_warehouse(OldIcebergHook(json.dumps(properties)), "audit")
     warehouse._lock_timeout = timedelta(0)
-    with pytest.raises(WarehouseUnavailableError, match=r"iceberg: cannot open the catalog"):
+    with pytest.raises(WarehouseUnavailableError, match=r"iceberg: cannot open the catalog of conn_id='"):
         warehouse.prepare()
 
 
