@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +18,7 @@ pytest.importorskip("pyathena")
 pytest.importorskip("sqlglot")
 
 from airflow_provider_cloudtrail.exceptions import CloudTrailWarehouseError
+from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.athena import AthenaStandIn, Query
 from tests.support.faulty_proxy import Fault, FaultyProxy, Refusal, failing
 from tests.support.lake import Lake
@@ -26,6 +28,8 @@ START, POLL = "AmazonAthena.StartQueryExecution", "AmazonAthena.GetQueryExecutio
 RESULTS = "AmazonAthena.GetQueryResults"
 THROTTLED, BROKEN = Refusal(400, "ThrottlingException"), Refusal(500, "InternalServerException")
 FILES = 2
+# Attempts of the driver, before the warehouse begins anew.
+FEW = 5
 
 
 @pytest.fixture
@@ -116,17 +120,48 @@ def test_a_call_fails(
     run_again(lake)
 
 
-@pytest.mark.parametrize("number", [pytest.param(1, id="question"), pytest.param(2, id="rows")])
+class Throttling(Fault):
+    """Calls that fail one after another, also those that the driver makes anew."""
+
+    def strike(self, name: str, identity: str | None) -> int | None:
+        return super().strike(name, "all of them" if len(self.calls) >= self.number else None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "number"),
+    [
+        pytest.param(START, 1, id="question"),
+        pytest.param(START, 2, id="rows"),
+        pytest.param(POLL, 1, id="state"),
+        pytest.param(RESULTS, 1, id="answer"),
+    ],
+)
+@pytest.mark.parametrize("attempts", [pytest.param(4, id="for a while"), pytest.param(1_000, id="lasting")])
 def test_throttling_is_waited_for(
-    lake: Lake, ways: dict[str, FaultyProxy], monkeypatch: pytest.MonkeyPatch, number: int
+    lake: Lake,
+    ways: dict[str, FaultyProxy],
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: str,
+    number: int,
+    attempts: int,
 ) -> None:
     # Also by the driver, which takes its time.
     monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda _: None))
-    fault = Fault(number, False, [THROTTLED], attempts=3, counts=START.__eq__)
+    impatient = timedelta(0) if attempts > FEW else timedelta(minutes=5)
+    monkeypatch.setattr(Warehouse, "_lock_timeout", property(lambda _: impatient, lambda *_: None), raising=False)
+    fault = Throttling(number, False, [THROTTLED], attempts=attempts, counts=wanted.__eq__)
     with failing(fault, *ways.values()):
-        assert lake.events().execute({})["files"] == FILES
+        if attempts > FEW:
+            with pytest.raises(CloudTrailWarehouseError, match=r"too many statements at once .*ThrottlingException"):
+                lake.events().execute({})
+        else:
+            assert lake.events().execute({})["files"] == FILES
     assert fault.happened
-    assert_as_undisturbed(lake)
+    if attempts > FEW:
+        run_again(lake)
+    else:
+        assert fault._struck == attempts
+        assert_as_undisturbed(lake)
 
 
 @pytest.mark.parametrize("suffix", [pytest.param("", id="rows"), pytest.param("_files", id="ledger")])
