@@ -3,8 +3,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,6 +43,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for report in terminalreporter.stats.get("passed", ()):
         for name, value in report.user_properties:
             terminalreporter.write_line(f"{name}: {value}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_pauses_between_tries() -> Iterator[None]:
+    """Have boto3 try again at once, not after up to 15 seconds: what it asks here answers as a test has it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda pause: time.sleep(min(pause, 0.05))))
+        yield
 
 
 @pytest.fixture(scope="session")
