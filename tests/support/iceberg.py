@@ -19,7 +19,8 @@ NAMESPACE = "audit"
 
 def sql_catalog(file: str) -> dict[str, str]:
     """Return the properties of a catalog in a SQLite file, with the tables beside it."""
-    return {"type": "sql", "uri": f"sqlite:///{file}", "warehouse": f"file://{Path(file).parent}"}
+    # Two that have read and want to write wait for each other, by default for 5 seconds. Who gives up tries again.
+    return {"type": "sql", "uri": f"sqlite:///{file}?timeout=0.2", "warehouse": f"file://{Path(file).parent}"}
 
 
 def glue_catalog(endpoint: str, bucket: str) -> dict[str, str]:

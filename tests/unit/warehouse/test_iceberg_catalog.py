@@ -63,8 +63,7 @@ def test_catalog_that_cannot_be_opened(properties: dict[str, str]) -> None:
 # Rows, announcement, quarantine, ledger.
 @pytest.mark.parametrize("commit", range(4))
 def test_commit_that_a_reader_of_the_database_has_refused_is_not_taken_for_stored(tmp_path: Path, commit: int) -> None:
-    properties = sql_catalog(str(tmp_path / "c.db"))
-    address = json.dumps(properties | {"uri": f"{properties['uri']}?timeout=0.1"})
+    address = json.dumps(sql_catalog(str(tmp_path / "c.db")))
     catalog(address)
     warehouse = open_warehouse(OldIcebergHook(address), "audit")
     warehouse.prepare()
