@@ -5,15 +5,20 @@ Run the provider on the Airflow versions of Amazon MWAA, each with exactly the p
 ``.venv/bin/python -m tests.mwaa.matrix 3.0.6`` one; the first two also register the wheel on the newest Airflow. Each
 image goes through the three modes of deployment, then through the unit tests with and without accelerators.
 Environments are kept in ``.matrix``; what is there is brought back to the packages of the image, so that only the first
-run takes long.
+run takes long. Two images are gone through at the same time, each with its share of the cores: much of what is shown
+is a command that keeps one of them busy.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from airflow_provider_cloudtrail.mwaa.bundle import COPY, PLUGINS, WHEEL
@@ -24,6 +29,8 @@ from tests.mwaa.deferred_run import DeferredRun
 from tests.mwaa.images import IMAGES, NEWEST_PYTHON, Image, build_wheel
 from tests.mwaa.integrity_run import IntegrityRun
 from tests.mwaa.modes import PLUGINS_CODE, Deployed, wrongly_named
+
+AT_ONCE = 2
 
 
 def steps(image: Image, wheel: Path) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -111,6 +118,16 @@ def show_image(image: Image, wheel: Path) -> tuple[int, int, int]:
     return 0, 0, 1
 
 
+def show_newest(wheel: Path) -> tuple[int, int, int]:
+    """Run what is shown on the newest Airflow."""
+    return show(newest.version(), newest.steps(wheel))
+
+
+def share_cores(at_once: int) -> None:
+    """Let what ``-n logical`` starts from this process have its share of the cores."""
+    os.environ["PYTEST_XDIST_AUTO_NUM_WORKERS"] = str(max((os.cpu_count() or 1) // at_once, 1))
+
+
 def main(arguments: list[str]) -> int:
     """Run the matrix, or some images of it."""
     known = {image.airflow for image in IMAGES}
@@ -123,9 +140,14 @@ def main(arguments: list[str]) -> int:
     except CommandError as error:
         print(f"The wheel could not be built: {error}", file=sys.stderr)
         return 1
-    results = [show_image(image, wheel) for image in IMAGES if image.airflow in wanted]
+    # Those with the most to show first, so that none of them is left alone at the end.
+    images = sorted(IMAGES, key=lambda image: (image.bare_tests, image.airflow), reverse=True)
+    todo = [partial(show_image, image, wheel) for image in images if image.airflow in wanted]
     if not set(arguments) & known:
-        results.append(show(newest.version(), newest.steps(wheel)))
+        todo.append(partial(show_newest, wheel))
+    at_once = min(AT_ONCE, len(todo))
+    with ProcessPoolExecutor(at_once, get_context("spawn"), share_cores, (at_once,)) as pool:
+        results = [running.result() for running in [pool.submit(each) for each in todo]]
     passed, failed, skipped = (sum(column) for column in zip(*results, strict=True))
     print(f"matrix: {passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
