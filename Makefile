@@ -32,7 +32,7 @@ demo: $(STAMP) ## run the main job: a synthetic trail, a local S3 server, Airflo
 	@$(BIN)/python -m airflow_provider_cloudtrail.demo
 
 test: $(STAMP) ## run all tests
-	@$(BIN)/python -m pytest -n logical
+	@$(BIN)/python -m pytest -n logical --dist worksteal
 
 check: $(STAMP) ## lint, format, types
 	@$(BIN)/ruff check --quiet .

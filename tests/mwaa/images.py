@@ -114,7 +114,7 @@ class Image:
         """Run tests; return pytest's last line."""
         settings = {"AIRFLOW_HOME": str(self.folder / "home-tests"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
         said = run(
-            *(self.inside, "-m", "pytest", "-n", "logical", "--tb", "short", *arguments),
+            *(self.inside, "-m", "pytest", "-n", "logical", "--dist", "worksteal", "--tb", "short", *arguments),
             cwd=SOURCE,
             env=clean_environment() | settings,
         )
