@@ -115,6 +115,8 @@ class Image:
         settings = {"AIRFLOW_HOME": str(self.folder / "home-tests"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
         said = run(
             *(self.inside, "-m", "pytest", "-n", "logical", "--dist", "worksteal", "--tb", "short", *arguments),
+            # With a share of the cores.
+            limit=1800,
             cwd=SOURCE,
             env=clean_environment() | settings,
         )
