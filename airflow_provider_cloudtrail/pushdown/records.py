@@ -161,9 +161,10 @@ class Records:
             f'WITH record AS (SELECT {columns}, "$path" AS log_file_uri,'
             f' "account" AS account_id, "region" AS file_region, {_delivered_at(_STAMP)} AS delivered_at,'
             f" {candidates(self.selection)} AS candidate FROM {self.trail} WHERE {self._delivered}), "
-            f"texts AS (SELECT record.*, CASE WHEN candidate THEN {audit_events.IDENTITY_TEXT} END AS identity_text,"
-            f" CASE WHEN candidate THEN {audit_events.RECORD_TEXT} END AS record_text FROM record"
-            f" WHERE {self._in_ledger}{'' if every else ' AND candidate'}), "
+            f"callers AS (SELECT record.*, CASE WHEN candidate THEN {audit_events.IDENTITY_TEXT} END AS identity_text"
+            f" FROM record WHERE {self._in_ledger}{'' if every else ' AND candidate'}), "
+            f"texts AS (SELECT callers.*, CASE WHEN candidate THEN {audit_events.RECORD_TEXT} END AS record_text"
+            " FROM callers), "
             f"kept AS (SELECT texts.*, {audit_events.SECRETS} AS secrets, {audit_events.SECRET} AS secret,"
             f" {unfit.NO_OBJECT} AS no_object FROM texts), "
             f"clean AS (SELECT {cleaned}, {', '.join(_BESIDE)} FROM kept), "

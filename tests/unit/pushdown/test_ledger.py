@@ -331,7 +331,7 @@ class TestQuarantine:
         assert max(sum(file.uri in text for file in damaged) for text in self.reading(both)) == 2
 
     def test_more_than_a_statement_can_name_are_told_of(self, monkeypatch):
-        monkeypatch.setattr("airflow_provider_cloudtrail.pushdown.sql.LONGEST_STATEMENT", 50_000)
+        monkeypatch.setattr("airflow_provider_cloudtrail.pushdown.sql.LONGEST_STATEMENT", 43_000)
         both = BothPaths()
         self.damage(both, *(deliver(both, f"20260203T10{minute}Z", event(id_of(minute))) for minute in range(10, 60)))
         for number in range(100, 110):
