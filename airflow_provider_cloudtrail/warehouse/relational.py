@@ -7,6 +7,7 @@ Rows, ledger and quarantine commit together. Engines differ in how they lock, as
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -203,16 +204,27 @@ class RelationalWarehouse(RelationalUpdates):
         files = [file for file in files if known.get(file.entry.log_file_uri) == file.previous]
         first = first_of_each(event for file in files for event in file.events)
         inserted = self._insert_new_events(cursor, list(first.values())) if first else set()
+        self._count_rows_there(cursor, files, inserted)
         entries = [self._settled(file, first, inserted) for file in files]
         if again := {file.entry.log_file_uri for file in files if file.previous is not None}:
             # Not replaced: the ledger has just said that they are there.
             self.update(cursor, self.files, columns_of(LedgerEntry), [row for row in entries if row[0] in again])
-            self._delete(cursor, self.quarantine, sorted(again))
+        if before := again | {file.entry.log_file_uri for file in files if file.rows_there or file.quarantine}:
+            self._delete(cursor, self.quarantine, sorted(before))
         if new := [row for row in entries if row[0] not in again]:
             self._insert(cursor, self.files, columns_of(LedgerEntry), new)
         if quarantined := [row for file in files for row in file.quarantine]:
             self._insert(cursor, self.quarantine, columns_of(QuarantineEntry), quarantined)
         return entries
+
+    def _count_rows_there(self, cursor: Any, files: Sequence[FileRows], inserted: set[str]) -> None:
+        """Note how many rows the table has of files whose entry was taken out of the ledger."""
+        unknown = [file for file in files if file.previous is None]
+        ids = {event.event_id for file in unknown for event in file.events} - inserted
+        columns = ["event_id", "log_file_uri"]
+        there = Counter(row[1] for row in self.find(cursor, self.events, columns, sorted(ids)))
+        for file in unknown:
+            file.rows_there = there[file.entry.log_file_uri]
 
     @staticmethod
     def _settled(file: FileRows, first: Mapping[str, AuditEvent], inserted: set[str]) -> LedgerEntry:
@@ -223,4 +235,5 @@ class RelationalWarehouse(RelationalUpdates):
         if file.previous is not None:
             # Its rows of earlier reads are in the table and still its own.
             loaded += int(file.previous.loaded or 0)
+        loaded += file.rows_there
         return file.entry._replace(loaded=loaded, duplicate=len(file.events) - loaded)

@@ -118,6 +118,17 @@ def test_known_files_are_not_read(trail: FolderTrail, store: WatchedStore, wareh
     assert (summary.files, summary.files_known, summary.files_read, summary.loaded) == (6, 5, 1, 1)
 
 
+def test_rows_of_a_file_whose_entry_was_deleted_are_no_news(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
+) -> None:
+    files = [trail.deliver("20260203T1000Z", event("a"), event("a"), event("b"), foreign())]
+    export(files, store, warehouse)
+    execute(warehouse, f"DELETE FROM {warehouse.files}")
+    summary = export(files, store, warehouse)
+    assert counts(summary) == (4, 0, 3, 1, 0)
+    assert [(row["loaded"], row["duplicate"]) for row in read_table(warehouse).files] == [(2, 1)]
+
+
 @pytest.mark.parametrize(
     "limits",
     [

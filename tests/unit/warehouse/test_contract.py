@@ -115,6 +115,19 @@ def test_same_batch_again_changes_nothing(warehouse: Warehouse) -> None:
     assert read_table(warehouse) == before
 
 
+@pytest.mark.parametrize("engine", [*ONE_OF_EACH, *REDSHIFT[:1], *SNOWFLAKE[:1]])
+def test_rows_stay_those_of_a_file_whose_entry_was_deleted(new_warehouse: NewWarehouse, engine: str) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    warehouse.write(hostile_batch())
+    before = read_table(warehouse)
+    # What users do to have files read again.
+    execute(warehouse, f"DELETE FROM {warehouse.files}")
+    entries = warehouse.write(hostile_batch())
+    assert [counts(entry) for entry in entries] == EXPECTED_COUNTS
+    assert read_table(warehouse) == before
+
+
 def test_empty_batches(warehouse: Warehouse) -> None:
     assert warehouse.write([]) == []
     assert warehouse.known_files([]) == {}
