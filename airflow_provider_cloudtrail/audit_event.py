@@ -272,7 +272,7 @@ class FileRows:
     :param quarantine: what of it could not be read.
     :param unpacked_bytes: size of the uncompressed file in bytes.
     :param previous: what the ledger said when it was decided to read it; None: nothing.
-    :param rows_there: filled in by the warehouse: rows of it in the table though the ledger said nothing of it.
+    :param rows_there: rows of it that were in the table before, filled in by a warehouse that knows it.
     :param getting: seconds that fetching it took.
     :param unpacking: seconds that unpacking, hashing and searching it took.
     :param parsing: seconds that making rows of it took.
@@ -283,7 +283,7 @@ class FileRows:
     quarantine: list[QuarantineEntry]
     unpacked_bytes: int = 0
     previous: KnownFile | None = None
-    rows_there: int = 0
+    rows_there: int | None = None
     getting: float = 0.0
     unpacking: float = 0.0
     parsing: float = 0.0

@@ -128,7 +128,9 @@ class ExportSummary:
             self.files_quarantined += not was_in_quarantine(rows.previous, entry)
         elif entry.records is not None:
             # Rows that an earlier read of the file loaded are no news of this run. Some drivers give decimals.
-            earlier = int(rows.previous.loaded or 0) if rows.previous is not None else rows.rows_there
+            earlier = rows.rows_there
+            if earlier is None:
+                earlier = int(rows.previous.loaded or 0) if rows.previous is not None else 0
             self.records += entry.records
             self.loaded += (entry.loaded or 0) - earlier
             self.duplicate += (entry.duplicate or 0) + earlier

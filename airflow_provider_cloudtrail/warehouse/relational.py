@@ -218,12 +218,11 @@ class RelationalWarehouse(RelationalUpdates):
         return entries
 
     def _count_rows_there(self, cursor: Any, files: Sequence[FileRows], inserted: set[str]) -> None:
-        """Note how many rows the table has of files whose entry was taken out of the ledger."""
-        unknown = [file for file in files if file.previous is None]
-        ids = {event.event_id for file in unknown for event in file.events} - inserted
+        """Note how many rows the table has of each file: of earlier reads, also of those that the ledger forgot."""
+        ids = {event.event_id for file in files for event in file.events} - inserted
         columns = ["event_id", "log_file_uri"]
         there = Counter(row[1] for row in self.find(cursor, self.events, columns, sorted(ids)))
-        for file in unknown:
+        for file in files:
             file.rows_there = there[file.entry.log_file_uri]
 
     @staticmethod
@@ -232,8 +231,5 @@ class RelationalWarehouse(RelationalUpdates):
         if file.entry.status != LOADED:
             return file.entry
         loaded = sum(1 for event in file.events if event.event_id in inserted and first[event.event_id] is event)
-        if file.previous is not None:
-            # Its rows of earlier reads are in the table and still its own.
-            loaded += int(file.previous.loaded or 0)
-        loaded += file.rows_there
+        loaded += file.rows_there or 0
         return file.entry._replace(loaded=loaded, duplicate=len(file.events) - loaded)

@@ -122,11 +122,15 @@ def test_rows_of_a_file_whose_entry_was_deleted_are_no_news(
     trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
 ) -> None:
     files = [trail.deliver("20260203T1000Z", event("a"), event("a"), event("b"), foreign())]
-    export(files, store, warehouse)
+    everything = Selection.of(event_sources=None)
+    export(files, store, warehouse, selection=everything)
     execute(warehouse, f"DELETE FROM {warehouse.files}")
     summary = export(files, store, warehouse)
     assert counts(summary) == (4, 0, 3, 1, 0)
     assert [(row["loaded"], row["duplicate"]) for row in read_table(warehouse).files] == [(2, 1)]
+    summary = export(files, store, warehouse, selection=everything)
+    assert counts(summary) == (4, 0, 4, 0, 0)
+    assert [(row["loaded"], row["duplicate"]) for row in read_table(warehouse).files] == [(3, 1)]
 
 
 @pytest.mark.parametrize(
