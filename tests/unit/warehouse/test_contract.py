@@ -17,7 +17,7 @@ from airflow_provider_cloudtrail.audit_event import (
 )
 from airflow_provider_cloudtrail.export import export_log_files
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
-from tests.support.engines import ENGINES, ICEBERG_GLUE, ICEBERG_REST, REDSHIFT, SNOWFLAKE
+from tests.support.engines import ENGINES, ICEBERG_GLUE, ICEBERG_REST, ONE_OF_EACH, REDSHIFT, SNOWFLAKE
 from tests.support.hostile import TEXTS, hostile_batch
 from tests.support.log_files import FolderTrail, event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, known, reread
@@ -27,6 +27,7 @@ from tests.support.tables import (
     column_names,
     drop_column,
     drop_table,
+    execute,
     expected_row,
     kept,
     query,
