@@ -19,9 +19,9 @@ from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing, PublicKey
 from airflow_provider_cloudtrail.trail.s3_store import S3Store
-from airflow_provider_cloudtrail.validation import validate_trail
-from airflow_provider_cloudtrail.validation_run import Validation
-from airflow_provider_cloudtrail.validation_summary import ValidationSummary
+from airflow_provider_cloudtrail.validation.run import Validation
+from airflow_provider_cloudtrail.validation.summary import ValidationSummary
+from airflow_provider_cloudtrail.validation.validate import validate_trail
 from airflow_provider_cloudtrail.warehouse.duckdb import DuckDBWarehouse
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 

@@ -20,10 +20,10 @@ from airflow_provider_cloudtrail.task import WarehouseOperator, push_of_failing,
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store, StoreError
-from airflow_provider_cloudtrail.validation import validate_trail
-from airflow_provider_cloudtrail.validation_findings import location_uri
-from airflow_provider_cloudtrail.validation_run import Validation
-from airflow_provider_cloudtrail.validation_summary import NO_DIGEST, ValidationSummary
+from airflow_provider_cloudtrail.validation.findings import location_uri
+from airflow_provider_cloudtrail.validation.run import Validation
+from airflow_provider_cloudtrail.validation.summary import NO_DIGEST, ValidationSummary
+from airflow_provider_cloudtrail.validation.validate import validate_trail
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE
@@ -84,7 +84,7 @@ class CloudTrailValidateLogsOperator(WarehouseOperator):
     :param region_name: Region of the CloudTrail API for ``trail_name``; keys come from each signing Region. (templated)
     :param verify: whether to verify TLS certificates, or the path of a CA bundle. (templated)
     :param botocore_config: configuration of the botocore clients.
-    :return: summary of the run (XCom): see :class:`~airflow_provider_cloudtrail.validation_summary.ValidationSummary`;
+    :return: summary of the run (XCom): see :class:`~airflow_provider_cloudtrail.validation.summary.ValidationSummary`;
         its ``not_loaded`` can be given to ``CloudTrailToSqlOperator`` as ``files``.
     :raises ValueError: for wrong parameters, before any work.
     :raises CloudTrailError: if bucket, API or warehouse fail; ``CloudTrailIntegrityError`` see above.

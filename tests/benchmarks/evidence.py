@@ -110,8 +110,8 @@ def validation(task: Task) -> Iterator[Any]:
     from airflow_provider_cloudtrail.trail.log_file import TrailLocation
     from airflow_provider_cloudtrail.trail.public_keys import KeyRing, PublicKey
     from airflow_provider_cloudtrail.trail.s3_store import S3Store
-    from airflow_provider_cloudtrail.validation import validate_trail
-    from airflow_provider_cloudtrail.validation_run import Validation
+    from airflow_provider_cloudtrail.validation.run import Validation
+    from airflow_provider_cloudtrail.validation.validate import validate_trail
     from airflow_provider_cloudtrail.warehouse.evidence import Evidence
     from tests.benchmarks.corpora import START
 

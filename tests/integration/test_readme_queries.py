@@ -14,8 +14,8 @@ from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.listing import list_log_files
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
-from airflow_provider_cloudtrail.validation import validate_trail
-from airflow_provider_cloudtrail.validation_run import Validation
+from airflow_provider_cloudtrail.validation.run import Validation
+from airflow_provider_cloudtrail.validation.validate import validate_trail
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 from airflow_provider_cloudtrail.warehouse.lookups import Lookups

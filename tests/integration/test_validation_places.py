@@ -12,9 +12,9 @@ from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.store import ListedObject, StoreError
-from airflow_provider_cloudtrail.validation import validate_trail
-from airflow_provider_cloudtrail.validation_run import Validation
-from airflow_provider_cloudtrail.validation_summary import ValidationSummary
+from airflow_provider_cloudtrail.validation.run import Validation
+from airflow_provider_cloudtrail.validation.summary import ValidationSummary
+from airflow_provider_cloudtrail.validation.validate import validate_trail
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 from tests.support.signed_trail import BUCKET, HOUR, Hour, MemoryStore, SignedTrail
@@ -94,7 +94,7 @@ def test_together_the_same_in_the_same_order(
     made = organization()
     runs = []
     for digests in (1, 7, 400):
-        monkeypatch.setattr("airflow_provider_cloudtrail.digest_batches._BATCH_DIGESTS", digests)
+        monkeypatch.setattr("airflow_provider_cloudtrail.validation.digest_batches._BATCH_DIGESTS", digests)
         warehouse, store = new_warehouse(ENGINE), MemoryStore(*made)
         run = Asked(store, warehouse, made)
         summary = run.summary()
@@ -143,7 +143,7 @@ class FailingStore(MemoryStore):
 def test_accounts_before_a_failure_are_recorded(
     new_warehouse: Callable[[str], Warehouse], monkeypatch: pytest.MonkeyPatch, fails_in: str, digests: int
 ) -> None:
-    monkeypatch.setattr("airflow_provider_cloudtrail.digest_batches._BATCH_DIGESTS", digests)
+    monkeypatch.setattr("airflow_provider_cloudtrail.validation.digest_batches._BATCH_DIGESTS", digests)
     made, warehouse = organization(), new_warehouse(ENGINE)
     expected = Asked(MemoryStore(*made), warehouse, made)
     expected.summary()

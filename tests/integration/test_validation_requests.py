@@ -21,9 +21,9 @@ from airflow_provider_cloudtrail.trail.listing import list_log_files
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.store import ListedObject, Store, StoredObject
-from airflow_provider_cloudtrail.validation import validate_trail
-from airflow_provider_cloudtrail.validation_run import Validation
-from airflow_provider_cloudtrail.validation_summary import ValidationSummary
+from airflow_provider_cloudtrail.validation.run import Validation
+from airflow_provider_cloudtrail.validation.summary import ValidationSummary
+from airflow_provider_cloudtrail.validation.validate import validate_trail
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence, HashedFile
 from tests.support.engines import DUCKDB, installed
@@ -134,7 +134,11 @@ def test_a_loaded_month_is_proven_without_a_get_on_log_files(
 ) -> None:
     month, week = 31, 7
     # So that little is held at once, by few threads, also if the machine is so busy that the bucket looks slow.
-    bounds = {"digest_batches._BATCH_DIGESTS": 25, "digest_batches._AHEAD": 8, "trail.delivered._PAGE": 50}
+    bounds = {
+        "validation.digest_batches._BATCH_DIGESTS": 25,
+        "validation.digest_batches._AHEAD": 8,
+        "trail.delivered._PAGE": 50,
+    }
     bounds |= {"trail.listings_ahead._PAGE": 50, "trail.bucket_threads.SLOW_SECONDS": inf}
     for bound, number in bounds.items():
         monkeypatch.setattr(f"airflow_provider_cloudtrail.{bound}", number)

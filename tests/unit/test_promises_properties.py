@@ -28,8 +28,8 @@ from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_
 from airflow_provider_cloudtrail.trail.log_file import LogFile, TrailLocation, log_file_of_uri
 from airflow_provider_cloudtrail.trail.object_uris import object_uri
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing, PublicKey
-from airflow_provider_cloudtrail.validation import validate_trail
-from airflow_provider_cloudtrail.validation_run import Validation
+from airflow_provider_cloudtrail.validation.run import Validation
+from airflow_provider_cloudtrail.validation.validate import validate_trail
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 from airflow_provider_cloudtrail.warehouse.lookups import Lookups

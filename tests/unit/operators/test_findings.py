@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_cloudtrail import digest_batches, validation_place, validation_unlisted
 from airflow_provider_cloudtrail.trail import delivered
+from airflow_provider_cloudtrail.validation import digest_batches
+from airflow_provider_cloudtrail.validation import place as validation_place
+from airflow_provider_cloudtrail.validation import unlisted as validation_unlisted
 from tests.support.signed_trail import ACCOUNT, BUCKET, FIRST, HOUR, LAST, REGION, WINDOW, MemoryStore, SignedTrail
 
 MIDDLE = 6

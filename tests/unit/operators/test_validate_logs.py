@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_cloudtrail import digest_batches, validation_run
 from airflow_provider_cloudtrail._compat import AirflowFailException
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
@@ -22,6 +21,8 @@ from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailValidateL
 from airflow_provider_cloudtrail.trail import digest_reader
 from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
+from airflow_provider_cloudtrail.validation import digest_batches
+from airflow_provider_cloudtrail.validation import run as validation_run
 from tests.support.face import sqlite_warehouse
 from tests.support.signed_trail import (
     ACCOUNT,

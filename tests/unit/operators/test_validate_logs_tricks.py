@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_cloudtrail import validation_run
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.validation import run as validation_run
 from tests.support.signed_trail import (
     ACCOUNT,
     BEGIN,

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_cloudtrail import validation_run, validation_vanished
 from airflow_provider_cloudtrail.trail import delivered
 from airflow_provider_cloudtrail.trail.log_file import log_file
+from airflow_provider_cloudtrail.validation import run as validation_run
+from airflow_provider_cloudtrail.validation import vanished as validation_vanished
 from tests.support.signed_trail import BUCKET, HOUR, WINDOW, Hour, SignedTrail
 
 MIDDLE = 6

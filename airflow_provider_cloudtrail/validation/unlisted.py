@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from airflow_provider_cloudtrail.audit_event import UNLISTED
-from airflow_provider_cloudtrail.validation_findings import About, Findings, finding_id
-from airflow_provider_cloudtrail.validation_run import Validation
+from airflow_provider_cloudtrail.validation.findings import About, Findings, finding_id
+from airflow_provider_cloudtrail.validation.run import Validation
 from airflow_provider_cloudtrail.warehouse.evidence import FileVerdicts
 
 # Stamps are on the minute.

@@ -14,10 +14,10 @@ from itertools import groupby, islice
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.log_file import LogFile, log_file_of_uri
 from airflow_provider_cloudtrail.trail.store import Store
-from airflow_provider_cloudtrail.validation_findings import Findings
-from airflow_provider_cloudtrail.validation_run import Validation
-from airflow_provider_cloudtrail.validation_summary import ValidationSummary
-from airflow_provider_cloudtrail.validation_unlisted import about_log_file, report_unlisted
+from airflow_provider_cloudtrail.validation.findings import Findings
+from airflow_provider_cloudtrail.validation.run import Validation
+from airflow_provider_cloudtrail.validation.summary import ValidationSummary
+from airflow_provider_cloudtrail.validation.unlisted import about_log_file, report_unlisted
 
 _AHEAD = 16
 _PAGE = 1_000

@@ -14,7 +14,7 @@ from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 
-# Of the module that is called.
+# One for the whole package: users need to know no more of it.
 _log = logging.getLogger("airflow_provider_cloudtrail.validation")
 
 

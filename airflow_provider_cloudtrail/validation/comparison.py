@@ -18,16 +18,16 @@ from airflow_provider_cloudtrail.audit_event import (
     DigestEntry,
     HashEntry,
 )
-from airflow_provider_cloudtrail.digest_batches import UNSEEN, DigestWithFiles
 from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST, BucketThreads
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
 from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest
 from airflow_provider_cloudtrail.trail.log_file import log_file
 from airflow_provider_cloudtrail.trail.object_uris import object_uri, split_uri
 from airflow_provider_cloudtrail.trail.store import ObjectError
-from airflow_provider_cloudtrail.validation_findings import About, Findings
-from airflow_provider_cloudtrail.validation_run import Validation
-from airflow_provider_cloudtrail.validation_summary import ValidationSummary
+from airflow_provider_cloudtrail.validation.digest_batches import UNSEEN, DigestWithFiles
+from airflow_provider_cloudtrail.validation.findings import About, Findings
+from airflow_provider_cloudtrail.validation.run import Validation
+from airflow_provider_cloudtrail.validation.summary import ValidationSummary
 from airflow_provider_cloudtrail.warehouse.evidence import FileVerdicts, HashedFile, LoadedFile
 
 _HANDED_ON = 1_000

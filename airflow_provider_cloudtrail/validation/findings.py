@@ -11,7 +11,7 @@ from typing import NamedTuple
 from airflow_provider_cloudtrail.audit_event import GAP, MISSING, NOT_LOADED, FindingEntry
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.object_uris import object_uri
-from airflow_provider_cloudtrail.validation_summary import NAMED, ValidationSummary
+from airflow_provider_cloudtrail.validation.summary import NAMED, ValidationSummary
 
 
 class About(NamedTuple):

@@ -22,7 +22,7 @@ from airflow_provider_cloudtrail.trail.digest_reader import fetch_digest, get_di
 from airflow_provider_cloudtrail.trail.digest_signature import verified_early
 from airflow_provider_cloudtrail.trail.object_uris import object_uri
 from airflow_provider_cloudtrail.trail.store import StoredObject, StoreError
-from airflow_provider_cloudtrail.validation_run import Validation
+from airflow_provider_cloudtrail.validation.run import Validation
 
 _Place = TypeVar("_Place")
 _FetchedAhead = Callable[[], FetchedDigest | None]

@@ -13,8 +13,6 @@ from contextlib import closing
 from datetime import timedelta
 
 from airflow_provider_cloudtrail.audit_event import GAP
-from airflow_provider_cloudtrail.comparison import Comparison
-from airflow_provider_cloudtrail.digest_batches import PlaceDigests, in_batches
 from airflow_provider_cloudtrail.one_ahead import one_ahead
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivered import (
@@ -30,11 +28,13 @@ from airflow_provider_cloudtrail.trail.delivered import (
 from airflow_provider_cloudtrail.trail.digest import HOUR, Chain, DigestKey
 from airflow_provider_cloudtrail.trail.digest_chain import Coverage
 from airflow_provider_cloudtrail.trail.listings_ahead import listings_ahead
-from airflow_provider_cloudtrail.validation_findings import About, Findings
-from airflow_provider_cloudtrail.validation_place import PlaceValidation, count_absence, count_gap, recorded_chains
-from airflow_provider_cloudtrail.validation_run import Validation
-from airflow_provider_cloudtrail.validation_summary import NO_DIGEST, ValidationSummary
-from airflow_provider_cloudtrail.validation_vanished import report_vanished
+from airflow_provider_cloudtrail.validation.comparison import Comparison
+from airflow_provider_cloudtrail.validation.digest_batches import PlaceDigests, in_batches
+from airflow_provider_cloudtrail.validation.findings import About, Findings
+from airflow_provider_cloudtrail.validation.place import PlaceValidation, count_absence, count_gap, recorded_chains
+from airflow_provider_cloudtrail.validation.run import Validation
+from airflow_provider_cloudtrail.validation.summary import NO_DIGEST, ValidationSummary
+from airflow_provider_cloudtrail.validation.vanished import report_vanished
 from airflow_provider_cloudtrail.warehouse.findings import Examined
 
 _MARGIN = timedelta(hours=2)

@@ -7,16 +7,16 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from airflow_provider_cloudtrail.audit_event import GAP, INVALID, MISSING, UNLISTED
-from airflow_provider_cloudtrail.comparison import Comparison
-from airflow_provider_cloudtrail.digest_batches import DigestWithFiles
 from airflow_provider_cloudtrail.trail.delivered import AccountRegion, DeliveredFiles
 from airflow_provider_cloudtrail.trail.digest import Chain, DigestKey
 from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest, Coverage, DigestStatus, Gap
 from airflow_provider_cloudtrail.trail.log_file import is_of
-from airflow_provider_cloudtrail.validation_findings import About, Findings
-from airflow_provider_cloudtrail.validation_run import Validation
-from airflow_provider_cloudtrail.validation_summary import ValidationSummary
-from airflow_provider_cloudtrail.validation_unlisted import about_log_file, report_unlisted
+from airflow_provider_cloudtrail.validation.comparison import Comparison
+from airflow_provider_cloudtrail.validation.digest_batches import DigestWithFiles
+from airflow_provider_cloudtrail.validation.findings import About, Findings
+from airflow_provider_cloudtrail.validation.run import Validation
+from airflow_provider_cloudtrail.validation.summary import ValidationSummary
+from airflow_provider_cloudtrail.validation.unlisted import about_log_file, report_unlisted
 
 
 def recorded_chains(run: Validation, until: datetime, location: str) -> set[Chain]:
