@@ -22,7 +22,7 @@ from airflow_provider_cloudtrail.trail.environment import (
     NAME,
     PARTITIONS,
 )
-from airflow_provider_cloudtrail.trail.record import DENIED, SIGN_INS
+from airflow_provider_cloudtrail.trail.outcome import DENIED, SIGN_INS
 from airflow_provider_cloudtrail.trail.scrub import MASK, SECRET_MEMBERS, SECRET_OF_REST_CALLS, SHORTEST_SECRET
 
 _FIELDS = {field.name: field for field in RECORD_FIELDS}

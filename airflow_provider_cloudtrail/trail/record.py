@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -27,6 +26,7 @@ from airflow_provider_cloudtrail.trail.environment import (
     environment_of,
 )
 from airflow_provider_cloudtrail.trail.fields import boolean, http_status, moment, text, texts
+from airflow_provider_cloudtrail.trail.outcome import SIGN_INS, outcome_of
 from airflow_provider_cloudtrail.trail.scrub import may_need_scrubbing, scrub
 
 if TYPE_CHECKING:
@@ -35,20 +35,6 @@ if TYPE_CHECKING:
 LONGEST_EVENT_ID = 255
 """Longest eventID that is taken as it is; CloudTrail's have 36 characters."""
 
-DENIED = (
-    "(?i)access.?denied|unauthorized|not.?authorized|forbidden|auth.?failure"
-    # SNS and others, Elastic Beanstalk, Redshift; an authorization that was not found is something else.
-    "|authorization.?error|authorization.?exception|insufficient.?privilege|access.?to[a-z]+denied"
-)
-"""Pattern that occurs in the error code of a call that was denied."""
-
-SIGN_INS = frozenset((
-    *("ConsoleLogin", "SwitchRole", "CheckMfa", "PasswordUpdated", "ExternalIdPDirectoryLogin"),
-    *("CredentialChallenge", "CredentialVerification", "UserAuthentication"),
-))
-"""Events of signing in, also to IAM Identity Center. A member with their name says what became of it."""
-
-_DENIED = re.compile(DENIED)
 _TEXTS = (
     *("eventSource", "eventName", "eventCategory", "eventType", "eventVersion", "awsRegion", "recipientAccountId"),
     *("sourceIPAddress", "userAgent", "errorCode", "errorMessage", "requestID", "sharedEventID"),
@@ -227,7 +213,7 @@ def _row(
         error_message = text(answer.get("message"))
     outcome = "success"
     if error_code is not None or answer or name in SIGN_INS:
-        outcome = _outcome(error_code, rest_status, name, (response, found.service_event_details))
+        outcome = outcome_of(error_code, rest_status, name, (response, found.service_event_details))
     # By position, in the order of the columns: names would take longer than all of the above.
     return AuditEvent._make((
         found.event_id,
@@ -279,19 +265,6 @@ def _event_id(record: Mapping[str, Any]) -> str:
 
 def _is_plain_id(event_id: str) -> bool:
     return 0 < len(event_id) <= LONGEST_EVENT_ID and event_id.isascii() and event_id.isprintable()
-
-
-def _outcome(error_code: str | None, rest_status: int | None, name: str | None, answers: Iterable[Any]) -> str:
-    # MWAA gives whatever Airflow refuses one error code, RestApiClientException: its status tells a denial.
-    if rest_status in (401, 403):
-        return "denied"
-    if error_code is not None and error_code != "200":
-        return "denied" if _DENIED.search(error_code) else "error"
-    if rest_status is not None and rest_status >= 400:
-        return "error"
-    # A failed sign-in has no error code.
-    failed = name in SIGN_INS and any(isinstance(answer, dict) and answer.get(name) == "Failure" for answer in answers)
-    return "denied" if failed else "success"
 
 
 def _encode(value: Any, codec: StandardCodec) -> str:

@@ -41,25 +41,6 @@ def test_no_secret_nul_or_surrogate_is_left_in_any_column(record: dict[str, Any]
             value.encode()
 
 
-@pytest.mark.parametrize(
-    ("error_code", "outcome"),
-    [
-        *(
-            (code, "denied")
-            for code in (
-                *("AccessDenied", "KMS.AccessDeniedException", "Client.UnauthorizedOperation", "NotAuthorized"),
-                *("AuthorizationError", "AuthorizationErrorException", "AuthorizationException"),
-                *("InsufficientPrivilegesException", "AccessToClusterDenied"),
-            )
-        ),
-        *((code, "error") for code in ("AuthorizationNotFound", "AuthorizationQuotaExceeded", "ThrottlingException")),
-        ("200", "success"),
-    ],
-)
-def test_error_codes_of_what_was_denied(error_code: str, outcome: str) -> None:
-    assert row_of(event(errorCode=error_code)).outcome == outcome
-
-
 def test_raw_event_is_the_record_as_delivered() -> None:
     raw = b'{ "eventTime" : "2026-02-03T09:58:00Z","newField":{"b":1.10,"a":1e2},"x":1,"x":2, "\\u00e9":"\\/" }'
     row = audit_event(CODEC.decode(raw), raw, 0, Provenance(FILE, NOW, None), CODEC)
