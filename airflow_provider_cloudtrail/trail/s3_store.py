@@ -126,6 +126,7 @@ class S3Store:
 
     def _pages(self, prefix: str, **arguments: str) -> Iterator[Mapping[str, Any]]:
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         paginator = self._client.get_paginator("list_objects_v2")
         try:
@@ -144,6 +145,9 @@ class S3Store:
             raise unlisted(self._bucket, prefix, code, describe(error)) from error
         except BotoCoreError as error:
             raise StoreError(f"listing s3://{self._bucket}/{prefix}: {error}") from error
+        except ResponseParserError as error:
+            # Newer versions of botocore try again themselves.
+            raise StoreError(f"listing s3://{self._bucket}/{prefix}: {first_line(error)}") from None
 
     def get(self, key: str, most_bytes: int | None = None) -> StoredObject:
         """Read one object with one GET; throttling, resets and server errors are tried again with back-off."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
@@ -378,6 +379,10 @@ def page_of(names: Sequence[str], *, goes_on: bool = False) -> bytes:
 
 
 NAMES = [f"a/{number:04d}" for number in range(1_003)]
+# Of all answers, not only of those to copies.
+HANDLERS = importlib.import_module("botocore.handlers") if installed("boto3") else None
+BOTO3_KNOWS_ERRORS = hasattr(HANDLERS, "_handle_200_error")
+BROKEN = "500" if BOTO3_KNOWS_ERRORS else "Unable to parse response"
 WHOLE = page_of(NAMES[1_000:])
 
 
@@ -387,12 +392,16 @@ WHOLE = page_of(NAMES[1_000:])
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        pytest.param(error_body("InternalError"), "InternalError: made & up", id="error with the status of success"),
+        pytest.param(
+            error_body("InternalError"),
+            "InternalError: made & up" if BOTO3_KNOWS_ERRORS else "is no listing of S3",
+            id="error with the status of success",
+        ),
         pytest.param(b"<html><body>Please log in</body></html>", "is no listing of S3", id="another document"),
         pytest.param(b"", "is no listing of S3", id="nothing"),
-        pytest.param(WHOLE[: WHOLE.index(b"<Contents>")], "500", id="breaks off before the objects"),
-        pytest.param(WHOLE[: WHOLE.index(b"</Contents>") + 11], "500", id="breaks off between objects"),
-        pytest.param(WHOLE.removesuffix(b"</ListBucketResult>"), "500", id="breaks off at its end"),
+        pytest.param(WHOLE[: WHOLE.index(b"<Contents>")], BROKEN, id="breaks off before the objects"),
+        pytest.param(WHOLE[: WHOLE.index(b"</Contents>") + 11], BROKEN, id="breaks off between objects"),
+        pytest.param(WHOLE.removesuffix(b"</ListBucketResult>"), BROKEN, id="breaks off at its end"),
     ],
 )
 def test_answer_that_is_no_listing_is_not_taken_for_its_end(
@@ -409,6 +418,7 @@ def test_answer_that_is_no_listing_is_not_taken_for_its_end(
 
 
 @needs_boto3
+@pytest.mark.skipif(not BOTO3_KNOWS_ERRORS, reason="needs a newer boto3")
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_answer_that_is_no_listing_once(transport: str) -> None:
     answers: list[tuple[int, bytes] | str] = [(200, page_of(NAMES[:1_000], goes_on=True))]
