@@ -23,6 +23,7 @@ from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailTo
 from tests.support.face import DAY
 from tests.support.log_files import ACCOUNT, key_of
 from tests.support.log_files import event as record
+from tests.support.ports import reserved_port
 
 ONE_REGION = {"account_ids": [ACCOUNT], "regions": ["eu-west-1"]}
 
@@ -319,11 +320,13 @@ def test_names_of_which_nothing_was_ever_delivered_are_said(
     assert not missing or f"Nothing was ever delivered of {missing[0]}: there is no such folder" in text
 
 
-def test_connection_that_leads_nowhere_is_named(trail, monkeypatch, tmp_path):
-    connection = {"conn_type": "sqlite", "host": str(tmp_path / "nowhere" / "audit.db")}
-    monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", json.dumps(connection))
-    with pytest.raises(CloudTrailWarehouseError, match=r"sqlite: cannot connect with conn_id='elsewhere' \("):
-        operator(trail, conn_id="elsewhere").execute({})
+def test_connection_that_leads_nowhere_is_named(trail, monkeypatch):
+    pytest.importorskip("airflow.providers.postgres")
+    with reserved_port() as port:
+        connection = {"conn_type": "postgres", "host": "127.0.0.1", "port": port, "login": "airflow", "schema": "audit"}
+        monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", json.dumps(connection))
+        with pytest.raises(CloudTrailWarehouseError, match=r"postgres: cannot connect with conn_id='elsewhere' \("):
+            operator(trail, conn_id="elsewhere").execute({})
 
 
 def test_what_was_listed_before_the_bucket_fell_silent_is_stored(trail, warehouse, monkeypatch):
