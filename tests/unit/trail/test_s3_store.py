@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import importlib
 import random
-from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -10,7 +8,7 @@ import pytest
 
 from airflow_provider_cloudtrail.trail.local_store import LocalStore
 from airflow_provider_cloudtrail.trail.s3_store import ATTEMPTS, S3Store, read_times_quickly
-from airflow_provider_cloudtrail.trail.store import ListingDeniedError, ObjectError, StoreError
+from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
 from tests.support.buckets import KEYS, folder_of_keys
 from tests.support.engines import installed
 from tests.support.log_files import FolderTrail, key_of
@@ -349,91 +347,6 @@ def test_object_whose_key_cannot_be_used(transport: str, code: str) -> None:
         scripted(script, transport, waits).get("a/b")
     assert caught.value.code == "access_denied"
     assert (waits, len(script.paths)) == ([], 1)
-
-
-@needs_boto3
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_listing_that_is_denied(transport: str) -> None:
-    with ScriptedS3([(403, error_body("AccessDenied"))]).running() as script:
-        store = scripted(script, transport, [])
-        for listing in (store.folders, lambda prefix: list(store.objects(prefix))):
-            with pytest.raises(
-                ListingDeniedError,
-                match=r"listing s3://example-trail/AWSLogs/: AccessDenied.*; the role needs s3:ListBucket",
-            ):
-                listing("AWSLogs/")
-
-
-def page_of(names: Sequence[str], *, goes_on: bool = False) -> bytes:
-    entries = "".join(
-        f"<Contents><Key>{name}</Key><LastModified>2026-02-03T10:00:00.000Z</LastModified>"
-        "<ETag>&quot;e&quot;</ETag><Size>5</Size></Contents>"
-        for name in names
-    )
-    more = "<NextContinuationToken>next</NextContinuationToken>" if goes_on else ""
-    return (
-        "<?xml version='1.0'?><ListBucketResult xmlns='http://s3.amazonaws.com/doc/2006-03-01/'><Name>bucket</Name>"
-        f"<KeyCount>{len(names)}</KeyCount><IsTruncated>{str(goes_on).lower()}</IsTruncated>{more}{entries}"
-        "</ListBucketResult>"
-    ).encode()
-
-
-NAMES = [f"a/{number:04d}" for number in range(1_003)]
-# Of all answers, not only of those to copies.
-HANDLERS = importlib.import_module("botocore.handlers") if installed("boto3") else None
-BOTO3_KNOWS_ERRORS = hasattr(HANDLERS, "_handle_200_error")
-BROKEN = "500" if BOTO3_KNOWS_ERRORS else "Unable to parse response"
-WHOLE = page_of(NAMES[1_000:])
-
-
-@needs_boto3
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("before", [0, 1_000])
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        pytest.param(
-            error_body("InternalError"),
-            "InternalError: made & up" if BOTO3_KNOWS_ERRORS else "is no listing of S3",
-            id="error with the status of success",
-        ),
-        pytest.param(b"<html><body>Please log in</body></html>", "is no listing of S3", id="another document"),
-        pytest.param(b"", "is no listing of S3", id="nothing"),
-        pytest.param(WHOLE[: WHOLE.index(b"<Contents>")], BROKEN, id="breaks off before the objects"),
-        pytest.param(WHOLE[: WHOLE.index(b"</Contents>") + 11], BROKEN, id="breaks off between objects"),
-        pytest.param(WHOLE.removesuffix(b"</ListBucketResult>"), BROKEN, id="breaks off at its end"),
-    ],
-)
-def test_answer_that_is_no_listing_is_not_taken_for_its_end(
-    transport: str, before: int, answer: bytes, said: str
-) -> None:
-    pages = [(200, page_of(NAMES[:before], goes_on=True))] if before else []
-    found = []
-    with ScriptedS3([*pages, (200, answer)]).running() as server:
-        store = s3_store(server.endpoint, "bucket", transport)
-        with pytest.raises(StoreError, match=said) as raised:
-            found.extend(entry.key for entry in store.objects("a/"))
-    assert found == NAMES[:before]
-    assert "listing s3://bucket/a/" in str(raised.value)
-
-
-@needs_boto3
-@pytest.mark.skipif(not BOTO3_KNOWS_ERRORS, reason="needs a newer boto3")
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_answer_that_is_no_listing_once(transport: str) -> None:
-    answers: list[tuple[int, bytes] | str] = [(200, page_of(NAMES[:1_000], goes_on=True))]
-    with ScriptedS3([*answers, (200, error_body("InternalError")), (200, WHOLE)]).running() as server:
-        assert [entry.key for entry in s3_store(server.endpoint, "bucket", transport).objects("a/")] == NAMES
-
-
-@needs_boto3
-@pytest.mark.skipif("obstore" not in TRANSPORTS, reason="needs obstore")
-@pytest.mark.parametrize(("make_sure", "requests"), [(True, 2), (False, 1)])
-def test_who_looks_again_anyway_asks_once(make_sure: bool, requests: int) -> None:
-    with ScriptedS3([(200, page_of([]))]).running() as server:
-        store = s3_store(server.endpoint, "bucket", "obstore")
-        assert list(store.objects("a/", make_sure=make_sure)) == []
-    assert len(server.paths) == store.requests["LIST"] == requests
 
 
 @needs_boto3
