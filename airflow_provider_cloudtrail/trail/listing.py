@@ -146,7 +146,10 @@ def list_log_files(
                 elif window.reads(file.delivered_at):
                     yield file
             seen.add(folder, there=there)
-    seen.look_for_folders(store if look_for_folders and regions is not None else None)
+    if look_for_folders and regions is not None:
+        seen.look_for_folders(store)
+    else:
+        seen.anything = bool(seen.folders)
     seen.conclude(location, account_ids, without_folder)
 
 
@@ -167,6 +170,8 @@ class _Seen:
 
     :param accounts: given by name, as far as nothing of them was seen.
     :param regions: the same of Regions.
+    :param folders: paths of the accounts that were listed, with their ids.
+    :param anything: whether there is any folder.
     """
 
     accounts: set[str]
@@ -180,10 +185,8 @@ class _Seen:
         if there:
             self._there(folder.account_id, [folder.region])
 
-    def look_for_folders(self, store: Store | None) -> None:
-        if store is None:
-            self.anything = bool(self.folders)
-            return
+    def look_for_folders(self, store: Store) -> None:
+        """Look for folders of those of which nothing was seen: where Regions are named, nobody has asked for them."""
         for path, account_id in self.folders.items():
             if (self.regions or account_id in self.accounts) and (present := store.folders(path)):
                 self._there(account_id, present)
