@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import (
@@ -24,6 +26,7 @@ from tests.support import iceberg
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _OF_THE_RUN = ("loaded_at", "loaded_by", "quarantined_at")
 Row = dict[str, Any]
+Ask = Callable[[str], list[tuple[Any, ...]]]
 
 
 @dataclass
@@ -44,22 +47,38 @@ class Tables:
 
 
 def read_table(warehouse: Warehouse) -> Tables:
-    """Read all three tables."""
-    return Tables(
-        _read(warehouse, warehouse.events, AuditEvent, ("event_id",)),
-        _read(warehouse, warehouse.files, LedgerEntry, ("log_file_uri",)),
-        _read(warehouse, warehouse.quarantine, QuarantineEntry, ("log_file_uri", "record_index")),
-    )
+    """Read all three tables, as they are at one moment where an engine has transactions."""
+    with _session(warehouse) as ask:
+        if warehouse.engine == "postgres":
+            # A server goes on with the COMMIT of a process that was killed: maybe between the first table and the last.
+            ask("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        return Tables(
+            _read(warehouse, ask, warehouse.events, AuditEvent, ("event_id",)),
+            _read(warehouse, ask, warehouse.files, LedgerEntry, ("log_file_uri",)),
+            _read(warehouse, ask, warehouse.quarantine, QuarantineEntry, ("log_file_uri", "record_index")),
+        )
 
 
 def query(warehouse: Warehouse, statement: str) -> list[tuple[Any, ...]]:
     """Run a query in a connection of its own."""
+    with _session(warehouse) as ask:
+        return ask(statement)
+
+
+@contextmanager
+def _session(warehouse: Warehouse) -> Iterator[Ask]:
+    """Yield what runs statements in one connection, and returns their rows."""
     if warehouse.engine == "iceberg":
-        return iceberg.query(warehouse, statement)
+        yield partial(iceberg.query, warehouse)
+        return
     with closing(warehouse.hook.get_conn()) as connection:
         cursor = connection if warehouse.engine == "duckdb" else connection.cursor()
-        cursor.execute(statement)
-        return [tuple(row) for row in cursor.fetchall()]
+
+        def ask(statement: str) -> list[tuple[Any, ...]]:
+            cursor.execute(statement)
+            return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+
+        yield ask
 
 
 def execute(warehouse: Warehouse, *statements: str) -> None:
@@ -118,12 +137,12 @@ def quoted(warehouse: Warehouse, name: str) -> str:
     return warehouse.quoted(name) if isinstance(warehouse, RelationalWarehouse) else f'"{name}"'
 
 
-def _read(warehouse: Warehouse, table: str, row_type: Any, keys: tuple[str, ...]) -> list[Row]:
+def _read(warehouse: Warehouse, ask: Ask, table: str, row_type: Any, keys: tuple[str, ...]) -> list[Row]:
     columns = [column for column in columns_of(row_type) if column.name not in _OF_THE_RUN]
     names = ", ".join(_selected(warehouse, column) for column in columns)
     rows = [
         {column.name: _value(column, value) for column, value in zip(columns, row, strict=True)}
-        for row in query(warehouse, f"SELECT {names} FROM {table}")
+        for row in ask(f"SELECT {names} FROM {table}")
     ]
     return sorted(rows, key=lambda row: tuple((row[key] is not None, row[key]) for key in keys))
 
