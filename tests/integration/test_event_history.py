@@ -30,7 +30,7 @@ from tests.support.killing import kill_after
 from tests.support.log_files import MWAA
 from tests.support.rows import MWAA as SELECTION
 from tests.support.rows import file_rows
-from tests.support.tables import query
+from tests.support.tables import query, wait_for_server
 
 REGIONS = ("ap-south-1", "eu-west-1", "us-east-1")
 EVENTS = {"ap-south-1": 700, "eu-west-1": 6_300, "us-east-1": 3_000}
@@ -193,6 +193,7 @@ def test_killed_and_run_again(world):
     for _ in range(KILLS):
         parts, seconds = moments.randint(1, 6), moments.uniform(0, 0.15)
         between += kill_after(_started(task | {"lines": parts}), parts, seconds)
+        wait_for_server(world.warehouse)
         world.assert_balanced()
     # The kills hit runs that were not done.
     assert between == KILLS

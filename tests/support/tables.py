@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,17 @@ def query(warehouse: Warehouse, statement: str) -> list[tuple[Any, ...]]:
     """Run a query in a connection of its own."""
     with _session(warehouse) as ask:
         return ask(statement)
+
+
+def wait_for_server(warehouse: Warehouse) -> None:
+    """Wait until a server has done what killed processes have asked for: it goes on with a COMMIT without them."""
+    if warehouse.engine != "postgres":
+        return
+    others = "SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()"
+    deadline = time.monotonic() + 60
+    while query(warehouse, others) != [(0,)]:
+        assert time.monotonic() < deadline, "The server is still at work for a process that was killed."
+        time.sleep(0.01)
 
 
 @contextmanager
