@@ -60,8 +60,8 @@ test-engines: $(STAMP) ## run warehouses on Snowflake's emulator and the oldest 
 	@$(BIN)/uv pip install -q -p $(ICEBERG)/bin/python -r tests/environments/iceberg.txt
 	@$(BIN)/python -m pytest tests/reference/test_iceberg.py
 	@$(BIN)/uv pip install -q -p $(BIN)/python --no-deps --target $(OLD_DUCKDB) -r tests/environments/duckdb.txt
-	@PYTHONPATH=$(OLD_DUCKDB) $(BIN)/python -m pytest -n logical -k duckdb tests/unit/warehouse tests/unit/test_export.py \
-		tests/unit/test_export_batches.py
+	@PYTHONPATH=$(OLD_DUCKDB) $(BIN)/python -m pytest -n logical -k duckdb tests/unit/warehouse \
+		tests/unit/export/test_log_files.py tests/unit/export/test_batches.py
 
 distributions: $(STAMP) ## build the wheel and the sdist, look what is in them, throw them away
 	@$(BIN)/python .ci/check_distributions.py

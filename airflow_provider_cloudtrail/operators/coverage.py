@@ -17,7 +17,7 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailTrailNotFoundError,
 )
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
-from airflow_provider_cloudtrail.task import push_of_failing
+from airflow_provider_cloudtrail.operators.base import push_of_failing
 from airflow_provider_cloudtrail.trail.coverage import (
     NO_SUCH_BUCKET,
     SEVERITIES,

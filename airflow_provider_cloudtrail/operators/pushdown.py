@@ -11,10 +11,10 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_provider_cloudtrail import parameters, windows
 from airflow_provider_cloudtrail.assets import tell_outlets
 from airflow_provider_cloudtrail.exceptions import CloudTrailError, CloudTrailWarehouseError
+from airflow_provider_cloudtrail.operators.base import WarehouseOperator, require_athena, run_of, warehouse_of, where
 from airflow_provider_cloudtrail.pushdown.engine import WarehouseEngine
 from airflow_provider_cloudtrail.pushdown.fill import PushdownSummary, fill_audit_table
 from airflow_provider_cloudtrail.pushdown.records import Records, spans
-from airflow_provider_cloudtrail.task import WarehouseOperator, require_athena, run_of, warehouse_of, where
 from airflow_provider_cloudtrail.trail.selection import MWAA_EVENT_SOURCES, Selection
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 

@@ -17,8 +17,8 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailWarehouseError,
 )
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.operators.base import hook_of, require_athena
 from airflow_provider_cloudtrail.pushdown.trail_table import ENUM, TrailTable
-from airflow_provider_cloudtrail.task import hook_of, require_athena
 from airflow_provider_cloudtrail.trail.listing import layouts, region_folders
 from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.warehouse.athena_session import connect

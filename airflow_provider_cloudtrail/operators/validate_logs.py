@@ -16,7 +16,7 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailIntegrityError,
     CloudTrailWarehouseError,
 )
-from airflow_provider_cloudtrail.task import WarehouseOperator, push_of_failing, run_of, warehouse_of
+from airflow_provider_cloudtrail.operators.base import WarehouseOperator, push_of_failing, run_of, warehouse_of
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES
 from airflow_provider_cloudtrail.trail.store import Store, StoreError

@@ -11,7 +11,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_provider_cloudtrail import parameters, windows
 from airflow_provider_cloudtrail.exceptions import CloudTrailQueueError
 from airflow_provider_cloudtrail.sensors.trail_sensor import TrailSensor
-from airflow_provider_cloudtrail.waiting import Answer, delivery_is_proven, log_files_delivered, queue_told
+from airflow_provider_cloudtrail.triggers.questions import Answer, delivery_is_proven, log_files_delivered, queue_told
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail._compat import Context

@@ -24,7 +24,7 @@ from airflow_provider_cloudtrail._compat import (
 )
 from airflow_provider_cloudtrail.exceptions import CloudTrailTriggerError
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
-from airflow_provider_cloudtrail.waiting import Answer, TrailParameters
+from airflow_provider_cloudtrail.triggers.questions import Answer, TrailParameters
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail._compat import Context

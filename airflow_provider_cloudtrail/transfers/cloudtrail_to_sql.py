@@ -17,9 +17,9 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailTrailNotFoundError,
     CloudTrailWarehouseError,
 )
-from airflow_provider_cloudtrail.export_report import log_export, quarantine_message
+from airflow_provider_cloudtrail.export.report import log_export, quarantine_message
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailBucketLink, CloudTrailEventHistoryLink
-from airflow_provider_cloudtrail.task import WarehouseOperator, push_of_failing, run_of, warehouse_of, where
+from airflow_provider_cloudtrail.operators.base import WarehouseOperator, push_of_failing, run_of, warehouse_of, where
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files
 from airflow_provider_cloudtrail.trail.log_file import log_file_of_uri
 from airflow_provider_cloudtrail.trail.object_uris import KeyGrammarError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from airflow_provider_cloudtrail._compat import Context
-    from airflow_provider_cloudtrail.export_summary import ExportSummary
+    from airflow_provider_cloudtrail.export.summary import ExportSummary
     from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
     from airflow_provider_cloudtrail.trail.log_file import LogFile, TrailLocation
     from airflow_provider_cloudtrail.trail.store import Store
@@ -94,7 +94,7 @@ class CloudTrailToSqlOperator(WarehouseOperator):
     :param botocore_config: configuration of the botocore clients.
     :param outlets: assets, such as :func:`~airflow_provider_cloudtrail.assets.audit_table`; their events carry the
         summary as extra.
-    :return: summary of the run (XCom): see :class:`~airflow_provider_cloudtrail.export_summary.ExportSummary`.
+    :return: summary of the run (XCom): see :class:`~airflow_provider_cloudtrail.export.summary.ExportSummary`.
     :raises ValueError: for wrong parameters, before any work.
     :raises CloudTrailError: if trail, bucket or warehouse fail; ``CloudTrailQuarantineError`` see above.
     """
@@ -175,7 +175,7 @@ class CloudTrailToSqlOperator(WarehouseOperator):
 
     def work(self, context: Context) -> dict[str, Any]:
         """Load the log files of the window, or those that were given."""
-        from airflow_provider_cloudtrail.export import export_log_files
+        from airflow_provider_cloudtrail.export.log_files import export_log_files
 
         selection = self._selection()
         max_file_bytes = parameters.file_size("max_file_bytes", self.max_file_bytes)
@@ -310,7 +310,7 @@ class CloudTrailToSqlOperator(WarehouseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
         """Return what was read and written, for the OpenLineage provider where it is installed."""
-        from airflow_provider_cloudtrail.lineage import operator_lineage
+        from airflow_provider_cloudtrail.transfers.lineage import operator_lineage
 
         given = self._given_files()
         buckets = (

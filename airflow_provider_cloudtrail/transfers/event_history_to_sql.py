@@ -11,15 +11,15 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_provider_cloudtrail import parameters, windows
 from airflow_provider_cloudtrail.assets import tell_outlets
 from airflow_provider_cloudtrail.audit_event import LOOKUP_SCHEME
-from airflow_provider_cloudtrail.event_history_export import EventHistorySummary, export_event_history
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailError,
     CloudTrailEventHistoryError,
     CloudTrailQuarantineError,
     CloudTrailWarehouseError,
 )
+from airflow_provider_cloudtrail.export.event_history import EventHistorySummary, export_event_history
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailEventHistoryLink
-from airflow_provider_cloudtrail.task import WarehouseOperator, push_of_failing, run_of, warehouse_of, where
+from airflow_provider_cloudtrail.operators.base import WarehouseOperator, push_of_failing, run_of, warehouse_of, where
 from airflow_provider_cloudtrail.trail.environment import partition_of
 from airflow_provider_cloudtrail.trail.event_history import CLOCK, Clock, EventHistory
 from airflow_provider_cloudtrail.trail.lookup import names_only_data_events
@@ -94,7 +94,7 @@ class CloudTrailEventHistoryToSqlOperator(WarehouseOperator):
     :param outlets: assets, such as :func:`~airflow_provider_cloudtrail.assets.audit_table`; their events carry the
         summary as extra.
     :return: summary of the run (XCom): see
-        :class:`~airflow_provider_cloudtrail.event_history_export.EventHistorySummary`.
+        :class:`~airflow_provider_cloudtrail.export.event_history.EventHistorySummary`.
     :raises ValueError: for wrong parameters, before any work.
     :raises CloudTrailEventHistoryError: if Event history, or a Region of it, cannot be read.
     :raises CloudTrailError: if account or warehouse fail; ``CloudTrailQuarantineError`` see above.
@@ -270,7 +270,7 @@ class CloudTrailEventHistoryToSqlOperator(WarehouseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
         """Return what was read and written, for the OpenLineage provider where it is installed."""
-        from airflow_provider_cloudtrail.lineage import operator_lineage
+        from airflow_provider_cloudtrail.transfers.lineage import operator_lineage
 
         account = f"{LOOKUP_SCHEME}{self.hook.read_account_id()}"
         sources = [(account, region) for region in self._regions()]

@@ -14,7 +14,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.triggers.classpath import classpath_of
 from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, threads_of
-from airflow_provider_cloudtrail.waiting import (
+from airflow_provider_cloudtrail.triggers.questions import (
     Answer,
     TrailParameters,
     delivery_is_proven,

@@ -22,8 +22,8 @@ from airflow_provider_cloudtrail.trail.log_file import LogFile, is_of
 from airflow_provider_cloudtrail.trail.watch import Watch
 from airflow_provider_cloudtrail.triggers.classpath import classpath_of
 from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, pause_after, threads_of
+from airflow_provider_cloudtrail.triggers.questions import TrailParameters
 from airflow_provider_cloudtrail.triggers.watcher_memory import WatcherMemory
-from airflow_provider_cloudtrail.waiting import TrailParameters
 
 log = logging.getLogger(__name__)
 

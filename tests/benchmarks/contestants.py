@@ -161,7 +161,7 @@ def _project(task: Task, warehouse: Any) -> Iterator[Any]:
     idle_worker(task)
     from datetime import timedelta
 
-    from airflow_provider_cloudtrail.export import export_log_files
+    from airflow_provider_cloudtrail.export.log_files import export_log_files
     from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
     from airflow_provider_cloudtrail.trail.listing import list_log_files
     from airflow_provider_cloudtrail.trail.local_store import LocalStore

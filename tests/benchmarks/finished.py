@@ -27,7 +27,7 @@ def finished_rows(folder: Path, written: Written, postgres: str) -> dict[str, st
 def _write(folder: Path, written: Written, postgres: str, parquet: Path, parts: Path, copy: Path) -> None:
     import psycopg
 
-    from airflow_provider_cloudtrail.export import export_log_files
+    from airflow_provider_cloudtrail.export.log_files import export_log_files
     from airflow_provider_cloudtrail.trail.selection import Selection
     from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
     from tests.support.engines import DuckDBHook, PostgresHook

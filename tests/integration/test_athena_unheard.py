@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_cloudtrail.export import export_log_files
+from airflow_provider_cloudtrail.export.log_files import export_log_files
 from airflow_provider_cloudtrail.warehouse import athena_endings, athena_lock
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.athena import AthenaStandIn

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail.export import Limits, export_log_files
+from airflow_provider_cloudtrail.export.log_files import Limits, export_log_files
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError, WarehouseUnavailableError
 from tests.support.engines import BETWEEN_PROCESSES, DUCKDB, ENGINES, POSTGRES, REPOSITORY
 from tests.support.log_files import FolderTrail, event, foreign

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail import waiting
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
+from airflow_provider_cloudtrail.triggers import questions
 from airflow_provider_cloudtrail.triggers.waiting import WaitingTrigger
 from tests.support.delivery import REGION, Delivery
 from tests.support.log_files import key_of
@@ -76,7 +76,7 @@ def test_deferred_sensor(delivery):
 @pytest.fixture
 def backlog(delivery, monkeypatch):
     """Have a queue tell of a wanted file behind more messages about others than a look receives."""
-    monkeypatch.setattr(waiting, "_MOST_RECEPTIONS", 1)
+    monkeypatch.setattr(questions, "_MOST_RECEPTIONS", 1)
     body = json.dumps({"s3Bucket": delivery.bucket, "s3ObjectKey": [VIRGINIA]})
     for _ in range(3):
         entries = [{"Id": str(number), "MessageBody": body} for number in range(10)]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.audit_event import NO_MATCH
-from airflow_provider_cloudtrail.export import export_log_files
+from airflow_provider_cloudtrail.export.log_files import export_log_files
 from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.listing import list_log_files
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation

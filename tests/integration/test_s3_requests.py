@@ -8,8 +8,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from airflow_provider_cloudtrail.export import Limits, export_log_files
-from airflow_provider_cloudtrail.export_summary import ExportSummary
+from airflow_provider_cloudtrail.export.log_files import Limits, export_log_files
+from airflow_provider_cloudtrail.export.summary import ExportSummary
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files

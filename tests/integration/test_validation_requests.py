@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.audit_event import DigestEntry
-from airflow_provider_cloudtrail.export import export_log_files
+from airflow_provider_cloudtrail.export.log_files import export_log_files
 from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST, MOST_AT_ONCE
 from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.listing import list_log_files

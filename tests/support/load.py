@@ -15,7 +15,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from airflow_provider_cloudtrail.export import Limits, export_log_files
+from airflow_provider_cloudtrail.export.log_files import Limits, export_log_files
 from tests.support.engines import warehouse_of
 from tests.support.killing import SayLine
 from tests.support.log_files import FolderTrail

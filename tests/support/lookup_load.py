@@ -15,7 +15,7 @@ from datetime import timedelta
 import boto3
 from botocore.config import Config
 
-from airflow_provider_cloudtrail.event_history_export import export_event_history
+from airflow_provider_cloudtrail.export.event_history import export_event_history
 from airflow_provider_cloudtrail.trail.event_history import EventHistory
 from airflow_provider_cloudtrail.trail.lookup import Span
 from airflow_provider_cloudtrail.warehouse.lookups import Lookups
@@ -28,7 +28,7 @@ from tests.support.rows import MWAA
 
 def main() -> None:
     task = json.loads(sys.argv[1])
-    logger = logging.getLogger("airflow_provider_cloudtrail.event_history_export")
+    logger = logging.getLogger("airflow_provider_cloudtrail.export.event_history")
     logger.setLevel(logging.INFO)
     logger.addHandler(SayLine("part", "So far", task.get("lines")))
     lookups = Lookups(warehouse_of(task["engine"], task["address"], task["table"]))

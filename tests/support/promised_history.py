@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from airflow_provider_cloudtrail.audit_event import LookupEntry, LookupRows
-from airflow_provider_cloudtrail.event_history_export import export_event_history
+from airflow_provider_cloudtrail.export.event_history import export_event_history
 from airflow_provider_cloudtrail.trail.event_history import EventHistory
 from airflow_provider_cloudtrail.trail.lookup import Span
 from airflow_provider_cloudtrail.warehouse.base import Warehouse

@@ -20,8 +20,8 @@ import pyarrow
 import sqlglot
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, ColumnKind, LedgerEntry, QuarantineEntry, columns_of
-from airflow_provider_cloudtrail.export import export_log_files
-from airflow_provider_cloudtrail.export_summary import ExportSummary
+from airflow_provider_cloudtrail.export.log_files import export_log_files
+from airflow_provider_cloudtrail.export.summary import ExportSummary
 from airflow_provider_cloudtrail.pushdown.fill import PushdownSummary, fill_audit_table
 from airflow_provider_cloudtrail.pushdown.record_fields import RECORD_FIELDS, RecordField, Shape
 from airflow_provider_cloudtrail.pushdown.records import Records, spans

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from airflow_provider_cloudtrail.audit_event import FileRows
-from airflow_provider_cloudtrail.export import Limits, export_log_files
+from airflow_provider_cloudtrail.export.log_files import Limits, export_log_files
 from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.listing import EmptyTrailError, list_log_files
 from airflow_provider_cloudtrail.trail.log_file import LogFile, TrailLocation, log_file_of_uri

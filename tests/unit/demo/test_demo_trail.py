@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail import export
 from airflow_provider_cloudtrail.demo.digests import SigningKey, string_to_sign
 from airflow_provider_cloudtrail.demo.expected import Expected, expected
 from airflow_provider_cloudtrail.demo.plan import HOSTILE, TrailPlan
 from airflow_provider_cloudtrail.demo.story import happenings
 from airflow_provider_cloudtrail.demo.trail import TrailObject, generate, write_folder
-from airflow_provider_cloudtrail.export_summary import ExportSummary
+from airflow_provider_cloudtrail.export import log_files
+from airflow_provider_cloudtrail.export.summary import ExportSummary
 from airflow_provider_cloudtrail.trail.codec import AcceleratedCodec, StandardCodec
 from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.listing import list_log_files
@@ -169,8 +169,8 @@ def export_all(bucket: str, warehouse: Warehouse, selection: Selection) -> Expor
     store = LocalStore(bucket)
     location = TrailLocation(bucket, SMALL.prefix, SMALL.organization_id)
     window = DeliveryWindow(SMALL.start, SMALL.end, settle=timedelta(hours=1))
-    log_files = list_log_files(store, location, window)
-    return export.export_log_files(log_files, store_of=lambda _: store, warehouse=warehouse, selection=selection)
+    listed = list_log_files(store, location, window)
+    return log_files.export_log_files(listed, store_of=lambda _: store, warehouse=warehouse, selection=selection)
 
 
 @pytest.mark.parametrize("codec", [StandardCodec, AcceleratedCodec])
@@ -182,7 +182,7 @@ def test_export_finds_what_the_plan_says(
     new_warehouse: Callable[[str], Warehouse],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(export, "read_log_file", partial(read_log_file, codec=codec()))
+    monkeypatch.setattr(log_files, "read_log_file", partial(read_log_file, codec=codec()))
     wanted, options = SELECTIONS[selection]
     warehouse = new_warehouse("sqlite")
     summary = export_all(bucket, warehouse, wanted)

@@ -45,7 +45,7 @@ def test_copy_holds_what_the_dags_import_and_nothing_for_this_machine():
     assert set(build("copy", Source(dags=DAGS), "2.10.3").dags) == everything
     assert set(made.dag_ids) >= {"mwaa_audit_export_daily", "mwaa_audit_integrity_daily"}
     folders = {name.split("/")[1] for name in made.package}
-    assert {"__init__.py", ".airflowignore", "operators", "trail", "warehouse", "export.py"} <= folders
+    assert {"__init__.py", ".airflowignore", "operators", "trail", "warehouse", "export"} <= folders
     assert not folders & {"demo", "mwaa", "__pycache__"}
     # The DAGs come behind what they import.
     assert list(made.objects)[-len(made.dags) :] == list(made.dags)

@@ -350,7 +350,7 @@ def test_unexpected_error_shows_no_values(trail, warehouse, monkeypatch):
     def fail(*_, **__):
         raise KeyError("secret-value")
 
-    monkeypatch.setattr("airflow_provider_cloudtrail.export.export_log_files", fail)
+    monkeypatch.setattr("airflow_provider_cloudtrail.export.log_files.export_log_files", fail)
     with pytest.raises(CloudTrailError, match="unexpected KeyError in") as raised:
         operator(trail).execute({})
     assert "secret-value" not in str(raised.value)

@@ -318,7 +318,7 @@ def test_unexpected_error_shows_no_values(stand_in, warehouse, monkeypatch):
         raise KeyError("secret-value")
 
     stand_in.record(REGION, management_events(3, REGION))
-    monkeypatch.setattr("airflow_provider_cloudtrail.event_history_export.read_part", fail)
+    monkeypatch.setattr("airflow_provider_cloudtrail.export.event_history.read_part", fail)
     with pytest.raises(CloudTrailError, match="unexpected KeyError in") as raised:
         operator().execute({})
     assert "secret-value" not in str(raised.value)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail.export import Limits, export_log_files
-from airflow_provider_cloudtrail.export_summary import ExportSummary
+from airflow_provider_cloudtrail.export.log_files import Limits, export_log_files
+from airflow_provider_cloudtrail.export.summary import ExportSummary
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.warehouse.athena import AthenaWarehouse
 from airflow_provider_cloudtrail.warehouse.athena_lock import WriterLock

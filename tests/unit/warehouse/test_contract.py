@@ -15,7 +15,7 @@ from airflow_provider_cloudtrail.audit_event import (
     QuarantineEntry,
     columns_of,
 )
-from airflow_provider_cloudtrail.export import export_log_files
+from airflow_provider_cloudtrail.export.log_files import export_log_files
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from tests.support.engines import ENGINES, ICEBERG_GLUE, ICEBERG_REST, ONE_OF_EACH, REDSHIFT, SNOWFLAKE
 from tests.support.hostile import TEXTS, hostile_batch

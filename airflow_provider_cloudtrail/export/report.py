@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import logging
 
-    from airflow_provider_cloudtrail.export_summary import ExportSummary
+    from airflow_provider_cloudtrail.export.summary import ExportSummary
     from airflow_provider_cloudtrail.warehouse.base import Warehouse
 
 

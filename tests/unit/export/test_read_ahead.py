@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail import export as export_module
-from airflow_provider_cloudtrail import read_ahead
 from airflow_provider_cloudtrail.audit_event import FileRows
-from airflow_provider_cloudtrail.export import Limits
-from airflow_provider_cloudtrail.read_ahead import FILES_HANDED_OVER, PARTS_IF_SLOW
+from airflow_provider_cloudtrail.export import log_files, read_ahead
+from airflow_provider_cloudtrail.export.log_files import Limits
+from airflow_provider_cloudtrail.export.read_ahead import FILES_HANDED_OVER, PARTS_IF_SLOW
 from airflow_provider_cloudtrail.trail import bucket_threads
 from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST
 from airflow_provider_cloudtrail.trail.reader import read_log_file
@@ -170,7 +169,7 @@ def test_few_threads_unpack_what_many_fetch(warehouse: Warehouse, monkeypatch: p
         time.sleep(0.001)
         return read_log_file(*arguments, **named)
 
-    monkeypatch.setattr(export_module, "read_log_file", read)
+    monkeypatch.setattr(log_files, "read_log_file", read)
     store = EndlessTrail(lambda index: log_bytes(event(str(index))))
     assert export(store.files(300, 100_000), store, warehouse, limits=Limits(threads=32)).loaded == 300
     # Those at first, and those that read once the bucket was found to be slow.

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.audit_event import FileRows
-from airflow_provider_cloudtrail.export import Limits
-from airflow_provider_cloudtrail.export_summary import ExportSummary
+from airflow_provider_cloudtrail.export.log_files import Limits
+from airflow_provider_cloudtrail.export.summary import ExportSummary
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError

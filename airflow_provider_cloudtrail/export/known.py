@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 
 from airflow_provider_cloudtrail.audit_event import NO_MATCH, QUARANTINED, FileRows, KnownFile
-from airflow_provider_cloudtrail.export_summary import NAMED_FILES, ExportSummary
-from airflow_provider_cloudtrail.read_ahead import Task
+from airflow_provider_cloudtrail.export.read_ahead import Task
+from airflow_provider_cloudtrail.export.summary import NAMED_FILES, ExportSummary
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.selection import Selection
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_cloudtrail import waiting
 from airflow_provider_cloudtrail.exceptions import CloudTrailQueueError
-from airflow_provider_cloudtrail.waiting import TrailParameters, queue_told
+from airflow_provider_cloudtrail.triggers import questions
+from airflow_provider_cloudtrail.triggers.questions import TrailParameters, queue_told
 from tests.support.log_files import REGION, key_of
 from tests.support.told_queue import ToldQueue, told
 
@@ -35,7 +35,7 @@ def test_a_look_ends_though_messages_come_again(bodies, receipts):
     queue = ToldQueue(bodies, hidden_for=0)
     answer = look(queue)
     assert "receptions the rest is left for the next look" in answer.said
-    assert queue.receptions == waiting._MOST_RECEPTIONS
+    assert queue.receptions == questions._MOST_RECEPTIONS
     assert answer.receipts == receipts
     assert len(queue.left) == len(bodies)
     # It brings nothing to look at them again at once.
@@ -46,13 +46,13 @@ def test_a_look_ends_though_messages_come_again(bodies, receipts):
     ("others", "more"), [pytest.param(40, True, id="backlog"), pytest.param(9, False, id="trickle")]
 )
 def test_a_look_that_is_broken_off_in_a_backlog_says_so(monkeypatch, others, more):
-    monkeypatch.setattr(waiting, "_MOST_RECEPTIONS", 2)
+    monkeypatch.setattr(questions, "_MOST_RECEPTIONS", 2)
     queue = ToldQueue([*told(*OTHER[:others]), *["poison"] * 11], hidden_for=10_000)
     assert look(queue).more is more
 
 
 def test_what_one_look_leaves_the_next_looks_find(monkeypatch):
-    monkeypatch.setattr(waiting, "_MOST_RECEPTIONS", 2)
+    monkeypatch.setattr(questions, "_MOST_RECEPTIONS", 2)
     queue = ToldQueue(told(*OTHER[:25], *WANTED[:25]))
     found = []
     for done, left in ((False, 30), (True, 25), (True, 25)):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from airflow_provider_cloudtrail.audit_event import FileRows
-from airflow_provider_cloudtrail.export import Limits
-from airflow_provider_cloudtrail.export_summary import ExportSummary
+from airflow_provider_cloudtrail.export.log_files import Limits
+from airflow_provider_cloudtrail.export.summary import ExportSummary
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import StoreError

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile
-from airflow_provider_cloudtrail.export_batches import BatchWriter
-from airflow_provider_cloudtrail.export_known import KnownFiles
-from airflow_provider_cloudtrail.export_summary import ExportSummary
-from airflow_provider_cloudtrail.read_ahead import Fetched, ReadAhead, Task
+from airflow_provider_cloudtrail.export.batches import BatchWriter
+from airflow_provider_cloudtrail.export.known import KnownFiles
+from airflow_provider_cloudtrail.export.read_ahead import Fetched, ReadAhead, Task
+from airflow_provider_cloudtrail.export.summary import ExportSummary
 from airflow_provider_cloudtrail.trail.bucket_threads import MOST_AT_ONCE
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_log_file, unreadable_file

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from airflow_provider_cloudtrail.audit_event import FileRows, LedgerEntry
-from airflow_provider_cloudtrail.export_summary import NAMED_FILES, ExportSummary, was_in_quarantine
+from airflow_provider_cloudtrail.export.summary import NAMED_FILES, ExportSummary, was_in_quarantine
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, Warehouse
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_provider_cloudtrail.event_history_export import export_event_history
+from airflow_provider_cloudtrail.export.event_history import export_event_history
 from airflow_provider_cloudtrail.trail.event_history import EventHistory
 from airflow_provider_cloudtrail.trail.lookup import Span, missing, span_of_uri
 from airflow_provider_cloudtrail.trail.lookup_errors import EventHistoryError
