@@ -310,7 +310,7 @@ class CloudTrailToSqlOperator(WarehouseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
         """Return what was read and written, for the OpenLineage provider where it is installed."""
-        from airflow_provider_cloudtrail.transfers.lineage import operator_lineage
+        from airflow_provider_cloudtrail.operators.lineage import operator_lineage
 
         given = self._given_files()
         buckets = (

@@ -270,7 +270,7 @@ class CloudTrailEventHistoryToSqlOperator(WarehouseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
         """Return what was read and written, for the OpenLineage provider where it is installed."""
-        from airflow_provider_cloudtrail.transfers.lineage import operator_lineage
+        from airflow_provider_cloudtrail.operators.lineage import operator_lineage
 
         account = f"{LOOKUP_SCHEME}{self.hook.read_account_id()}"
         sources = [(account, region) for region in self._regions()]
