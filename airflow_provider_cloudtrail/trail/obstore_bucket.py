@@ -8,10 +8,11 @@ cannot read as S3 does.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_provider_cloudtrail.trail.s3_errors import NO_BUCKET, answer_in, missing, refused
 from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, refuse_above
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import obstore.store
 
 OBSTORE_INSTALLED = find_spec("obstore") is not None
+
+_Answer = TypeVar("_Answer")
 
 # obstore normalises keys; those outside of this go through boto3, which sends them as they are.
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.=-]+(?:/[A-Za-z0-9_.=-]+)*")
@@ -34,8 +37,10 @@ _SYSTEM_METADATA = frozenset({
 })
 # What boto3 promises of refreshable credentials is that 10 minutes are left when they are handed out.
 _CREDENTIALS_LIFETIME = timedelta(minutes=8)
-# What S3 gives with one request.
+# What S3 gives with one request at most.
 _PAGE = 1_000
+# Credentials that have expired when they are handed out are asked for again by the next request.
+_AT_ONCE = timedelta(seconds=-1)
 
 
 def fits_obstore(client: Any, verify: bool | str | None) -> bool:
@@ -71,6 +76,32 @@ class UnsureEndError(Exception):
     """Raised behind a listing of which obstore cannot tell whether it has ended, or S3 has answered something else."""
 
 
+class CountingCredentials:
+    """
+    Credentials for listings, which obstore asks for once for each page, in the thread that waits for it.
+
+    How many pages there were is nothing that it tells otherwise.
+
+    :param session: boto3 session that they come from.
+    """
+
+    def __init__(self, session: Any) -> None:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+
+        self._credentials = Boto3CredentialProvider(session, ttl=_AT_ONCE)
+        self._of_thread = threading.local()
+
+    def __call__(self) -> Any:
+        self._of_thread.pages = getattr(self._of_thread, "pages", 0) + 1
+        return self._credentials()
+
+    def counting(self, ask: Callable[[], _Answer]) -> tuple[_Answer, int]:
+        """Return what a call returns, and how many pages it has asked for."""
+        self._of_thread.pages = 0
+        answer = ask()
+        return answer, self._of_thread.pages
+
+
 class ObstoreBucket:
     """
     What reads a bucket through obstore.
@@ -82,36 +113,42 @@ class ObstoreBucket:
     """
 
     def __init__(self, client: Any, bucket: str, session: Any, verify: bool | str | None) -> None:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+
         self._bucket = bucket
-        self._store = _obstore_store(client, bucket, session, verify, retries=8)
+        credentials = Boto3CredentialProvider(session, ttl=_CREDENTIALS_LIFETIME)
+        self._store = _obstore_store(client, bucket, credentials, verify, retries=8)
+        self._credentials = CountingCredentials(session)
         # What it cannot list is listed by boto3, which tries again in its own way.
-        self._listing = _obstore_store(client, bucket, session, verify, retries=1)
+        self._listing = _obstore_store(client, bucket, self._credentials, verify, retries=1)
 
     def objects(self, prefix: str, start_after: str, asked: Callable[[], None]) -> Iterator[ListedObject]:
         """
         Yield the objects under a prefix, one request for 1,000 of them.
 
         :param asked: called behind each request.
-        :raises UnsureEndError: behind whole pages, or none. obstore takes any XML for a page, if need be an empty one,
-            and S3 may send an error with the status of success.
+        :raises UnsureEndError: behind a page that may have held nothing. obstore takes any XML for a page, if need be
+            an empty one, and S3 may send an error with the status of success.
         """
         import obstore
 
-        entries = 0
-        pages = iter(obstore.list(self._listing, prefix, offset=start_after or None, chunk_size=_PAGE))
-        page = next(pages, ())
-        asked()
-        while page:
-            entries += len(page)
-            for entry in page:
+        entries = requests = 0
+        listed = iter(obstore.list(self._listing, prefix, offset=start_after or None, chunk_size=_PAGE))
+        while True:
+            found, pages = self._credentials.counting(lambda: next(listed, ()))
+            for _ in range(pages):
+                asked()
+            requests += pages
+            if not found:
+                break
+            entries += len(found)
+            for entry in found:
                 # obstore starts behind the name without its last slash.
                 if entry["path"] > start_after:
                     yield ListedObject(entry["path"], entry["size"], (entry["e_tag"] or "").strip('"'))
-            page = next(pages, ())
-            if page:
-                asked()
-        if entries % _PAGE == 0:
-            raise UnsureEndError(f"{entries} objects, which may not be all")
+        # S3 may give less than whole pages, and go on. What fits into fewer pages than there were tells nothing.
+        if not (requests - 1) * _PAGE < entries <= requests * _PAGE:
+            raise UnsureEndError(f"{entries} objects in {requests} pages, which may not be all")
 
     def get(self, key: str, most_bytes: int | None) -> StoredObject:
         """Read one object with one GET; of one with more bytes only its head."""
@@ -139,9 +176,8 @@ class ObstoreBucket:
 
 
 def _obstore_store(
-    client: Any, bucket: str, session: Any, verify: bool | str | None, *, retries: int
+    client: Any, bucket: str, credentials: Callable[[], Any], verify: bool | str | None, *, retries: int
 ) -> obstore.store.S3Store:
-    from obstore.auth.boto3 import Boto3CredentialProvider
     from obstore.store import S3Store as ObstoreS3Store
 
     config = client.meta.config
@@ -161,7 +197,7 @@ def _obstore_store(
         endpoint=client.meta.endpoint_url,
         region=client.meta.region_name,
         virtual_hosted_style_request=False,
-        credential_provider=Boto3CredentialProvider(session, ttl=_CREDENTIALS_LIFETIME),
+        credential_provider=credentials,
         client_options=cast("obstore.store.ClientConfig", options),
         retry_config={"max_retries": retries, "retry_timeout": timedelta(minutes=2)},
     )

@@ -33,7 +33,7 @@ def page_of(names: Sequence[str], *, goes_on: bool = False) -> bytes:
         "<ETag>&quot;e&quot;</ETag><Size>5</Size></Contents>"
         for name in names
     )
-    more = "<NextContinuationToken>next</NextContinuationToken>" if goes_on else ""
+    more = f"<NextContinuationToken>{names[-1:]}</NextContinuationToken>" if goes_on else ""
     return (
         "<?xml version='1.0'?><ListBucketResult xmlns='http://s3.amazonaws.com/doc/2006-03-01/'><Name>bucket</Name>"
         f"<KeyCount>{len(names)}</KeyCount><IsTruncated>{str(goes_on).lower()}</IsTruncated>{more}{entries}"
@@ -87,6 +87,49 @@ def test_answer_that_is_no_listing_once(transport: str) -> None:
     answers: list[tuple[int, bytes] | str] = [(200, page_of(NAMES[:1_000], goes_on=True))]
     with ScriptedS3([*answers, (200, error_body("InternalError")), (200, WHOLE)]).running() as server:
         assert [entry.key for entry in s3_store(server.endpoint, "bucket", transport).objects("a/")] == NAMES
+
+
+@needs_boto3
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        pytest.param([300], id="one page"),
+        pytest.param([300, 200, 400], id="several pages that fit into one"),
+        pytest.param([1_000, 1], id="a whole one and another"),
+        pytest.param([1_000, 3, 0], id="an empty one"),
+    ],
+)
+def test_error_behind_pages_that_are_not_whole_is_not_taken_for_the_end(transport: str, sizes: list[int]) -> None:
+    answers: list[tuple[int, bytes] | str] = []
+    given = 0
+    for size in sizes:
+        answers.append((200, page_of(NAMES[given : given + size], goes_on=True)))
+        given += size
+    found = []
+    with ScriptedS3([*answers, (200, error_body("InternalError"))]).running() as server:
+        store = s3_store(server.endpoint, "bucket", transport)
+        with pytest.raises(StoreError, match="listing s3://bucket/a/"):
+            found.extend(entry.key for entry in store.objects("a/"))
+    assert found == NAMES[:given]
+
+
+@needs_boto3
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("sizes", [[3], [999], [1_000], [1_000, 3], [700, 303], [300, 300, 3]], ids=str)
+def test_what_must_be_all_is_asked_for_once(transport: str, sizes: list[int]) -> None:
+    starts = [sum(sizes[:number]) for number in range(len(sizes))]
+    answers: list[tuple[int, bytes] | str] = [
+        (200, page_of(NAMES[start : start + size], goes_on=start != starts[-1]))
+        for start, size in zip(starts, sizes, strict=True)
+    ]
+    end = (200, page_of([]))
+    # Pages that would have fitted into fewer may have ended with one that is none, and obstore cannot tell.
+    unsure = transport == "obstore" and sum(sizes) <= 1_000 * (len(sizes) - 1)
+    with ScriptedS3([*answers, end]).running() as server:
+        store = s3_store(server.endpoint, "bucket", transport)
+        assert [entry.key for entry in store.objects("a/")] == NAMES[: sum(sizes)]
+    assert len(server.paths) == store.requests["LIST"] == len(sizes) + unsure
 
 
 @needs_boto3
