@@ -14,7 +14,7 @@ from datetime import timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from airflow_provider_cloudtrail.trail.s3_errors import NO_BUCKET, answer_in, missing, refused
+from airflow_provider_cloudtrail.trail.s3_errors import NO_BUCKET, answer_in, etag_of, missing, refused
 from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, refuse_above
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class CountingCredentials:
         self._of_thread = threading.local()
 
     def __call__(self) -> Any:
+        """Return credentials that are to be asked for again."""
         self._of_thread.pages = getattr(self._of_thread, "pages", 0) + 1
         return self._credentials()
 
@@ -160,7 +161,7 @@ class ObstoreBucket:
             refuse_above(most_bytes, described["size"], f"s3://{self._bucket}/{key}")
             # One copy, so that every reader behind gets plain bytes.
             body = bytes(result.bytes())
-            etag = described["e_tag"]
+            etag = etag_of(described["e_tag"], self._bucket, key)
             metadata = {
                 str(name).lower(): str(value)
                 for name, value in result.attributes.items()
@@ -172,7 +173,7 @@ class ObstoreBucket:
             # The text holds the key, too, which has no such brackets as an answer.
             is_denied = isinstance(error, PermissionDeniedError)
             raise refused(self._bucket, key, *answer_in(error), is_denied=is_denied) from None
-        return StoredObject(body, etag.strip('"') if etag else None, metadata)
+        return StoredObject(body, etag, metadata)
 
 
 def _obstore_store(

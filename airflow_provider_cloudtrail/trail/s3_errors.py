@@ -53,6 +53,20 @@ def refused(bucket: str, key: str, code: str, said: str, *, is_denied: bool) -> 
     return StoreError(f"{uri}: {said}")
 
 
+def etag_of(etag: str | None, bucket: str, key: str) -> str:
+    """
+    Return the ETag of an answer without its quotes.
+
+    :raises StoreError: if it has none, as every object of S3 has: its bytes would be taken for those of the object.
+    """
+    if not etag:
+        raise StoreError(
+            f"s3://{bucket}/{key}: the answer is no object of S3; look what stands between the worker and S3 (a proxy, "
+            "the endpoint_url of the connection)"
+        )
+    return etag.strip('"')
+
+
 def unlisted(bucket: str, prefix: str, code: str, said: str) -> StoreError:
     """
     Return the error of a folder that cannot be listed.

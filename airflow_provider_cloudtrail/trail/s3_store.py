@@ -25,7 +25,15 @@ from airflow_provider_cloudtrail.trail.obstore_bucket import (
     is_plain_key,
     is_plain_listing,
 )
-from airflow_provider_cloudtrail.trail.s3_errors import NO_BUCKET, describe, first_line, missing, refused, unlisted
+from airflow_provider_cloudtrail.trail.s3_errors import (
+    NO_BUCKET,
+    describe,
+    etag_of,
+    first_line,
+    missing,
+    refused,
+    unlisted,
+)
 from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, StoreError, refuse_above
 
 log = logging.getLogger(__name__)
@@ -177,7 +185,8 @@ class S3Store:
             answer = self._client.get_object(Bucket=self._bucket, Key=key)
             with closing(answer["Body"]) as body:
                 refuse_above(most_bytes, answer.get("ContentLength", 0), f"s3://{self._bucket}/{key}")
-                return StoredObject(body.read(), answer["ETag"].strip('"'), answer.get("Metadata", {}))
+                etag = etag_of(answer.get("ETag"), self._bucket, key)
+                return StoredObject(body.read(), etag, answer.get("Metadata", {}))
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")

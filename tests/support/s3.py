@@ -101,9 +101,14 @@ CUT_OFF = "cut off"
 
 @dataclass
 class ScriptedS3:
-    """A server that gives one answer after the other, the last one for ever, and keeps the paths asked for."""
+    """
+    A server that gives one answer after the other, the last one for ever, and keeps the paths asked for.
+
+    :param etag: of its answers; None: they have none, as those of a proxy.
+    """
 
     answers: list[tuple[int, bytes] | str]
+    etag: str | None = "5d41402abc4b2a76b9719d911017c592"
     paths: list[str] = field(default_factory=list)
     endpoint: str = ""
 
@@ -134,7 +139,8 @@ class ScriptedS3:
                 if start:
                     self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
                 self.send_header("Content-Length", str(len(body) - start))
-                self.send_header("ETag", '"5d41402abc4b2a76b9719d911017c592"')
+                if script.etag is not None:
+                    self.send_header("ETag", f'"{script.etag}"')
                 self.send_header("Last-Modified", "Tue, 03 Feb 2026 10:00:00 GMT")
                 self.end_headers()
                 self.wfile.write(body[start : start + 1] if answer == CUT_OFF else body[start:])

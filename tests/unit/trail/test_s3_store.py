@@ -241,6 +241,22 @@ def test_get_is_tried_again(transport: str, fault: tuple[int, bytes] | str, time
     assert len(script.paths) == times + 1
 
 
+PAGE = (200, b"<html><body>Please log in</body></html>")
+
+
+@needs_boto3
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_answer_that_is_no_object_is_not_taken_for_one(transport: str) -> None:
+    waits: list[float] = []
+    with (
+        ScriptedS3([PAGE], etag=None).running() as script,
+        pytest.raises(StoreError, match=r"^s3://example-trail/a/b: the answer is no object of S3; look what stands"),
+    ):
+        scripted(script, transport, waits).get("a/b")
+    assert waits == [1.0, 2.0, 4.0]
+    assert len(script.paths) == ATTEMPTS
+
+
 @needs_boto3
 def test_store_that_never_answers() -> None:
     waits: list[float] = []
