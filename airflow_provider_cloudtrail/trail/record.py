@@ -27,7 +27,7 @@ from airflow_provider_cloudtrail.trail.environment import (
 )
 from airflow_provider_cloudtrail.trail.fields import boolean, http_status, moment, text, texts
 from airflow_provider_cloudtrail.trail.outcome import SIGN_INS, outcome_of
-from airflow_provider_cloudtrail.trail.scrub import may_need_scrubbing, scrub
+from airflow_provider_cloudtrail.trail.scrub import hidden_members, may_need_scrubbing, scrub_together
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail.trail.documented_record import DocumentedRecord
@@ -127,9 +127,12 @@ def audit_event(
     redacted = 0
     raw_text = raw.decode("utf-8")
     if may_need_scrubbing(raw):
-        cleaned, redacted = scrub(record)
-        if cleaned != record:
-            record, raw_text = cleaned, _encode(cleaned, codec)
+        # What is named twice stands in the text alone, where it could be read.
+        values = [record, *hidden_members(raw_text)]
+        cleaned, redacted = scrub_together(values)
+        if cleaned != values:
+            record = cleaned[0]
+            raw_text = _encode(record, codec)
     members = (
         event_id,
         *texts(record, _TEXTS),

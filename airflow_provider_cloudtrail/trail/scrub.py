@@ -7,8 +7,9 @@ calls as sensitive. Warehouses, for their part, refuse NUL and halves of surroga
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from airflow_provider_cloudtrail.trail.search import Searched
@@ -67,11 +68,44 @@ def scrub(record: Any) -> tuple[Any, int]:
 
     :param record: any decoded JSON value; it is not changed.
     """
+    (cleaned,), count = scrub_together([record])
+    return cleaned, count
+
+
+def scrub_together(values: Sequence[Any]) -> tuple[list[Any], int]:
+    """
+    Return several values as :func:`scrub` does one; a secret of one is taken out of all.
+
+    :param values: a record and what belongs to it.
+    """
+    record = values[0]
     rest_call = isinstance(record, dict) and record.get("eventName") == _REST_CALL.decode()
     names = SECRET_MEMBERS | SECRET_OF_REST_CALLS if rest_call else SECRET_MEMBERS
     secrets: list[str] = []
-    masked, count = _mask(record, names, secrets)
-    return _clean(masked, [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]), count
+    masked, count = _mask(list(values), names, secrets)
+    cleaned: list[Any] = _clean(masked, [secret for secret in secrets if len(secret) >= SHORTEST_SECRET])
+    return cleaned, count
+
+
+def hidden_members(text: str) -> list[dict[str, Any]]:
+    """
+    Return the members of a record that decoders pass over, because another one of the same name is behind them.
+
+    :param text: the record, valid JSON.
+    """
+    hidden: list[dict[str, Any]] = []
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, content in pairs:
+            if name in found:
+                hidden.append({name: found[name]})
+            found[name] = content
+        return found
+
+    # Numbers are left as they are written: some are not for int().
+    json.loads(text, object_pairs_hook=members, parse_int=str, parse_float=str, strict=False)
+    return hidden
 
 
 def _mask(value: Any, names: frozenset[str], secrets: list[str]) -> tuple[Any, int]:

@@ -52,6 +52,33 @@ def test_unknown_members_are_kept_where_a_secret_was_replaced() -> None:
     assert json.loads(row.raw_event)["newField"] == {"deep": [1, None]}
 
 
+@pytest.mark.parametrize("codec", [CODEC, StandardCodec()], ids=["installed", "standard"])
+@pytest.mark.parametrize(
+    ("before", "behind", "redacted"),
+    [
+        pytest.param(f'{{"CliToken":"{TOKEN}","CliToken":"***"}}', {"CliToken": "***"}, 1, id="secret"),
+        pytest.param(f'{{"CliToken":"{TOKEN}","CliToken":"","a":"{TOKEN}"}}', {"CliToken": "", "a": "***"}, 1, id="2"),
+        pytest.param(f'{{"a":{{"CliToken":"{TOKEN}"}},"a":[1]}}', {"a": [1]}, 1, id="secret in an object"),
+        pytest.param('{"a":"x\\u0000y","a":2}', {"a": 2}, 0, id="NUL"),
+        pytest.param('{"a":"\\ud83d","a":2}', {"a": 2}, 0, id="half a surrogate pair"),
+    ],
+)  # fmt: skip
+def test_member_that_another_of_its_name_hides_is_scrubbed(
+    codec: StandardCodec, before: str, behind: dict[str, Any], redacted: int
+) -> None:
+    raw = json.dumps(event(responseElements="@")).replace('"@"', before).encode()
+    row = audit_event(codec.decode(raw), raw, 3, Provenance(FILE, NOW, "me"), codec)
+    assert row.redacted == redacted
+    assert json.loads(row.raw_event) == event(responseElements=behind)
+    assert TOKEN not in row.raw_event
+    assert "\\u" not in row.raw_event
+
+
+def test_member_that_another_of_its_name_hides_is_kept_where_it_holds_no_secret() -> None:
+    raw = b'{"eventTime":"2026-02-03T09:58:00Z","a":1E5,"a":2,"CliToken":"***","b":"\\u00e9"}'
+    assert audit_event(CODEC.decode(raw), raw, 0, Provenance(FILE, NOW, None), CODEC).raw_event == raw.decode()
+
+
 @pytest.mark.parametrize(
     "event_id",
     [
