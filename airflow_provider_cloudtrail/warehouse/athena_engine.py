@@ -83,7 +83,7 @@ class AthenaEngine(RelationalWarehouse):
         # Kept: a new one could have to assume a role first.
         if not hasattr(self._of_thread, "connection"):
             self._of_thread.connection = connect(self.hook)
-        return AthenaSession(self._of_thread.connection, self.hook.placeholder)
+        return AthenaSession(self._of_thread.connection, self.hook.placeholder, self._lock_timeout)
 
     def _lock(self, cursor: AthenaSession) -> None:
         if not hasattr(self._of_thread, "client"):

@@ -12,11 +12,12 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_cloudtrail.warehouse.athena_endings import LeftBehind, end, stop
-from airflow_provider_cloudtrail.warehouse.base import WarehouseError
+from airflow_provider_cloudtrail.warehouse.athena_patience import patience
+from airflow_provider_cloudtrail.warehouse.base import LOCK_TIMEOUT, WarehouseError
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail.warehouse.athena_lock import WriterLock
@@ -48,11 +49,13 @@ class AthenaSession:
 
     :param connection: of PyAthena; it stays open.
     :param mark: placeholder of a value.
+    :param longest_wait: how long Athena may be too busy to answer what it is asked about a query.
     """
 
-    def __init__(self, connection: Any, mark: str) -> None:
+    def __init__(self, connection: Any, mark: str, longest_wait: timedelta = LOCK_TIMEOUT) -> None:
         self.connection = connection
         self._mark = mark
+        self._longest_wait = longest_wait
         self._cursor: Any = None
         self._lock: WriterLock | None = None
         self._writes = False
@@ -101,7 +104,8 @@ class AthenaSession:
 
         self._cursor = self.connection.cursor(Cursor)
         try:
-            self._cursor.execute(text, result_reuse_enable=False)
+            with patience(self.connection.client, self._longest_wait):
+                self._cursor.execute(text, result_reuse_enable=False)
         except BaseException as error:
             error.__dict__[_QUERY] = self._running
             # Also when the task is being ended: what still ran would write after the lock was released. Whether a
@@ -117,7 +121,8 @@ class AthenaSession:
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """Return the rows of the last statement."""
-        return [tuple(row) for row in self._cursor.fetchall()]
+        with patience(self.connection.client, self._longest_wait):
+            return [tuple(row) for row in self._cursor.fetchall()]
 
     def commit(self) -> None:
         """Do nothing: every statement has committed."""
