@@ -15,15 +15,13 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
-from airflow_provider_cloudtrail.warehouse.athena_endings import THROTTLED
-from airflow_provider_cloudtrail.warehouse.athena_errors import advice, describe
+from airflow_provider_cloudtrail.warehouse.athena_errors import advice, describe, is_of_busy_catalog, is_throttled
 from airflow_provider_cloudtrail.warehouse.athena_lock import LEASE, WriterLock
 from airflow_provider_cloudtrail.warehouse.athena_rows import DDL_TYPES, VALUES_BYTES, source_of
 from airflow_provider_cloudtrail.warehouse.athena_session import (
     AthenaSession,
     LostLockError,
     connect,
-    error_code,
     literal,
     with_values,
 )
@@ -104,7 +102,7 @@ class AthenaEngine(RelationalWarehouse):
     def _is_conflict(self, error: Exception) -> bool:
         if isinstance(error, (_LockedError, LostLockError)) or isinstance(error.__cause__, LostLockError):
             return True
-        return error_code(error) in THROTTLED or "ICEBERG_COMMIT_ERROR" in str(error)
+        return is_throttled(error) or "ICEBERG_COMMIT_ERROR" in str(error)
 
     def _describe(self, error: Exception) -> str:
         if isinstance(error, _LockedError):
@@ -114,8 +112,13 @@ class AthenaEngine(RelationalWarehouse):
         return f"{said}. {what_to_do}" if what_to_do else said
 
     def _obstacle(self, error: Exception) -> str:
-        if error_code(error) not in THROTTLED:
+        if not is_throttled(error):
             return super()._obstacle(error)
+        if is_of_busy_catalog(error):
+            return (
+                f"too many calls of the Glue catalog at once in its account and Region ({self._describe(error)}). Let "
+                "other tasks and queries finish, or have Glue's quotas raised (calls such as GetTable)"
+            )
         return (
             f"too many statements at once in its account and Region ({self._describe(error)}). Let other queries "
             "finish, or have Athena's quotas raised (active queries, calls of its API such as StartQueryExecution)"

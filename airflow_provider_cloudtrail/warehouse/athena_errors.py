@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from airflow_provider_cloudtrail.warehouse.athena_endings import THROTTLED
 from airflow_provider_cloudtrail.warehouse.athena_session import error_code, query_of, service_message, status_of
 
 _REASON = re.compile(r"([A-Z][A-Z_]{3,})\b")
@@ -28,10 +29,22 @@ _SAFE_TO_QUOTE = (
     "Unable to verify/create output bucket",
     "WorkGroup",
 )
+# How Athena passes on what its catalog has answered: as a MetadataException, or as the reason of a query that failed.
+_BUSY_CATALOG = re.compile(r"\(Service: (?:AmazonDataCatalog|AWSGlue|Glue); Status Code: \d+; Error Code: Throttling")
 _LONGEST_QUOTE = 500
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _SERVER_ERROR = 500
 _AGAIN = "run this again, it goes on from what is stored"
+
+
+def is_throttled(error: Exception) -> bool:
+    """Tell whether Athena, or the Glue catalog that it asks, was asked too often."""
+    return error_code(error) in THROTTLED or is_of_busy_catalog(error)
+
+
+def is_of_busy_catalog(error: Exception) -> bool:
+    """Tell whether the Glue catalog was asked too often, by all of the account."""
+    return _BUSY_CATALOG.search(service_message(error)) is not None
 
 
 def describe(error: Exception) -> str:

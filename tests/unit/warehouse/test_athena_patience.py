@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_cloudtrail.warehouse import athena_patience
 from airflow_provider_cloudtrail.warehouse.athena import AthenaWarehouse
 from airflow_provider_cloudtrail.warehouse.base import WarehouseUnavailableError
-from tests.support.athena import AthenaStandIn
+from tests.support.athena import AthenaStandIn, Query, RefusedError
 from tests.support.athena_tasks import again
 from tests.support.engines import ATHENA
 from tests.support.log_files import event
@@ -102,3 +102,56 @@ def test_patience_ends(
     with pytest.raises(WarehouseUnavailableError, match=r"gave up after 1 seconds because of too many statements"):
         athena_warehouse.known_files(["s3://example-trail/none"])
     assert len(athena.queries) - before == 1
+
+
+BUSY_CATALOG = (
+    "Rate exceeded (Service: AmazonDataCatalog; Status Code: 400; Error Code: ThrottlingException; "
+    "Request ID: example; Proxy: null)"
+)
+
+
+def test_catalog_that_is_busy_is_waited_for(
+    athena_warehouse: AthenaWarehouse, athena: AthenaStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, left = athena._get_table_metadata, [2]
+
+    def looked(request: dict[str, Any]) -> dict[str, Any]:
+        if left[0]:
+            left[0] -= 1
+            raise RefusedError("MetadataException", BUSY_CATALOG)
+        return look(request)
+
+    monkeypatch.setattr(athena, "_get_table_metadata", looked)
+    athena_warehouse.prepare()
+    assert left == [0]
+
+
+def test_query_that_fails_because_the_catalog_is_busy_is_run_again(
+    athena_warehouse: AthenaWarehouse, athena: AthenaStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, failed = athena._run, []
+
+    def ran(query: Query) -> None:
+        if query.text.startswith("MERGE") and not failed:
+            failed.append(query)
+            query.reason, query.state = f"HIVE_METASTORE_ERROR: {BUSY_CATALOG}", "FAILED"
+        else:
+            run(query)
+
+    monkeypatch.setattr(athena, "_run", ran)
+    (entry,) = athena_warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    assert failed
+    assert entry.loaded == 1
+    assert_balanced(read_table(athena_warehouse))
+
+
+def test_catalog_that_stays_busy_is_told_of(
+    athena_warehouse: AthenaWarehouse, athena: AthenaStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(request: dict[str, Any]) -> dict[str, Any]:
+        raise RefusedError("MetadataException", BUSY_CATALOG)
+
+    monkeypatch.setattr(athena, "_get_table_metadata", refused)
+    monkeypatch.setattr(athena_warehouse, "_lock_timeout", timedelta(0))
+    with pytest.raises(WarehouseUnavailableError, match=r"too many calls of the Glue catalog at once .*GetTable"):
+        athena_warehouse.prepare()
