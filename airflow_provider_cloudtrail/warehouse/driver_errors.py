@@ -64,7 +64,9 @@ def is_of_lost_connection(error: Exception) -> bool:
     if state is not None:
         # Connection exceptions, and a server that is shut down or ends the session.
         return state.startswith(("08", "57P0"))
-    return isinstance(error, ConnectionError) or error.args[:1] in _GONE_IN_MYSQL or _GONE.match(str(error)) is not None
+    # A network that has forgotten the connection says nothing: what waits for an answer ends at a limit of time.
+    broken = isinstance(error, (ConnectionError, TimeoutError))
+    return broken or error.args[:1] in _GONE_IN_MYSQL or _GONE.match(str(error)) is not None
 
 
 def describe(error: Exception, *further: str, advice: str = "") -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -143,5 +144,22 @@ def test_connection_that_is_lost_is_called_so(
     with monkeypatch.context() as disturbed:
         disturbed.setattr(warehouse, "_known_files", end_its_session)
         with pytest.raises(WarehouseError, match=r", writing .*\. The connection was lost: run this again"):
+            warehouse.write(batch(wider=False))
+    assert len(warehouse.write(batch(wider=False))) == 4
+
+
+@pytest.mark.parametrize("engine", REDSHIFT[:1])
+def test_connection_that_a_firewall_has_forgotten_is_called_lost(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    import redshift_connector
+
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    with closing(warehouse.hook.get_conn()) as other, monkeypatch.context() as disturbed:
+        other.cursor().execute(f"LOCK {warehouse.files}")
+        # No answer is what such a connection gives, too; the system waits for longer.
+        disturbed.setattr(redshift_connector, "connect", partial(redshift_connector.connect, timeout=1))
+        with pytest.raises(WarehouseError, match=r", writing .*: TimeoutError.*\. The connection was lost: run this"):
             warehouse.write(batch(wider=False))
     assert len(warehouse.write(batch(wider=False))) == 4
