@@ -102,6 +102,10 @@ def add_column(warehouse: Warehouse, table: str, column: str, kind: str) -> None
         change.add_column(column, types[kind])
 
 
+def delete_rows(warehouse: Warehouse, table: str, log_file_uri: str) -> None:
+    catalog(warehouse.hook.uri).load_table(table).delete(f"log_file_uri = '{log_file_uri}'")
+
+
 def drop_table(warehouse: Warehouse, table: str) -> None:
     # S3 Tables drops none without its files.
     catalog(warehouse.hook.uri).purge_table(table)

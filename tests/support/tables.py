@@ -98,9 +98,18 @@ def execute(warehouse: Warehouse, *statements: str) -> None:
     with closing(warehouse.hook.get_conn()) as connection:
         cursor = connection if warehouse.engine == "duckdb" else connection.cursor()
         for statement in statements:
-            cursor.execute(_in_hive(statement) if warehouse.engine == "athena" else statement)
+            is_ddl = warehouse.engine == "athena" and not statement.startswith("DELETE")
+            cursor.execute(_in_hive(statement) if is_ddl else statement)
         if warehouse.engine != "duckdb":
             connection.commit()
+
+
+def delete_rows(warehouse: Warehouse, table: str, log_file_uri: str) -> None:
+    """Delete the rows of a log file, as a user does."""
+    if warehouse.engine == "iceberg":
+        iceberg.delete_rows(warehouse, table, log_file_uri)
+    else:
+        execute(warehouse, f"DELETE FROM {table} WHERE {quoted(warehouse, 'log_file_uri')} = '{log_file_uri}'")
 
 
 def _in_hive(statement: str) -> str:

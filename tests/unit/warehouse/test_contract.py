@@ -17,7 +17,7 @@ from airflow_provider_cloudtrail.audit_event import (
 )
 from airflow_provider_cloudtrail.export.log_files import export_log_files
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
-from tests.support.engines import ENGINES, ICEBERG_GLUE, ICEBERG_REST, ONE_OF_EACH, REDSHIFT, SNOWFLAKE
+from tests.support.engines import ATHENA, ENGINES, ICEBERG, ICEBERG_GLUE, ICEBERG_REST, ONE_OF_EACH, REDSHIFT, SNOWFLAKE
 from tests.support.hostile import TEXTS, hostile_batch
 from tests.support.log_files import FolderTrail, event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, known, reread
@@ -25,9 +25,9 @@ from tests.support.tables import (
     add_column,
     assert_balanced,
     column_names,
+    delete_rows,
     drop_column,
     drop_table,
-    execute,
     expected_row,
     kept,
     query,
@@ -116,16 +116,23 @@ def test_same_batch_again_changes_nothing(warehouse: Warehouse) -> None:
     assert read_table(warehouse) == before
 
 
-@pytest.mark.parametrize("engine", [*ONE_OF_EACH, *REDSHIFT[:1], *SNOWFLAKE[:1]])
-def test_rows_stay_those_of_a_file_whose_entry_was_deleted(new_warehouse: NewWarehouse, engine: str) -> None:
+@pytest.mark.parametrize("anew", [False, True], ids=["as they are", "made anew"])
+@pytest.mark.parametrize("engine", [*ONE_OF_EACH, *REDSHIFT[:1], *SNOWFLAKE[:1], *ATHENA, *ICEBERG])
+def test_rows_stay_those_of_a_file_whose_entry_was_deleted(
+    new_warehouse: NewWarehouse, engine: str, anew: bool
+) -> None:
     warehouse = new_warehouse(engine)
     warehouse.prepare()
     warehouse.write(hostile_batch())
     before = read_table(warehouse)
-    # What users do to have files read again.
-    execute(warehouse, f"DELETE FROM {warehouse.files}")
-    entries = warehouse.write(hostile_batch())
-    assert [counts(entry) for entry in entries] == EXPECTED_COUNTS
+    # What users do to have a file read again: with events of its own, with others', with records in quarantine.
+    again = [0, 1, 5]
+    files = [hostile_batch()[number] for number in again]
+    for file in files:
+        for table in [warehouse.events, warehouse.files][not anew :]:
+            delete_rows(warehouse, table, file.entry.log_file_uri)
+    entries = warehouse.write(files)
+    assert [counts(entry) for entry in entries] == [EXPECTED_COUNTS[number] for number in again]
     assert read_table(warehouse) == before
 
 
