@@ -22,7 +22,6 @@ _ACCOUNT = re.compile(r"[0-9]{12}")
 _BUCKET = re.compile(r"[A-Za-z0-9._-]+")
 _ORGANIZATION = re.compile(r"o-[a-z0-9]+")
 _QUEUE_URL = re.compile(r"https?://[^/\s]+/[^\s]+")
-_EVENT_SOURCE = re.compile(r"[^\s./]+(?:\.[^\s./]+)+")
 _LONGEST_IDENTIFIER = 127
 _BRACKETS = ("[", "(")
 
@@ -128,21 +127,6 @@ def account_ids(parameter: str, value: Any) -> list[str] | None:
     found = names(parameter, [value] if isinstance(value, int) and not isinstance(value, bool) else value)
     if wrong := [name for name in found or () if not _ACCOUNT.fullmatch(name)]:
         raise ValueError(f"{parameter}: {', '.join(map(repr, wrong))} is no account; write 12 digits without hyphens")
-    return found
-
-
-def event_sources(parameter: str, value: Any) -> list[str] | None:
-    """
-    Return a list of services whose events are wanted; None: not given.
-
-    :raises ValueError: as for :func:`names`, and for what no event can come from: it would select nothing.
-    """
-    found = names(parameter, value)
-    if wrong := [name for name in found or () if not _EVENT_SOURCE.fullmatch(name)]:
-        raise ValueError(
-            f"{parameter}: {', '.join(map(repr, wrong))} is no event source; write names such as "
-            "'airflow.amazonaws.com', as they stand in eventSource"
-        )
     return found
 
 

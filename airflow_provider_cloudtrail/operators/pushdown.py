@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_provider_cloudtrail import parameters, windows
+from airflow_provider_cloudtrail import parameters, wanted, windows
 from airflow_provider_cloudtrail.assets import tell_outlets
 from airflow_provider_cloudtrail.exceptions import CloudTrailError, CloudTrailWarehouseError
 from airflow_provider_cloudtrail.operators.base import WarehouseOperator, require_athena, run_of, warehouse_of, where
 from airflow_provider_cloudtrail.pushdown.engine import WarehouseEngine
 from airflow_provider_cloudtrail.pushdown.fill import PushdownSummary, fill_audit_table
 from airflow_provider_cloudtrail.pushdown.records import Records, spans
-from airflow_provider_cloudtrail.trail.selection import MWAA_EVENT_SOURCES, Selection
+from airflow_provider_cloudtrail.trail.selection import MWAA_EVENT_SOURCES
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 
 if TYPE_CHECKING:
@@ -149,11 +149,8 @@ class AthenaMwaaAuditEventsOperator(WarehouseOperator):
 
     def work(self, context: Context) -> dict[str, Any]:
         """Have Athena load what was delivered in the window."""
-        selection = Selection.of(
-            parameters.event_sources("event_sources", self.event_sources),
-            parameters.names("event_names", self.event_names),
-            parameters.names("environment_names", self.environment_names),
-            parameters.switch("include_environment_activity", self.include_environment_activity),
+        selection = wanted.selection(
+            self.event_sources, self.event_names, self.environment_names, self.include_environment_activity
         )
         if parameters.whole_number("days_at_once", self.days_at_once) < 1:
             raise ValueError(f"days_at_once={self.days_at_once} reads nothing; write 1 or more")

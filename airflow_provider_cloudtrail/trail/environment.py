@@ -18,6 +18,15 @@ MWAA = "airflow.amazonaws.com"
 MWAA_SERVERLESS = "airflow-serverless.amazonaws.com"
 MWAA_CALLERS = (MWAA, "airflow-env.amazonaws.com", MWAA_SERVERLESS)
 """Service principals under which MWAA itself calls other services."""
+MWAA_EVENT_NAMES = frozenset((
+    *("CreateEnvironment", "UpdateEnvironment", "DeleteEnvironment", "GetEnvironment", "ListEnvironments"),
+    *("CreateWebLoginToken", "CreateCliToken", "InvokeRestApi", "PublishMetrics"),
+    *("TagResource", "UntagResource", "ListTagsForResource"),
+    *("CreateWorkflow", "UpdateWorkflow", "DeleteWorkflow", "GetWorkflow", "ListWorkflows", "ListWorkflowVersions"),
+    *("StartWorkflowRun", "StopWorkflowRun", "GetWorkflowRun", "ListWorkflowRuns"),
+    *("GetTaskInstance", "ListTaskInstances"),
+))
+"""API actions of MWAA (API 2020-07-01) and MWAA Serverless (API 2024-07-26), which ``eventName`` gives as they are."""
 ENVIRONMENT_SESSION = "AmazonMWAA-airflow"
 """Role session name of an environment's execution role, the same in all environments."""
 

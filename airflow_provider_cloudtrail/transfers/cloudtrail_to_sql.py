@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_provider_cloudtrail import parameters, windows
+from airflow_provider_cloudtrail import parameters, wanted, windows
 from airflow_provider_cloudtrail.assets import tell_outlets
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
@@ -231,11 +231,8 @@ class CloudTrailToSqlOperator(WarehouseOperator):
     # -- parameters --------------------------------------------------------------------------------
 
     def _selection(self) -> Selection:
-        return Selection.of(
-            parameters.event_sources("event_sources", self.event_sources),
-            parameters.names("event_names", self.event_names),
-            parameters.names("environment_names", self.environment_names),
-            parameters.switch("include_environment_activity", self.include_environment_activity),
+        return wanted.selection(
+            self.event_sources, self.event_names, self.environment_names, self.include_environment_activity
         )
 
     def _given_files(self) -> list[LogFile] | None:
@@ -294,7 +291,7 @@ class CloudTrailToSqlOperator(WarehouseOperator):
         region, partition = self.hook.bucket_region(location.bucket)
         shared = {"context": context, "operator": self, "aws_partition": partition}
         CloudTrailBucketLink.persist(**shared, region_name=region, bucket=location.bucket, prefix=location.root)
-        source = (parameters.event_sources("event_sources", self.event_sources) or MWAA_EVENT_SOURCES)[0]
+        source = (wanted.event_sources("event_sources", self.event_sources) or MWAA_EVENT_SOURCES)[0]
         CloudTrailEventHistoryLink.persist(**shared, region_name=self.region_name or region, event_source=source)
 
     def _conclude(self, summary: ExportSummary, warehouse: Warehouse, context: Context) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_provider_cloudtrail import parameters, windows
+from airflow_provider_cloudtrail import parameters, wanted, windows
 from airflow_provider_cloudtrail.assets import tell_outlets
 from airflow_provider_cloudtrail.audit_event import LOOKUP_SCHEME
 from airflow_provider_cloudtrail.exceptions import (
@@ -194,11 +194,8 @@ class CloudTrailEventHistoryToSqlOperator(WarehouseOperator):
     # -- parameters --------------------------------------------------------------------------------
 
     def _selection(self) -> Selection:
-        selection = Selection.of(
-            parameters.event_sources("event_sources", self.event_sources),
-            parameters.names("event_names", self.event_names),
-            parameters.names("environment_names", self.environment_names),
-            parameters.switch("include_environment_activity", self.include_environment_activity),
+        selection = wanted.selection(
+            self.event_sources, self.event_names, self.environment_names, self.include_environment_activity
         )
         if names_only_data_events(selection):
             raise ValueError(f"event_names={self.event_names!r} are data events. {_LIMITS}")
@@ -228,7 +225,7 @@ class CloudTrailEventHistoryToSqlOperator(WarehouseOperator):
             operator=self,
             region_name=region,
             aws_partition=partition_of(region),
-            event_source=(parameters.event_sources("event_sources", self.event_sources) or MWAA_EVENT_SOURCES)[0],
+            event_source=(wanted.event_sources("event_sources", self.event_sources) or MWAA_EVENT_SOURCES)[0],
         )
 
     def _conclude(self, summary: EventHistorySummary, lookups: Lookups, context: Context) -> None:

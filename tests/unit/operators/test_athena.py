@@ -80,6 +80,7 @@ class TestParameters:
             pytest.param({"days_at_once": "7"}, "days_at_once='7' is no whole number", id="days-is-text"),
             pytest.param({"include_environment_activity": "no"}, "neither True nor False", id="switch-is-text"),
             pytest.param({"event_sources": []}, "event_sources is empty", id="sources"),
+            pytest.param({"event_names": ["INVOKERESTAPI"]}, "write 'InvokeRestApi'", id="name-in-capitals"),
             pytest.param({"delivered_to": DAY["delivered_from"]}, "window is empty", id="window"),
             pytest.param({"delivered_from": "None"}, "delivered_from is not set.*00Z$", id="no-interval"),
         ],

@@ -236,6 +236,10 @@ def test_quarantine_may_be_tolerated(trail, warehouse):
         pytest.param({"settle": "1 hour"}, "settle='1 hour' is no duration", id="settle-is-text"),
         pytest.param({"event_sources": []}, "selects nothing", id="empty-selection"),
         pytest.param({"event_sources": "airflow"}, "'airflow' is no event source; write names", id="no-event-source"),
+        pytest.param(
+            {"event_sources": "Airflow.amazonaws.com"}, "write 'airflow.amazonaws.com'", id="source-in-capitals"
+        ),
+        pytest.param({"event_names": "createenvironment"}, "write 'CreateEnvironment'", id="name-in-small-letters"),
         pytest.param({"delivered_from": "0001-01-01"}, "leaves the years 2 to 9998", id="before-time"),
         pytest.param({"delivered_from": "0001-01-01T00:00+14:00"}, "years 1 to 9999, in UTC", id="before-UTC"),
         pytest.param({"delivered_to": "9999-12-31"}, "leaves the years 2 to 9998", id="behind-time"),

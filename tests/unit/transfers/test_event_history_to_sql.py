@@ -249,6 +249,7 @@ def test_quarantine_fails_the_task_after_everything_good_is_stored(stand_in, war
             id="old",
         ),
         pytest.param({"event_names": ["CreateCliToken", "InvokeRestApi"]}, "are data events", id="data-events"),
+        pytest.param({"event_names": ["create_environment"]}, "write 'CreateEnvironment'", id="name-of-boto3"),
         pytest.param({"event_sources": []}, "selects nothing", id="empty-selection"),
         pytest.param({"settle": timedelta(seconds=-1)}, "zero or more", id="negative-settle"),
         pytest.param({"settle": 3600}, "settle=3600 is no duration; write a timedelta", id="settle-is-number"),
