@@ -11,7 +11,13 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_provider_cloudtrail import parameters, windows
 from airflow_provider_cloudtrail.exceptions import CloudTrailQueueError
 from airflow_provider_cloudtrail.sensors.trail_sensor import TrailSensor
-from airflow_provider_cloudtrail.triggers.questions import Answer, delivery_is_proven, log_files_delivered, queue_told
+from airflow_provider_cloudtrail.triggers.questions import (
+    Answer,
+    delivery_is_proven,
+    log_files_delivered,
+    never_delivered,
+    queue_told,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail._compat import Context
@@ -24,11 +30,12 @@ class CloudTrailLogFileSensor(TrailSensor):
 
     CloudTrail delivers about five minutes after a call, without a promise. With ``settle`` the sensor
     also waits until the window has ended that long ago, which is what an export of the whole window
-    wants; before that moment a poke makes no request at all.
+    wants; before that moment a poke makes no request at all, but for the names below.
 
     One poke costs one listing for each account and Region while nothing is there, and stops at
     ``max_files``. Give ``account_ids`` and ``regions`` (and ``organization_id``) to spare the listings
-    that find them.
+    that find them. The first poke that finds nothing, and the timeout, also look for the folders of those that
+    are named, and say which have none.
 
     :param bucket: S3 bucket that the trail delivers to, or ``file://`` URI of a folder with a copy of one. (templated)
     :param prefix: log file prefix of the trail: what comes before ``AWSLogs/`` in the keys. (templated)
@@ -102,6 +109,10 @@ class CloudTrailLogFileSensor(TrailSensor):
             settle=self.settle,
             max_files=self.max_files,
         )
+
+    def never_there(self) -> str:
+        """Return what is to be said of named accounts and Regions that have no folder, or nothing."""
+        return never_delivered(self.hook, self.trail) if parameters.text(self.queue_url) is None else ""
 
     def trigger(self, deadline: datetime) -> WaitingTrigger:
         """Return what looks in the triggerer until a moment."""

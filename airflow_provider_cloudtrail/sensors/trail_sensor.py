@@ -52,6 +52,8 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         "bucket", "prefix", "organization_id", "trail_name", "account_ids", "regions"
     )
     ui_color = "#f9c5dc"
+    _said = ""
+    _first_look = True
 
     def __init__(
         self,
@@ -91,6 +93,10 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         """Return the XCom of a sensor that is done."""
         return files
 
+    def never_there(self) -> str:
+        """Return what is to be said of what is waited for and may never be there, such as a misspelt name."""
+        return ""
+
     @property
     def trail(self) -> TrailParameters:
         """Where the trail lies, as it was given."""
@@ -106,11 +112,14 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once; in a backlog again and again for as long as the pause until the next poke."""
         until = time.monotonic() + self.poke_interval
-        answer = self.look()
-        self.log.info("%s", answer.said)
+        answer = self._look()
         while answer.more and time.monotonic() < until:
-            answer = self.look()
-            self.log.info("%s", answer.said)
+            answer = self._look()
+        if not answer.done and self._first_look and not context.get("task_reschedule_count"):
+            # Not at each poke, because it costs requests; and not only at the end, which may be days away.
+            self._first_look = False
+            if missing := self._never_there():
+                self.log.warning("Waiting, but %s", missing)
         found = self.found(context, answer.files, answer.receipts) if answer.done else None
         return PokeReturnValue(is_done=answer.done, xcom_value=found)
 
@@ -124,7 +133,10 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
                 "folder; waiting in reschedule mode. Install airflow-provider-cloudtrail, on MWAA through "
                 "requirements.txt or plugins.zip, to defer"
             )
-        return super().execute(context)
+        try:
+            return super().execute(context)
+        except AirflowSensorTimeout as error:
+            raise AirflowSensorTimeout(f"{error} {self._last_words()}".rstrip()) from None
 
     def execute_complete(self, context: Context, event: Seen, deadline: str | None = None, hand_overs: int = 0) -> Any:
         """
@@ -135,6 +147,7 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
             then the timeout begins again, unless the trigger says that it is over.
         :param hand_overs: how often in a row the trigger could not look, without a look that succeeded in between.
         """
+        self._first_look = False
         if event["status"] == "done":
             self.log.info("%s", event["said"])
             # A trigger of an earlier version, whose sensor goes on after an upgrade, says nothing of receipts.
@@ -199,6 +212,26 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         )
         return None
 
+    def _look(self) -> Answer:
+        answer = self.look()
+        self._said = answer.said
+        self.log.info("%s", answer.said)
+        return answer
+
+    def _never_there(self) -> str:
+        try:
+            return self.never_there()
+        except Exception:
+            # The looks go on, and meet the same error if it is more than a passing one.
+            self.log.debug("Could not look for what is named", exc_info=True)
+            return ""
+
+    def _last_words(self) -> str:
+        """Return what the last look has found, and what may be wrong with what is waited for, or nothing."""
+        said = f"The last look: {self._said}." if self._said else ""
+        missing = self._never_there()
+        return f"{said} Perhaps a name is wrong: {missing}." if missing else said
+
     def _poke_once(self, context: Context) -> PokeReturnValue:
         """Look as the other modes do: the same errors skip or fail the task."""
         try:
@@ -227,7 +260,7 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         return bool(getattr(self, "never_fail", False))
 
     def _time_is_over(self) -> None:
-        message = f"not there after {self.timeout:.0f} seconds, the sensor's timeout"
+        message = f"not there after {self.timeout:.0f} seconds, the sensor's timeout. {self._last_words()}".rstrip(". ")
         if self.soft_fail or self._never_fails:
             raise AirflowSkipException(message)
         raise AirflowSensorTimeout(message)

@@ -221,6 +221,32 @@ def new_log_files(listed: Iterable[LogFile], seen: Collection[str], limit: int) 
     return list(islice((file for file in listed if file.uri not in seen), limit))
 
 
+def names_without_folder(
+    store: Store,
+    location: TrailLocation,
+    account_ids: Collection[str] | None = None,
+    regions: Collection[str] | None = None,
+) -> list[str]:
+    """
+    Return the accounts and Regions among those that are named of which nothing was ever delivered, accounts first.
+
+    Costs nothing if none is named, else a listing for each layout, and for each account until all Regions were seen.
+
+    :param store: the trail's bucket.
+    :param location: where the trail delivers to.
+    :param account_ids: accounts that are named; None: all are meant.
+    :param regions: Regions that are named; None: all are meant.
+    """
+    accounts, missing = set(account_ids or ()), set(regions or ())
+    for layout in layouts(store, location) if accounts or missing else ():
+        present = [name for name in store.folders(layout) if not is_organization(name)]
+        accounts.difference_update(present)
+        for account_id in present:
+            if missing and (account_ids is None or account_id in account_ids):
+                missing.difference_update(store.folders(f"{layout}{account_id}/{Folder.LOG.value}/"))
+    return [*sorted(accounts), *sorted(missing)]
+
+
 def is_organization(folder: str) -> bool:
     """Tell whether the name of a folder is the id of an organization."""
     return _ORGANIZATION.fullmatch(folder) is not None

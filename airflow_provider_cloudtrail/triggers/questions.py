@@ -16,7 +16,7 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailQueueError,
     CloudTrailTrailNotFoundError,
 )
-from airflow_provider_cloudtrail.trail.listing import new_log_files
+from airflow_provider_cloudtrail.trail.listing import names_without_folder, new_log_files
 from airflow_provider_cloudtrail.trail.log_file import is_of
 from airflow_provider_cloudtrail.trail.store import StoreError
 
@@ -103,6 +103,32 @@ def log_files_delivered(
     more = " at least" if len(found) == max_files else ""
     said = f"{len(found)} log files delivered from {window.start.isoformat()} to {window.end.isoformat()}{more}"
     return Answer(bool(found), [file.uri for file in found], said)
+
+
+def never_delivered(hook: CloudTrailHook, trail: TrailParameters) -> str:
+    """
+    Return what is to be said of named accounts and Regions that have no folder, such as misspelt ones; or nothing.
+
+    A look cannot tell: where Regions are named, it asks for their log files alone.
+
+    :raises ValueError: for wrong parameters.
+    :raises CloudTrailError: if trail or bucket cannot be found.
+    :raises StoreError: if the bucket cannot be listed.
+    """
+    regions = parameters.regions("regions", trail.regions)
+    if regions is None and parameters.text(trail.account_ids) is None:
+        return ""
+    location, account_ids = hook.locate(
+        trail.bucket, trail.prefix, trail.organization_id, trail.trail_name, trail.account_ids
+    )
+    if not (missing := names_without_folder(hook.get_store(location.bucket), location, account_ids, regions)):
+        return ""
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    return (
+        f"nothing was ever delivered of {', '.join(missing[:_NAMED])}{more}: there is no such folder below "
+        f"{location.root} in {location.bucket}. Check the names in account_ids and regions, bucket, prefix and "
+        "organization_id; where nothing has happened yet, there is none either"
+    )
 
 
 def delivery_is_proven(

@@ -178,5 +178,13 @@ def test_a_look_costs_a_listing_for_each_account_and_region_and_none_before_its_
     assert 1 <= len([prefix for folders, prefix in listed if not folders]) <= 4
     assert len(set(listed)) == len(listed)
 
+    # Folders of what is named are looked for once, not at each poke.
+    place = {"bucket": bucket, "prefix": "audit/logs", "organization_id": "o-abc123", "regions": [REGION, "eu-wset-1"]}
+    window = {"delivered_from": "2026-02-05T00:00:00Z", "delivered_to": "2026-02-06T00:00:00Z"}
+    task = CloudTrailLogFileSensor(task_id="wait", **place, **window)
+    for expected in (1 + 4 + 1 + 2, 1 + 4):
+        assert not task.poke({})
+        assert len(s3_server.requests()) == expected
+
     settling = {"delivered_from": "2026-02-03T00:00:00Z", "delivered_to": "2099-02-04T00:00:00Z"}
     assert look(**settling, settle=timedelta(hours=1)) == (False, [])

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from airflow_provider_cloudtrail._compat import AirflowSensorTimeout
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.trail.local_store import LocalStore
+from airflow_provider_cloudtrail.triggers.questions import Answer
 from tests.support.face import DAY
+from tests.support.log_files import ACCOUNT, key_of
 from tests.support.log_files import event as record
-from tests.support.log_files import key_of
 from tests.support.told_queue import ToldQueue, told
 
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/1/q"
@@ -109,6 +112,53 @@ def test_regions_and_accounts_narrow_the_listing(trail):
     assert not sensor(trail, regions=["us-east-1"]).poke({})
     assert not sensor(trail, account_ids="444455556666").poke({})
     assert sensor(trail, account_ids="444455556666, 111122223333", regions="eu-west-1").poke({})
+
+
+def said_by(task, call, caplog, capsys):
+    """Return what a call logs: to the standard output on Airflow 3, to a logger on Airflow 2."""
+    if isinstance(task.log, logging.Logger):
+        task.log.propagate = True
+    caplog.clear()
+    capsys.readouterr()
+    call()
+    return caplog.text + capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        pytest.param({"regions": ["eu-west-1", "eu-wset-1"]}, "eu-wset-1", id="Region"),
+        pytest.param({"account_ids": ["999900001111", ACCOUNT]}, "999900001111", id="account"),
+        pytest.param({"account_ids": ACCOUNT, "regions": "eu-wset-1"}, "eu-wset-1", id="the only Region"),
+        pytest.param({"regions": "eu-west-1", "settle": timedelta(days=20_000)}, None, id="quiet"),
+        pytest.param({"regions": "eu-wset-1", "settle": timedelta(days=20_000)}, "eu-wset-1", id="before its time"),
+        pytest.param({}, None, id="not named"),
+    ],
+)
+def test_names_that_have_no_folder_are_told_at_the_first_poke(trail, caplog, capsys, arguments, missing):
+    trail.deliver("20260103T1200Z", record("a"))
+    task = sensor(trail, **arguments)
+    first, second = (said_by(task, lambda: task.poke({}), caplog, capsys) for _ in range(2))
+    assert ("nothing was ever delivered of" in first) is bool(missing)
+    assert not missing or f"nothing was ever delivered of {missing}: there is no such folder below AWSLogs/" in first
+    assert "nothing was ever delivered of" not in second
+    again = sensor(trail, **arguments)
+    rescheduled = said_by(again, lambda: again.poke({"task_reschedule_count": 1}), caplog, capsys)
+    assert "nothing was ever delivered of" not in rescheduled
+
+
+def test_a_bucket_that_cannot_be_asked_for_names_is_waited_for(trail, monkeypatch):
+    task = sensor(trail, regions="eu-west-1")
+    monkeypatch.setattr(task.hook, "get_store", lambda _: 1 / 0)
+    monkeypatch.setattr(task, "look", lambda: Answer(False, [], "0 log files"))
+    assert not task.poke({})
+
+
+def test_the_timeout_says_what_the_last_look_has_found(trail):
+    trail.deliver("20260103T1200Z", record("a"))
+    message = "timeout of 0.* The last look: 0 log files delivered from 2026-02-03.* Perhaps.* delivered of eu-wset-1"
+    with pytest.raises(AirflowSensorTimeout, match=message):
+        sensor(trail, regions="eu-wset-1", timeout=0).execute({})
 
 
 def test_template_fields_are_attributes():

@@ -95,8 +95,11 @@ def test_a_late_trigger_is_a_last_look_and_then_a_timeout(trail):
     late = {"status": "late", "files": [], "said": ""}
     with pytest.raises(AirflowSensorTimeout):
         task.execute_complete({}, event=late, deadline=past)
-    with pytest.raises(AirflowSkipException):
+    with pytest.raises(AirflowSkipException, match="The last look: Nothing yet: no log files"):
         sensor(trail, timeout=0, soft_fail=True).execute_complete({}, event=late, deadline=past)
+    trail.deliver("20260103T1200Z", record("a"))
+    with pytest.raises(AirflowSensorTimeout, match="nothing was ever delivered of eu-wset-1"):
+        sensor(trail, timeout=0, regions="eu-wset-1").execute_complete({}, event=late, deadline=past)
     uri = trail.deliver("20260203T1200Z", record("c")).uri
     assert task.execute_complete({}, event=late, deadline=past) == [uri]
 
