@@ -26,12 +26,17 @@ _GONE = re.compile(
 )
 _GONE_IN_MYSQL = ((2006,), (2013,))
 
+# What engines without a SQLSTATE say of a schema that is not there: DuckDB, SQLite; MySQL has a number.
+_NO_SCHEMA = re.compile(r"(?:Catalog Error: )?Schema with name .* does not exist|unknown database ")
+_NO_SCHEMA_IN_MYSQL = (1049,)
+
 _CANCELLED = "57014"
+NO_SCHEMA = "There is no such schema: create it, or leave schema out to use the connection's default"
 CONNECTION_LOST = "The connection was lost: run this again, it goes on from what is stored"
 _ADVICE = {
     _CANCELLED: "The statement was cancelled, by somebody or at a limit of time or use: its history in the database "
     "says why. Run this again, it goes on from what is stored",
-    "3F000": "There is no such schema: create it, or leave schema out to use the connection's default",
+    "3F000": NO_SCHEMA,
     "42501": "The user of the connection may not do that: it needs CREATE on the schema (or tables that are there), "
     "and SELECT, INSERT, UPDATE and DELETE on the tables",
 }
@@ -69,6 +74,11 @@ def is_of_lost_connection(error: Exception) -> bool:
     return broken or error.args[:1] in _GONE_IN_MYSQL or _GONE.match(str(error)) is not None
 
 
+def is_of_missing_schema(error: Exception) -> bool:
+    """Tell whether a schema is not there, of engines that give no SQLSTATE."""
+    return error.args[:1] == _NO_SCHEMA_IN_MYSQL or _NO_SCHEMA.match(str(error)) is not None
+
+
 def describe(error: Exception, *further: str, advice: str = "") -> str:
     """
     Return what is safe to log of a driver's error: its class, its code, the table and column it names, what to do.
@@ -94,6 +104,8 @@ def describe(error: Exception, *further: str, advice: str = "") -> str:
         )
     if known := _ADVICE.get(sqlstate(error) or ""):
         return f"{said}. {known}"
+    if is_of_missing_schema(error):
+        return f"{said}. {NO_SCHEMA}"
     if is_of_lost_connection(error):
         return f"{said}. {CONNECTION_LOST}"
     return said

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, WarehouseError
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
-from airflow_provider_cloudtrail.warehouse.driver_errors import left_out
+from airflow_provider_cloudtrail.warehouse.driver_errors import NO_SCHEMA, is_of_missing_schema, left_out
 from airflow_provider_cloudtrail.warehouse.duckdb_file import DuckDBFile
 from airflow_provider_cloudtrail.warehouse.duckdb_statements import STAGE, InterruptibleConnection, staged
 from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
@@ -162,6 +162,8 @@ class DuckDBWarehouse(RelationalWarehouse):
         if name not in _SAFE_TO_QUOTE:
             return super()._describe(error)
         text = str(error).splitlines()[0]
+        if is_of_missing_schema(error):
+            return f"{name}: {text.rstrip('.!')}. {NO_SCHEMA}"
         holder = _HOLDER.search(str(error))
         return f"{name}: {text}" + (f" ({holder[0]})" if holder and holder[0] not in text else "")
 

@@ -117,11 +117,7 @@ class LazyCatalog:
             try:
                 self.open().create_table(name, schema, partition_spec=spec, properties=properties)
             except NoSuchNamespaceError:
-                namespace = name.rpartition(".")[0]
-                raise WarehouseError(
-                    f"iceberg: there is no namespace {namespace!r} in the catalog; create it (in Athena and Spark: "
-                    f"CREATE DATABASE {namespace}), or name another by the parameter schema"
-                ) from None
+                raise WarehouseError(_missing(name.rpartition(".")[0], self.open())) from None
             log.info("Created table %s", name)
             return
         present = set(table.schema().column_names)
@@ -132,6 +128,19 @@ class LazyCatalog:
                     # Never required: the rows that are there have no value.
                     change.add_column(column.name, iceberg_type(column.kind), doc=column.meaning)
             log.info("Added columns to %s: %s", name, ", ".join(column.name for column in missing))
+
+
+def _missing(namespace: str, catalog: Catalog) -> str:
+    """Return what is to be said of a namespace that is not there."""
+    kept_apart = (
+        f". A catalog in a database has the namespaces that were made under its name: only those of {catalog.name!r}, "
+        "which is the id of the connection, are seen"
+    )
+    return (
+        f"iceberg: there is no namespace {namespace!r} in the catalog {catalog.name!r}; create it (in Athena and "
+        f"Spark: CREATE DATABASE {namespace}; with pyiceberg: create_namespace), or name another by the parameter "
+        f"schema{kept_apart if type(catalog).__name__ == 'SqlCatalog' else ''}"
+    )
 
 
 def catalog_of(hook: Any) -> Catalog:

@@ -61,6 +61,13 @@ DIAGNOSTICS = SimpleNamespace(
             id="no schema",
         ),
         pytest.param(
+            DriverError(1049, "Unknown database 'secret'"),
+            None,
+            "DriverError, code 1049. There is no such schema: create it, or leave schema out to use the connection's "
+            "default",
+            id="no schema in MySQL",
+        ),
+        pytest.param(
             DriverError("secret", pgcode="42501"),
             "42501",
             "DriverError, SQLSTATE 42501. The user of the connection may not do that: it needs CREATE on the schema "

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, columns_of
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
+from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 from tests.support.engines import ENGINES, ONE_OF_EACH
 from tests.support.log_files import event
 from tests.support.rows import file_rows
@@ -65,3 +66,10 @@ def test_error_of_a_check_shows_no_value(new_warehouse: NewWarehouse) -> None:
         with pytest.raises(WarehouseError) as caught:
             warehouse.write([file_rows("20260203T1000Z", event("a", userAgent=SECRET))])
         assert_silent(caught)
+
+
+def test_error_of_a_schema_that_is_missing_says_what_to_do(new_warehouse: NewWarehouse) -> None:
+    for engine in ONE_OF_EACH:
+        warehouse = open_warehouse(new_warehouse(engine).hook, "audit", "nowhere")
+        with pytest.raises(WarehouseError, match="There is no such schema: create it, or leave schema out"):
+            warehouse.prepare()

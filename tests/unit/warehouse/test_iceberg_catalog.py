@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -13,6 +14,7 @@ import pytest
 
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError, WarehouseUnavailableError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
+from airflow_provider_cloudtrail.warehouse.iceberg_catalog import catalog_of
 from tests.support.engines import ICEBERG
 from tests.support.iceberg import NAMESPACE, OldIcebergHook, catalog, sql_catalog
 from tests.support.iceberg_tasks import at_commits, batch
@@ -34,7 +36,9 @@ def test_namespace_is_that_of_the_connection_or_has_to_be_named() -> None:
 
 def test_namespace_that_is_missing(iceberg: Warehouse) -> None:
     other = open_warehouse(iceberg.hook, "audit", "nowhere")
-    with pytest.raises(WarehouseError, match=r"there is no namespace 'nowhere' .* CREATE DATABASE nowhere"):
+    name = re.escape(repr(catalog_of(iceberg.hook).name))
+    said = f"there is no namespace 'nowhere' in the catalog {name}; .* CREATE DATABASE nowhere.* only those of {name}"
+    with pytest.raises(WarehouseError, match=said):
         other.prepare()
 
 
