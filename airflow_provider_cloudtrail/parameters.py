@@ -198,10 +198,7 @@ def location(bucket: Any, prefix: Any, organization_id: Any) -> TrailLocation:
             "neither bucket nor trail_name is set; give the S3 bucket that the trail delivers to (on MWAA with the "
             "example DAGs: the Airflow configuration option cloudtrail.bucket), or the name or ARN of the trail"
         )
-    if not found.startswith("file://") and not _BUCKET.fullmatch(found):
-        raise ValueError(
-            f"bucket={found!r} is no bucket name; write the name alone, and what comes before AWSLogs/ as prefix"
-        )
+    _check_bucket(found)
     before = text(prefix) or ""
     if "AWSLogs" in before.split("/"):
         raise ValueError(f"prefix={before!r} holds AWSLogs/; write only what comes before it, or nothing")
@@ -212,6 +209,28 @@ def location(bucket: Any, prefix: Any, organization_id: Any) -> TrailLocation:
             "the name of the folder behind AWSLogs/, or leave it out to read all layouts"
         )
     return TrailLocation(found, before, organization)
+
+
+def trail_location(parameter: str, value: Any) -> TrailLocation:
+    """
+    Return where a trail delivers to, as the hook takes it.
+
+    :raises ValueError: if it is something else, such as the name of a bucket, or has no bucket.
+    """
+    if not isinstance(value, TrailLocation):
+        raise ValueError(
+            f"{parameter}={value!r} is no TrailLocation; write TrailLocation('my-trail-bucket'), and what comes before "
+            "AWSLogs/ in its keys as prefix"
+        )
+    _check_bucket(value.bucket)
+    return value
+
+
+def _check_bucket(bucket: Any) -> None:
+    if not str(bucket).startswith("file://") and not (isinstance(bucket, str) and _BUCKET.fullmatch(bucket)):
+        raise ValueError(
+            f"bucket={bucket!r} is no bucket name; write the name alone, and what comes before AWSLogs/ as prefix"
+        )
 
 
 def queue_url(parameter: str, value: Any) -> str | None:

@@ -106,20 +106,27 @@ class CloudTrailHook(EventHistoryHook):
         layouts of the bucket are read, because the API does not tell the id of the organization.
 
         :param trail_name: name of a trail of this account and Region, or the ARN of any.
+        :raises ValueError: if it is not given.
         :raises CloudTrailTrailNotFoundError: if there is no such trail.
+        :raises CloudTrailError: if the API refuses, or does not answer.
         """
-        from botocore.exceptions import ClientError
+        from botocore.exceptions import BotoCoreError, ClientError
 
+        if parameters.text(trail_name) is None:
+            raise ValueError("trail_name is not set; give the name or the ARN of the trail")
         try:
             trail = self.conn.get_trail(Name=trail_name)["Trail"]
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
+        except (BotoCoreError, ClientError) as error:
+            code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
             if code in ("TrailNotFoundException", "InvalidTrailNameException"):
                 raise CloudTrailTrailNotFoundError(
                     f"there is no trail {trail_name!r} in {self.conn_region_name}; a trail of another Region or of the "
                     "management account is named by its ARN"
                 ) from None
-            raise
+            raise CloudTrailError(
+                f"cloudtrail:GetTrail failed for trail_name={trail_name!r} with aws_conn_id={self.aws_conn_id!r}: "
+                f"{error}. Allow it, or give bucket, prefix and organization_id in the place of trail_name"
+            ) from None
         location = TrailLocation(trail["S3BucketName"], trail.get("S3KeyPrefix", ""))
         owner = None if trail.get("IsOrganizationTrail") else (trail["TrailARN"].split(":")[4],)
         return ResolvedTrail(location, owner)
@@ -167,10 +174,13 @@ class CloudTrailHook(EventHistoryHook):
             for who looks again anyway.
         :param denied: receives what is said of accounts and Regions that may not be listed, which are passed over;
             None: it is raised.
-        :raises ValueError: for accounts and Regions that can be none.
+        :raises ValueError: for what is no location or window, and accounts and Regions that can be none.
         :raises CloudTrailTrailNotFoundError: if there is no folder of log files.
         :raises CloudTrailBucketError: if the bucket cannot be listed.
         """
+        location = parameters.trail_location("location", location)
+        if not isinstance(window, DeliveryWindow):
+            raise ValueError(f"window={window!r} is no DeliveryWindow; write DeliveryWindow(start, end)")
         accounts = parameters.account_ids("account_ids", account_ids)
         named = parameters.regions("regions", regions)
         try:
@@ -189,9 +199,10 @@ class CloudTrailHook(EventHistoryHook):
         """
         Return the pairs of account and Region that have log files, sorted; for instance to map tasks over.
 
-        :raises ValueError: for accounts that can be none.
+        :raises ValueError: for what is no location, and accounts that can be none.
         :raises CloudTrailBucketError: if the bucket cannot be listed.
         """
+        location = parameters.trail_location("location", location)
         accounts = parameters.account_ids("account_ids", account_ids)
         try:
             with BucketThreads(MOST_LISTINGS) as pool:
@@ -208,11 +219,12 @@ class CloudTrailHook(EventHistoryHook):
 
         :param uri: ``s3://`` URI of the log file.
         :param max_file_bytes: most bytes that it may have when unpacked.
-        :raises ValueError: if the URI is not one of a log file.
+        :raises ValueError: if the URI is not one of a log file, or ``max_file_bytes`` no size.
         :raises CloudTrailLogFileError: if it cannot be fetched, unpacked or decoded.
         :raises CloudTrailBucketError: if the bucket does not answer.
         """
-        file = log_file_of_uri(uri)
+        file = log_file_of_uri(str(uri))
+        parameters.file_size("max_file_bytes", max_file_bytes)
         try:
             content = self.get_store(file.bucket).get(file.key, max_file_bytes).body
             yield from read_records(content, max_file_bytes=max_file_bytes)
@@ -260,9 +272,12 @@ class CloudTrailHook(EventHistoryHook):
         Return up to ten messages of an SQS queue that is told of new log files; waits a second for the first.
 
         :param queue_url: URL of the queue.
+        :raises ValueError: if it is none.
         :raises CloudTrailQueueError: if the queue refuses.
         """
-        return self._queues.receive(queue_url)
+        if (found := parameters.queue_url("queue_url", queue_url)) is None:
+            raise ValueError("queue_url is not set; give the URL of the queue, as SQS shows it")
+        return self._queues.receive(found)
 
     def delete_messages(self, queue_url: str, receipts: Sequence[str]) -> None:
         """

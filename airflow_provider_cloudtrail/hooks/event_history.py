@@ -54,10 +54,11 @@ class EventHistoryHook(AwsGenericHook["CloudTrailClient"]):
         :param end: their end (not included).
         :param regions: Regions to look in.
         :param attribute: what to look for, such as ``Attribute("EventSource", "airflow.amazonaws.com")``.
-        :raises ValueError: for times that are none or the wrong way round, and Regions that can be none.
+        :raises ValueError: for times that are none or the wrong way round, Regions that can be none, and what is no
+            attribute.
         :raises CloudTrailEventHistoryError: if it cannot be read, or an answer is no record.
         """
-        from airflow_provider_cloudtrail.trail.lookup import Span
+        from airflow_provider_cloudtrail.trail.lookup import Attribute, Span
         from airflow_provider_cloudtrail.trail.lookup_errors import EventHistoryError
 
         span = Span(windows.moment("start", start), windows.moment("end", end))
@@ -65,6 +66,10 @@ class EventHistoryHook(AwsGenericHook["CloudTrailClient"]):
             raise ValueError(f"start={start} is not before end={end}, so that there is nothing to look up")
         if (named := parameters.regions("regions", regions)) is None:
             raise ValueError("regions is not set; name those to look in, such as ['eu-west-1']")
+        if attribute is not None and not isinstance(attribute, Attribute):
+            raise ValueError(
+                f"attribute={attribute!r} is no Attribute; write Attribute('EventSource', 'airflow.amazonaws.com')"
+            )
         try:
             yield from _decoded(self.get_event_history(), named, attribute, span)
         except (EventHistoryError, MalformedError) as error:

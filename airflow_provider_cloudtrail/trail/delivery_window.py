@@ -25,6 +25,11 @@ class DeliveryWindow:
     settle: timedelta = timedelta(0)
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.start, datetime) and isinstance(self.end, datetime)):
+            raise ValueError(
+                f"the window needs two datetimes, not {self.start!r} and {self.end!r}; write for instance "
+                "datetime(2026, 2, 3, tzinfo=timezone.utc)"
+            )
         if self.start.tzinfo is None or self.end.tzinfo is None:
             raise ValueError("the window needs times with a time zone, such as 2026-02-03T00:00:00+00:00")
         if self.end <= self.start:

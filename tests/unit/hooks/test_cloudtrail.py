@@ -74,6 +74,50 @@ def test_unknown_trail(hook):
             hook.resolve_trail("audit")
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(lambda stubber: stubber.add_client_error("get_trail", "AccessDeniedException"), id="refused"),
+        pytest.param(lambda stubber: stubber.add_response("get_trail", described(), {"Name": "other"}), id="no answer"),
+    ],
+)
+def test_a_trail_that_cannot_be_asked_for_says_what_to_do(hook, failure):
+    with Stubber(hook.conn) as stubber:
+        failure(stubber)
+        with pytest.raises(
+            CloudTrailError, match=r"(?s)GetTrail failed for trail_name='audit'.*\. Allow it, or give bucket"
+        ):
+            hook.resolve_trail("audit")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        pytest.param(lambda hook, day: hook.list_log_files("my-bucket", day), "write TrailLocation", id="bucket"),
+        pytest.param(lambda hook, _: hook.list_accounts_and_regions("my-bucket"), "write TrailLocation", id="pairs of"),
+        pytest.param(lambda hook, day: hook.list_log_files(TrailLocation(None), day), "bucket=None is no", id="none"),
+        pytest.param(
+            lambda hook, day: hook.list_log_files(TrailLocation("s3://b"), day), "bucket='s3://b' is no", id="URI"
+        ),
+        pytest.param(
+            lambda hook, day: hook.list_log_files(TrailLocation("b"), (day.start, day.end)),
+            "no DeliveryWindow",
+            id="pair",
+        ),
+        pytest.param(lambda hook, _: hook.read_log_file(None), "'None' is not the URI of an object", id="no file"),
+        pytest.param(
+            lambda hook, _: hook.read_log_file(f"s3://b/{key_of()}", max_file_bytes="5"), "='5' is no size", id="size"
+        ),
+        pytest.param(lambda hook, _: hook.resolve_trail("None"), "trail_name is not set", id="no trail"),
+        pytest.param(lambda hook, _: hook.receive_messages(None), "queue_url is not set", id="no queue"),
+        pytest.param(lambda hook, _: hook.receive_messages("arn:aws:sqs:x:1:q"), "no URL of a queue", id="ARN of one"),
+    ],
+)
+def test_what_the_hook_cannot_take_is_named(hook, call, message):
+    with pytest.raises(ValueError, match=message):
+        list(call(hook, window(*DAY.values(), timedelta(0), timedelta(0))))
+
+
 def test_lists_both_layouts_of_a_bucket_and_prefixes_with_slashes(trail):
     roots = ("a/b/AWSLogs/", "a/b/AWSLogs/o-exampleorg/")
     uris = [trail.deliver("20260203T1200Z", record(root), root=root).uri for root in roots]

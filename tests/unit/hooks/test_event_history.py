@@ -61,3 +61,5 @@ def test_refuses_what_can_find_nothing(stand_in):
         list(hook.lookup_events(NOW - DAY, NOW, regions=None))
     with pytest.raises(ValueError, match="is no Region"):
         list(hook.lookup_events(NOW - DAY, NOW, regions="eu-west1"))
+    with pytest.raises(ValueError, match=r"attribute='EventSource=x' is no Attribute; write Attribute\("):
+        list(hook.lookup_events(NOW - DAY, NOW, regions=REGION, attribute="EventSource=x"))

@@ -67,3 +67,10 @@ def test_window_in_another_zone() -> None:
     zone = timezone(timedelta(hours=9))
     window = DeliveryWindow(datetime(2026, 2, 3, tzinfo=zone), datetime(2026, 2, 4, tzinfo=zone))
     assert (window.floor, window.ceiling) == (utc(2026, 2, 2, 15), utc(2026, 2, 3, 15))
+
+
+def test_a_window_of_texts_says_what_to_write():
+    with pytest.raises(
+        ValueError, match="two datetimes, not '2026-02-03' and '2026-02-04'; write for instance datetime"
+    ):
+        DeliveryWindow("2026-02-03", "2026-02-04")
