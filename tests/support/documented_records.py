@@ -72,6 +72,8 @@ def without(path: tuple[str, ...]) -> dict[str, Any]:
     return record
 
 
-def both(raw: bytes) -> tuple[AuditEvent | QuarantineEntry | None, AuditEvent | QuarantineEntry | None]:
-    fast, lenient = (read_record(raw, 0, ALL, PROVENANCE, codec) for codec in (CODEC, STANDARD))
+def both(
+    raw: bytes, selection: Selection = ALL
+) -> tuple[AuditEvent | QuarantineEntry | None, AuditEvent | QuarantineEntry | None]:
+    fast, lenient = (read_record(raw, 0, selection, PROVENANCE, codec) for codec in (CODEC, STANDARD))
     return fast, lenient

@@ -145,7 +145,10 @@ def test_deleted_digests(trail, missing):
     trail.delete(*keys)
     checked = check(trail)
     assert faults(checked) == {keys[-1]: "not_found"}
-    assert checked[keys[-1]].status is DigestStatus.MISSING
+    lost = checked[keys[-1]]
+    assert lost.status is DigestStatus.MISSING
+    # What it has covered nobody can say; digests cover an hour.
+    assert (lost.start, lost.end) == (trail.hours[missing[-1]].end - HOUR, trail.hours[missing[-1]].end)
     start = max(0.0, (SignedTrail().hours[missing[0]].start - WINDOW[0]) / HOUR)
     end = min(10.0, (SignedTrail().hours[missing[-1]].end - WINDOW[0]) / HOUR)
     assert gaps(checked) == [pytest.approx((start, end))]
@@ -296,6 +299,21 @@ def test_a_forged_digest_does_not_lead_elsewhere(trail):
     trail.build()
     trail.sign(trail.digests[MIDDLE], "00" * 256)
     assert faults(check(trail)) == {trail.digests[MIDDLE]: "wrong_signature"}
+
+
+@pytest.mark.parametrize("signed", [pytest.param(True, id="signed"), pytest.param(False, id="unsigned")])
+@pytest.mark.parametrize("ahead", [pytest.param(0, id="itself"), pytest.param(1, id="the one behind")])
+def test_a_digest_that_does_not_name_an_earlier_one_is_not_followed(trail, ahead, signed):
+    trail.hours[MIDDLE].document["previousDigestS3Object"] = trail.digests[MIDDLE + ahead]
+    trail.build()
+    if not signed:
+        trail.lose_metadata(trail.digests[MIDDLE])
+    found = fetch_digest(MemoryStore(trail), BUCKET, digest_key(trail.digests[MIDDLE]))
+    asked = []
+    ring = KeyRing(lambda *_: trail.public_keys(), *WINDOW)
+    (checked,) = ChainVerifier(ring, asked.append, WINDOW[0]).check([found])
+    assert (checked.key, checked.valid) == (found.key, signed)
+    assert asked == []
 
 
 @pytest.mark.parametrize("change", [{"bucket": "new-trail"}, {"root": "new/AWSLogs/"}], ids=["bucket", "prefix"])

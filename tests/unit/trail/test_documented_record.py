@@ -12,12 +12,16 @@ from airflow_provider_cloudtrail.demo.plan import TrailPlan
 from airflow_provider_cloudtrail.demo.trail import generate
 from airflow_provider_cloudtrail.pushdown.record_fields import RECORD_FIELDS, RecordField
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
+from airflow_provider_cloudtrail.trail.environment import ARN_MEMBERS
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_record
 from airflow_provider_cloudtrail.trail.scrub import may_need_scrubbing
+from airflow_provider_cloudtrail.trail.selection import Selection
 from tests.support.documented_records import ALL, FULL, PROVENANCE, STANDARD, both, changed, paths, without
+from tests.support.log_files import ACCOUNT, REGION, event
 
 msgspec = pytest.importorskip("msgspec")
 
+ARN = f"arn:aws:airflow:{REGION}:{ACCOUNT}:environment/orders"
 ODD = [None, "", " ", "true", True, 0, 403, 2**70, 1.5, [], ["x"], {}, {"message": "x"}, "x\0", "\ud83d"]
 
 
@@ -46,6 +50,24 @@ def test_an_environment_among_the_resources_is_found_however_it_is_written(writt
     assert fast.environment_name == "orders"
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        *(pytest.param({document: {name: ARN}}, id=f"{document}.{name}") for document, name in ARN_MEMBERS),
+        pytest.param({"responseElements": {"message": f"no right to {ARN}"}}, id="text of a denial"),
+        pytest.param({"errorMessage": f"no right to {ARN}"}, id="text of an error"),
+        pytest.param({"requestParameters": {"Name": "orders"}}, id="name"),
+    ],
+)
+def test_an_environment_that_is_named_once_is_found(members: dict[str, Any]) -> None:
+    raw = json.dumps(event(eventName="TagResource", requestParameters=None) | members).encode()
+    assert CODEC.documented(raw) is not None
+    fast, lenient = both(raw)
+    assert isinstance(fast, AuditEvent)
+    assert fast == lenient
+    assert (fast.environment_name, fast.environment_arn) == ("orders", ARN)
+
+
 def test_resources_without_an_environment_are_not_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_cloudtrail.trail.record.environment_of", None)
     record = changed(("resources",), [{"type": "AWS::S3::Object", "ARN": "arn:aws:s3:::lake/raw"}])
@@ -59,6 +81,37 @@ def test_whatever_a_member_holds_the_row_is_the_same(path: tuple[str, ...]) -> N
     for record in (*(changed(path, value) for value in ODD), without(path)):
         fast, lenient = both(json.dumps(record).encode())
         assert fast == lenient, record
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        pytest.param({}, id="MWAA"),
+        pytest.param({"eventName": "GetEnvironment"}, id="another name"),
+        pytest.param({"requestParameters": {"Name": "billing"}}, id="another environment"),
+        pytest.param({"eventSource": "airflow-serverless.amazonaws.com"}, id="MWAA Serverless"),
+        pytest.param({"eventSource": "s3.amazonaws.com", "userAgent": "airflow.amazonaws.com"}, id="activity"),
+        pytest.param({"eventSource": "s3.amazonaws.com"}, id="another service"),
+    ],
+)
+@pytest.mark.parametrize(
+    "selection",
+    [
+        pytest.param(ALL, id="all"),
+        pytest.param(Selection.of(), id="sources"),
+        pytest.param(Selection.of(event_names=["UpdateEnvironment"]), id="names"),
+        pytest.param(Selection.of(environment_names=["orders"]), id="environments"),
+        pytest.param(Selection.of(include_environment_activity=True), id="with activity"),
+    ],
+)
+def test_whatever_is_selected_the_same_records_are_wanted(selection: Selection, members: dict[str, Any]) -> None:
+    record = event(eventName="UpdateEnvironment", requestParameters={"Name": "orders"}) | members
+    raw = json.dumps(record).encode()
+    assert CODEC.documented(raw) is not None
+    assert not may_need_scrubbing(raw)
+    fast, lenient = both(raw, selection)
+    assert fast == lenient
+    assert (fast is not None) is selection.wants(record)
 
 
 @pytest.mark.parametrize(

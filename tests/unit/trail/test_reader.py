@@ -303,7 +303,7 @@ def test_unreadable_file() -> None:
     rows = unreadable_file(FILE, "access_denied", f"{FILE.uri}: AccessDenied", MWAA, loaded_by="me")
     assert (rows.entry.status, rows.entry.reason) == ("quarantined", f"access_denied: {FILE.uri}: AccessDenied")
     assert (rows.entry.etag, rows.entry.size_bytes, rows.entry.sha256) == ("listed", 99, None)
-    assert len(rows.quarantine) == 1
+    assert (len(rows.quarantine), rows.unpacked_bytes) == (1, 0)
 
 
 def test_read_records() -> None:
