@@ -8,7 +8,7 @@ import pytest
 from airflow_provider_cloudtrail.trail.codec import MalformedError, StandardCodec
 from airflow_provider_cloudtrail.trail.digest import digest_key
 from airflow_provider_cloudtrail.trail.digest_reader import fetch_digest, get_digest, parse_digest, read_digest
-from tests.support.signed_trail import BUCKET, MemoryStore, Object, SignedTrail
+from tests.support.signed_trail import BUCKET, Hour, MemoryStore, Object, SignedTrail
 
 MIDDLE = 6
 
@@ -61,3 +61,28 @@ def test_a_digest_of_many_log_files_with_the_shortest_names_is_read():
     found = fetch_digest(MemoryStore(trail), "abc", digest_key(trail.digests[MIDDLE]))
     assert found.fault is None
     assert len(found.digest.files.keys) == 2_000 + 2
+
+
+@pytest.mark.parametrize(
+    ("stamp", "signed", "code"),
+    [
+        pytest.param("2026-02-03T23:00:00.000Z", True, None, id="when it was made"),
+        pytest.param(None, True, "invalid_format", id="nothing"),
+        pytest.param("yesterday", True, "invalid_format", id="no time"),
+        pytest.param("2025-02-03T23:00:00Z", True, "invalid_format", id="before what it covers"),
+        pytest.param(None, False, None, id="nothing, as its metadata are lost"),
+    ],
+)
+def test_a_signed_backfill_digest_says_when_it_was_made(stamp, signed, code):
+    trail = SignedTrail()
+    trail.hours.append(Hour(trail.hours[MIDDLE].start, backfill=True))
+    trail.build()
+    (key,) = trail.backfills
+    stored = trail.objects[key]
+    metadata = {"signature": stored.metadata["signature"]} if signed else {}
+    if stamp is not None:
+        metadata["backfill-generation-timestamp"] = stamp
+    trail.objects[key] = Object(stored.body, metadata)
+    found = fetch_digest(MemoryStore(trail), BUCKET, digest_key(key))
+    assert (found.fault.code if found.fault is not None else None) == code
+    assert (found.generated_at is not None) is (signed and code is None)
