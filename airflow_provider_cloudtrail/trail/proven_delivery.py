@@ -127,7 +127,8 @@ def _not_proven(store: Store, bucket: str, digests: _Digests, until: datetime, r
     covering = digests.covering
     if not covering:
         return _Unproven(f"the newest digest ends at {digests.keys[-1].end.isoformat()}")
-    checked = next(_checked(store, bucket, digests, until, ring), None)
+    # A digest that begins behind the moment is followed back to the one before it, which may end before the moment.
+    checked = next((one for one in _checked(store, bucket, digests, until, ring) if one.end >= until), None)
     if checked is None:
         return _Unproven(f"{covering[0].key} has just been deleted")
     if not checked.valid:

@@ -12,7 +12,8 @@ from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailDigestSenso
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.proven_delivery import waiting_for
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing
-from tests.support.signed_trail import ACCOUNT, BUCKET, HOUR, REGION, WINDOW, MemoryStore, SignedTrail
+from airflow_provider_cloudtrail.trail.store import ObjectError
+from tests.support.signed_trail import ACCOUNT, BUCKET, HOUR, REGION, WINDOW, Hour, MemoryStore, SignedTrail
 
 UNTIL = WINDOW[1]
 
@@ -82,6 +83,39 @@ def test_a_digest_that_ends_seconds_before_the_moment_does_not_cover_it(trail, b
     trail.delete(*trail.digests[number:])
     until = trail.hours[number - 1].end + timedelta(seconds=behind)
     assert bool(ask(trail, until=until)) is waits
+
+
+@pytest.mark.parametrize(
+    ("behind", "waits"),
+    [
+        pytest.param(0, False, id="at the moment"),
+        pytest.param(60, False, id="within what is no gap"),
+        pytest.param(61, True, id="later"),
+    ],
+)
+def test_a_digest_that_begins_seconds_behind_the_moment_covers_it(behind, waits):
+    trail = SignedTrail(hours=[Hour(UNTIL - HOUR - timedelta(seconds=1)), Hour(UNTIL + timedelta(seconds=behind))])
+    assert bool(ask(trail.build())) is waits
+
+
+def test_an_unsigned_digest_is_not_proven_by_the_one_before(trail):
+    """Whoever may write to the bucket would have the sensor go on before delivery is complete."""
+    number = covering(trail)
+    trail.hours[number].document["digestStartTime"] = (UNTIL + timedelta(minutes=1)).isoformat()
+    trail.build()
+    trail.delete(*trail.digests[number + 1 :])
+    trail.lose_metadata(trail.digests[number])
+    (reason,) = ask(trail)
+    assert "no later digest repeats it" in reason
+
+
+def test_digests_that_are_deleted_behind_the_listing_prove_nothing(trail, monkeypatch):
+    def gone(_, key, *__):
+        raise ObjectError("not_found", f"{key}: made up")
+
+    monkeypatch.setattr(MemoryStore, "get", gone)
+    (reason,) = ask(trail)
+    assert f"{trail.digests[covering(trail)]} has just been deleted" in reason
 
 
 def test_what_begins_behind_the_moment_is_not_waited_for(trail):
