@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -233,14 +235,15 @@ def test_listing_that_fails_in_the_middle(
     files = fill(trail, 10)
 
     def listing() -> Iterator[LogFile]:
-        yield from files[:6]
+        # The last of them alone: the ledger has not been asked about it yet.
+        yield from files[:7]
         raise StoreError("listing: SlowDown")
 
     with pytest.raises(StoreError, match="listing: SlowDown"):
         export(listing(), store, warehouse, limits=Limits(threads=threads, files_asked=2))
     tables = read_table(warehouse)
     assert_balanced(tables)
-    assert [row["log_file_uri"] for row in tables.files] == [file.uri for file in files[:6]]
+    assert [row["log_file_uri"] for row in tables.files] == [file.uri for file in files[:7]]
 
 
 def test_batch_that_cannot_be_written(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse) -> None:
@@ -272,6 +275,32 @@ def test_one_line_for_each_batch(
         in lines[1]
     )
     assert "So far 10 of 10 listed files" in lines[1]
+
+
+def test_the_summary_says_what_the_time_was_spent_on(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, pause = fill(trail, 2), 0.02
+
+    def slowly(answer: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments: (time.sleep(pause), answer(*arguments))[1]
+
+    def listing() -> Iterator[LogFile]:
+        for file in files:
+            time.sleep(pause)
+            yield file
+        time.sleep(pause)
+
+    monkeypatch.setattr(store, "get", slowly(store.get))
+    watched = WatchedWarehouse(warehouse)
+    for name in ("known_files", "write", "store"):
+        monkeypatch.setattr(watched, name, slowly(getattr(watched, name)))
+    summary = export(listing(), store, watched, limits=Limits(batch_files=1, files_asked=1))
+    # Two batches are written, and what is left behind them is stored.
+    least = {"listing": 3 * pause, "getting": 2 * pause, "asking": 2 * pause, "writing": 3 * pause}
+    for part in ("listing", "getting", "asking", "writing", "unpacking", "parsing"):
+        assert least.get(part, 0) < getattr(summary, f"seconds_{part}") < 300, part
+    assert summary.seconds >= summary.seconds_listing + summary.seconds_asking + summary.seconds_writing
 
 
 # -- bounds ------------------------------------------------------------------------------------------
