@@ -21,6 +21,11 @@ unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # uv trusts whom the machine trusts, as pip does: behind a company's proxy its own list is not enough.
 export UV_SYSTEM_CERTS := 1
+# A package index that does not answer is asked again for a minute (by default, for 10 seconds), a slow one waited for.
+export UV_HTTP_RETRIES ?= 8
+export UV_HTTP_TIMEOUT ?= 180
+export PIP_RETRIES ?= 8
+export PIP_DEFAULT_TIMEOUT ?= 180
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check test-mwaa test-matrix test-reference test-engines bench distributions constraints clean
