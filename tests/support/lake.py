@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_cloudtrail.operators.athena import AthenaMwaaAuditEventsOperator
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
 from tests.support.athena_tables import Table
+from tests.support.athena_tasks import expire
 from tests.support.engines import athena_extra
 from tests.support.face import DAY
 from tests.support.log_files import key_of, listed, log_bytes
@@ -89,6 +90,10 @@ class Lake:
         cursor = self.stand_in._database.cursor()
         cursor.execute(f'ALTER TABLE audit."{self.table}" DROP COLUMN "{column}"')
         del self.stand_in.catalog[f"audit.{self.table}"].columns[column]
+
+    def let_lock_expire(self) -> None:
+        """Have the lock of a run hold no longer."""
+        expire(self.s3, self.bucket, f"staging/cloudtrail-locks/audit.{self.table}.json")
 
     def rows(self, suffix: str = "") -> list[dict[str, Any]]:
         cursor = self.stand_in._database.cursor()

@@ -22,7 +22,6 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailWarehouseError,
 )
 from airflow_provider_cloudtrail.operators.athena import AthenaCloudTrailTableOperator, AthenaMwaaAuditEventsOperator
-from airflow_provider_cloudtrail.warehouse.athena import AthenaWarehouse
 from tests.support.face import DAY
 from tests.support.lake import Lake
 from tests.support.log_files import event, foreign, id_of, key_of, log_bytes
@@ -145,9 +144,7 @@ class TestEvents:
 
     @pytest.mark.parametrize("ran", [pytest.param(False, id="not-run"), pytest.param(True, id="run")])
     @pytest.mark.parametrize("statement", [pytest.param(3, id="rows"), pytest.param(4, id="ledger")])
-    def test_a_connection_that_breaks_anywhere_is_made_up_for(self, lake, statement, ran, monkeypatch):
-        # How long a writer that is gone keeps the others out.
-        monkeypatch.setattr(AthenaWarehouse, "lease", timedelta(seconds=1))
+    def test_a_connection_that_breaks_anywhere_is_made_up_for(self, lake, statement, ran):
         lake.deliver("20260203T1000Z", event(id_of(1)), event(id_of(2)), foreign(id_of(3)))
         lake.export(files=[]).execute({})
         lake.stand_in.die_after(statement, ran=ran)
@@ -156,6 +153,7 @@ class TestEvents:
                 lake.events().execute({})
         finally:
             lake.stand_in.revive()
+        lake.let_lock_expire()
         lake.events().execute({})
         assert [row["event_id"] for row in lake.rows()] == [id_of(1), id_of(2)]
         (entry,) = lake.rows("_files")

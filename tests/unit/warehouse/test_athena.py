@@ -10,10 +10,9 @@ from airflow_provider_cloudtrail.audit_event import (
     LookupRows,
     QuarantineEntry,
 )
-from airflow_provider_cloudtrail.warehouse.athena import AthenaWarehouse
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.lookups import Lookups
-from tests.support.athena_tasks import again, many
+from tests.support.athena_tasks import again, let_lock_expire, many
 from tests.support.engines import ATHENA
 from tests.support.log_files import event
 from tests.support.rows import file_rows, reread
@@ -77,7 +76,6 @@ def test_events_are_read_in_the_days_of_the_batch_only(athena_warehouse, athena)
 def one_try(monkeypatch):
     # The service does not answer any more, which is not worth waiting for.
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setattr(AthenaWarehouse, "lease", timedelta(seconds=1))
 
 
 def batch():
@@ -102,6 +100,7 @@ def test_killed_at_any_statement_and_run_again(new_warehouse, athena_place, athe
             again(warehouse, athena_place).write(batch())
     finally:
         athena.revive()
+    let_lock_expire(warehouse, athena_place)
     other = again(warehouse, athena_place)
     files = reread(other, *batch())
     # A statement that was sent in vain is sent once more, and stopped before it has done anything.
@@ -124,6 +123,7 @@ def test_quarantine_of_a_run_that_was_killed_does_not_stay(athena_warehouse, ath
     with pytest.raises(WarehouseError):
         again(athena_warehouse, athena_place).write([file_rows("20260203T1000Z", body=b"no gzip")])
     athena.revive()
+    let_lock_expire(athena_warehouse, athena_place)
     other = again(athena_warehouse, athena_place)
     assert (len(read_table(other).quarantine), read_table(other).files) == (1, [])
     athena.next_until = None if done else threading.Event()
@@ -168,6 +168,7 @@ def test_lookup_that_was_killed_and_is_made_again(
             Lookups(again(athena_warehouse, athena_place)).write(lookup("one"))
     finally:
         athena.revive()
+    let_lock_expire(athena_warehouse, athena_place)
     lookups = Lookups(again(athena_warehouse, athena_place))
     known = {uri for (uri,) in query(athena_warehouse, f"SELECT lookup_uri FROM {lookups.name}")}
     if known:

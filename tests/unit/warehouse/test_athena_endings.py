@@ -15,7 +15,7 @@ from airflow_provider_cloudtrail.warehouse.athena import AthenaWarehouse
 from airflow_provider_cloudtrail.warehouse.athena_lock import WriterLock
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from tests.support.athena import AthenaStandIn
-from tests.support.athena_tasks import again
+from tests.support.athena_tasks import again, let_lock_expire
 from tests.support.engines import ATHENA
 from tests.support.faulty_proxy import Fault, FaultyProxy, Refusal, failing
 from tests.support.log_files import event
@@ -186,12 +186,18 @@ def test_a_writer_that_was_frozen_before_it_sent_it_does_nothing_when_it_wakes_u
     athena: AthenaStandIn,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(WriterLock, "_keep_renewing", lambda _: None)
-    monkeypatch.setattr(AthenaWarehouse, "lease", timedelta(seconds=1))
+    locks: list[WriterLock] = []
+
+    def keep(lock: WriterLock) -> None:
+        locks.append(lock)
+
+    monkeypatch.setattr(WriterLock, "_keep_renewing", keep)
     monkeypatch.setattr(athena, "next_until", None)
     before = len(athena.queries)
 
     def meanwhile() -> None:
+        let_lock_expire(athena_warehouse, athena_place)
+        locks[0]._until = 0.0
         athena.next_until = threading.Event()
         write(athena_warehouse, athena_place)
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import signal
 import threading
 from datetime import datetime, timedelta, timezone
@@ -14,7 +13,7 @@ from airflow_provider_cloudtrail.audit_event import (
 from airflow_provider_cloudtrail.warehouse.athena import AthenaWarehouse
 from airflow_provider_cloudtrail.warehouse.athena_lock import WriterLock
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError, WarehouseUnavailableError
-from tests.support.athena_tasks import again
+from tests.support.athena_tasks import again, let_lock_expire
 from tests.support.engines import ATHENA
 from tests.support.log_files import event
 from tests.support.rows import file_rows
@@ -98,11 +97,7 @@ def test_expired_lock_is_taken_over_and_its_statement_stopped(
     thread.start()
     assert held.wait(60)
     monkeypatch.setattr(athena, "hold", None)
-    # As if its time were over.
-    (lock,) = [key for key in staged_keys() if key.endswith(f"/audit.{athena_warehouse.table}.json")]
-    s3, place = client_of(athena_place["s3"]), {"Bucket": athena_place["bucket"], "Key": lock}
-    content = json.loads(s3.get_object(**place)["Body"].read())
-    s3.put_object(**place, Body=json.dumps(content | {"lease": -1}))
+    let_lock_expire(athena_warehouse, athena_place)
     locks[0]._until = 0.0
     other = again(athena_warehouse, athena_place)
     (entry,) = other.write([file_rows("20260203T1000Z", event("a"))])
