@@ -38,7 +38,7 @@ def athena_place(athena_address: str) -> dict[str, Any]:
 
 @pytest.fixture
 def staged_keys(athena_place: dict[str, Any], athena_warehouse: Warehouse) -> Callable[[], list[str]]:
-    """Return what lists the staging bucket, but for trails of other tests, and locks of other tables."""
+    """Return what lists the staging bucket, but for what killed tasks of earlier tests have left, and other locks."""
     client = client_of(athena_place["s3"])
 
     def listed() -> list[str]:
@@ -46,7 +46,8 @@ def staged_keys(athena_place: dict[str, Any], athena_warehouse: Warehouse) -> Ca
         own = [key for key in found if "cloudtrail-locks" not in key or f".{athena_warehouse.table}.json" in key]
         return [key for key in own if "/AWSLogs/" not in key]
 
-    return listed
+    before = set(listed())
+    return lambda: [key for key in listed() if key not in before]
 
 
 @pytest.fixture

@@ -65,8 +65,8 @@ def left(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setattr(athena, "next_until", None)
     left = Left(athena_warehouse, athena_place, athena)
-    # Not before: a busy machine could lose a lock of so short a lease before the statement is sent.
-    left.change(lease=1.0)
+    # Only now: on a busy machine a lock of a short lease is lost before the statement is sent.
+    left.change(lease=-1)
     return left
 
 
