@@ -140,7 +140,8 @@ def test_from_delivery_to_row_through_a_queue(airflow, trails, rows, record_prop
     airflow.wait_for_dag(dag_id)
     delivered = time.monotonic()
     trails[1].put("event-2", stamp_now())
-    airflow.until("the row is there", lambda: rows(TABLE) == ["event-2"])
+    # Not alone, if the worker has run one of the other tests before.
+    airflow.until("the row is there", lambda: "event-2" in rows(TABLE))
     seconds = time.monotonic() - delivered
     ((queued, started),) = airflow.rows(
         "SELECT queued_at, start_date FROM dag_run WHERE dag_id = %s ORDER BY id LIMIT 1", dag_id
