@@ -38,10 +38,10 @@ def test_backfill_twice(tmp_path: Path) -> None:
                 "AIRFLOW_CONN_CLOUDTRAIL_WAREHOUSE": json.dumps({"conn_type": "duckdb", "host": database}),
             }
         )
-        run(AIRFLOW, "db", "migrate", env=environment, limit=180)
-        said = run(AIRFLOW, "dags", "test", DAG, env=environment, limit=180)
+        run(AIRFLOW, "db", "migrate", env=environment, limit=600)
+        said = run(AIRFLOW, "dags", "test", DAG, env=environment, limit=600)
         answered = len(stand_in.answered())
-        again = run(AIRFLOW, "dags", "test", DAG, env=environment, limit=180)
+        again = run(AIRFLOW, "dags", "test", DAG, env=environment, limit=600)
 
     assert "320 events = 320 loaded + 0 duplicate + 0 filtered + 0 quarantined" in said
     assert "It has no data events: no UI logins" in said

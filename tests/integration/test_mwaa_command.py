@@ -151,7 +151,7 @@ def test_output_that_nobody_reads_to_its_end(deployer, command, said):
     os.close(reads)
     with os.fdopen(writes, "wb") as closed:
         done = subprocess.run(
-            arguments, cwd=REPOSITORY, stdout=closed, stderr=subprocess.PIPE, text=True, check=False, timeout=120
+            arguments, cwd=REPOSITORY, stdout=closed, stderr=subprocess.PIPE, text=True, check=False, timeout=600
         )
     assert (done.returncode, done.stderr.strip()[: len(said) or None]) == (141, said)
     assert deployer.changes() == []

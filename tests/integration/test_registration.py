@@ -34,7 +34,7 @@ def providers(environment: dict[str, str]) -> Any:
 
     def run(*arguments: str) -> list[dict[str, Any]]:
         command = [str(AIRFLOW), "providers", *arguments, "--output", "json", "--verbose"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=180)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
         assert done.returncode == 0, done.stderr
         # Verbose shows warnings: Airflow's own may be there, but none about us. Some versions log to
         # standard output, before the table in one line.

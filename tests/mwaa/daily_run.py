@@ -25,7 +25,7 @@ DAG = "mwaa_audit_export_daily"
 TABLE = "mwaa_audit_events"
 # Small, but with every event kind and with files and records that must end in quarantine.
 PLAN = TrailPlan(files_per_day=4)
-COMMAND_SECONDS = 180
+COMMAND_SECONDS = 600
 
 
 @dataclass(frozen=True)

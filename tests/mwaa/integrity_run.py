@@ -27,7 +27,7 @@ MORNING = "2026-02-04"
 """The run that is made for it has the day before as its data interval."""
 HOURS = 28
 DIGESTS_OF_THE_DAY = 25
-COMMAND_SECONDS = 180
+COMMAND_SECONDS = 600
 
 
 @dataclass(frozen=True)

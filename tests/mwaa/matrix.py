@@ -82,7 +82,7 @@ def names_of_modules(airflow: AirflowOf) -> str:
     """Show that Airflow does not take the modules of the package for plugins."""
     airflow.migrate()
     home = airflow.deployed.home
-    wrong = wrongly_named(run(airflow.python, "-c", PLUGINS_CODE, env=airflow.environment(), limit=120, cwd=home))
+    wrong = wrongly_named(run(airflow.python, "-c", PLUGINS_CODE, env=airflow.environment(), limit=600, cwd=home))
     assert wrong == [], f"imported under bare names: {wrong}"
     return "all have their full names"
 

@@ -303,7 +303,8 @@ class AthenaStandIn:
             self.meet.wait(60)
         if self.hold is not None:
             query.held = True
-            query.cancelled.wait(120)
+            # For longer than anybody takes to stop it.
+            query.cancelled.wait(3_600)
         while query.until is not None and not query.until.wait(0.02) and not query.cancelled.is_set():
             pass
         with self._lock:

@@ -19,7 +19,7 @@ from tests.support.postgres import postgres_server
 
 T = TypeVar("T")
 # Generous: nothing is measured, and machines are slow when they are busy.
-PATIENCE = 240.0
+PATIENCE = 600.0
 _SHOWN_LINES = 30
 _SHOWN_WIDTH = 400
 

@@ -51,7 +51,7 @@ def mariadb_server() -> Iterator[str]:
             yield str(socket)
         finally:
             server.terminate()
-            server.wait(60)
+            server.wait(600)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -59,7 +59,7 @@ def mariadb_server() -> Iterator[str]:
 def _wait_for(socket: str) -> None:
     import pymysql
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while True:
         try:
             with pymysql.connect(unix_socket=socket, user="root") as connection:
