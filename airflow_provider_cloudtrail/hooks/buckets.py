@@ -47,7 +47,7 @@ class Buckets:
 
         :param bucket: name of an S3 bucket, or ``file://`` URI of a folder that holds a copy of one.
         :raises CloudTrailBucketError: if there is no such bucket, or the URI names no folder.
-        :raises StoreError: if S3 does not answer now.
+        :raises StoreError: if S3 does not answer now, or there are no credentials to ask it with.
         """
         with self._lock:
             opening = self._opening[bucket]
@@ -71,7 +71,15 @@ class Buckets:
         return sum((store.requests for store in stores if isinstance(store, S3Store)), Counter[str]())
 
     def _s3_store(self, bucket: str) -> S3Store:
-        session, client, verify = self._open(bucket)
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            session, client, verify = self._open(bucket)
+        except (BotoCoreError, ClientError) as error:
+            raise StoreError(
+                f"bucket {bucket} cannot be opened: {error}. Check the credentials of aws_conn_id, and that the "
+                "network leads to S3 from here (in subnets without internet access it needs a VPC endpoint)"
+            ) from None
         return S3Store(client, bucket, session=session, verify=verify)
 
     def _open(self, bucket: str) -> tuple[Any, Any, bool | str | None]:

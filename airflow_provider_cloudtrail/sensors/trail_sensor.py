@@ -74,8 +74,8 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         self.trail_name = trail_name
         self.account_ids = account_ids
         self.regions = regions
-        self.deferrable = deferrable
-        self.trigger_is_missing = deferrable and not triggerer_imports(__file__)
+        self.deferrable = parameters.switch("deferrable", deferrable)
+        self.trigger_is_missing = self.deferrable and not triggerer_imports(__file__)
         if self.trigger_is_missing:
             # Here, not when the task runs: the scheduler has to know that the sensor reschedules.
             self.deferrable = False

@@ -69,7 +69,7 @@ class CloudTrailNotificationTrigger(BaseEventTrigger):
         botocore_config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        if not 1 <= wait_seconds <= 20:
+        if not 1 <= parameters.whole_number("wait_seconds", wait_seconds) <= 20:
             raise ValueError(f"wait_seconds={wait_seconds} is not between 1 and 20, which SQS allows")
         if (found := parameters.queue_url("queue_url", queue_url)) is None:
             raise ValueError("queue_url is not set; give the URL of the queue that is told of new log files")

@@ -268,7 +268,7 @@ def test_what_is_no_region_is_refused_when_it_is_made():
         CloudTrailNotificationTrigger(queue_url="https://sqs.eu-west-1.amazonaws.com/1/q", regions="eu-west1")
 
 
-@pytest.mark.parametrize("seconds", [0, 21])
+@pytest.mark.parametrize("seconds", [0, 21, None])
 def test_wait_seconds(seconds):
     with pytest.raises(ValueError, match=f"wait_seconds={seconds}"):
         CloudTrailNotificationTrigger(queue_url="https://sqs.eu-west-1.amazonaws.com/1/q", wait_seconds=seconds)

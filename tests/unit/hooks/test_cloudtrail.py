@@ -21,6 +21,7 @@ from airflow_provider_cloudtrail.windows import window
 from tests.support.face import DAY
 from tests.support.log_files import event as record
 from tests.support.log_files import key_of, log_bytes
+from tests.support.ports import reserved_port
 from tests.support.s3 import silent_server
 from tests.support.signed_trail import WINDOW
 
@@ -242,6 +243,16 @@ def test_a_bucket_that_does_not_answer_keeps_no_other_from_being_opened(hook, mo
         assert not silent.done()
     assert hook.get_store("example-trail") is opened
     assert asked == ["/silent"]
+
+
+def test_a_bucket_that_cannot_be_reached_is_named_with_what_to_do(hook, monkeypatch):
+    hook._config = Config(retries={"total_max_attempts": 1})
+    with reserved_port() as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{port}")
+        day = window(*DAY.values(), timedelta(0), timedelta(0))
+        message = "bucket example-trail cannot be opened: Could not connect.* Check the credentials of aws_conn_id"
+        with pytest.raises(CloudTrailBucketError, match=message):
+            list(hook.list_log_files(TrailLocation("example-trail"), day))
 
 
 class Retries(dict):

@@ -102,6 +102,12 @@ def test_max_files_that_is_no_whole_number_is_named(trail, max_files):
         sensor(trail, max_files=max_files)
 
 
+def test_deferrable_in_quotes_is_refused(trail):
+    """Any text would be on, also 'False'."""
+    with pytest.raises(ValueError, match="deferrable='False' is neither True nor False"):
+        sensor(trail, deferrable="False")
+
+
 def test_the_trigger_says_what_is_no_duration_too(trail):
     with pytest.raises(ValueError, match="settle=3600 is no duration"):
         sensor(trail, settle=3600).trigger(datetime.now(timezone.utc))
