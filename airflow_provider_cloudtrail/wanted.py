@@ -16,7 +16,7 @@ from collections.abc import Collection
 from typing import Any
 
 from airflow_provider_cloudtrail import parameters
-from airflow_provider_cloudtrail.trail.environment import MWAA, MWAA_EVENT_NAMES
+from airflow_provider_cloudtrail.trail.environment import MWAA, MWAA_EVENT_NAMES, environment_of
 from airflow_provider_cloudtrail.trail.selection import MWAA_EVENT_SOURCES, Selection
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def selection(sources: Any, event_names: Any, environment_names: Any, include_en
     """
     found_sources = event_sources("event_sources", sources)
     names = parameters.names("event_names", event_names)
-    environments = parameters.names("environment_names", environment_names)
+    environments = _environment_names(environment_names)
     activity = parameters.switch("include_environment_activity", include_environment_activity)
     of_mwaa = found_sources is not None and set(found_sources) <= set(MWAA_EVENT_SOURCES) and not activity
     _check_event_names(names or (), of_mwaa=of_mwaa)
@@ -66,6 +66,17 @@ def event_sources(parameter: str, value: Any) -> list[str] | None:
         raise ValueError(
             f"{parameter}: {', '.join(map(repr, wrong))} is in no record, where it is written in small letters; write "
             f"{', '.join(repr(name.lower()) for name in wrong)}"
+        )
+    return found
+
+
+def _environment_names(value: Any) -> list[str] | None:
+    found = parameters.names("environment_names", value)
+    if wrong := [name for name in found or () if name.startswith("arn:")]:
+        named = [environment_of({"resources": [{"ARN": arn}]}).name or "its last part" for arn in wrong]
+        raise ValueError(
+            f"environment_names: {', '.join(map(repr, wrong))} is an ARN, and names are compared; write "
+            f"{', '.join(map(repr, named))}"
         )
     return found
 

@@ -43,9 +43,19 @@ def test_names_as_cloudtrail_writes_them_are_nothing_to_talk_of(arguments, expec
             "event_names: 'createenvironment', 'create_cli_token' is in.*write 'CreateEnvironment', 'CreateCliToken'$",
             id="names",
         ),
+        pytest.param(
+            {"environment_names": "arn:aws:airflow:eu-west-1:111122223333:environment/orders"},
+            "environment/orders' is an ARN, and names are compared; write 'orders'$",
+            id="ARN of an environment",
+        ),
+        pytest.param(
+            {"environment_names": "arn:aws:airflow-serverless:eu-west-1:111122223333:workflow/nightly-Ab3dE5fG7h"},
+            "names are compared; write 'nightly'$",
+            id="ARN of a workflow",
+        ),
     ],
 )
-def test_what_is_known_of_mwaa_is_refused_in_another_case(arguments, message):
+def test_what_is_known_to_select_nothing_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         wanted(**arguments)
 

@@ -86,7 +86,8 @@ def test_a_trail_that_cannot_be_asked_for_says_what_to_do(hook, failure):
     with Stubber(hook.conn) as stubber:
         failure(stubber)
         with pytest.raises(
-            CloudTrailError, match=r"(?s)GetTrail failed for trail_name='audit'.*\. Allow it, or give bucket"
+            CloudTrailError,
+            match=r"(?s)GetTrail failed for trail_name='audit'.*\. It has to be allowed.* or give bucket",
         ):
             hook.resolve_trail("audit")
 
