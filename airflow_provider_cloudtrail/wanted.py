@@ -73,7 +73,7 @@ def event_sources(parameter: str, value: Any) -> list[str] | None:
 def _environment_names(value: Any) -> list[str] | None:
     found = parameters.names("environment_names", value)
     if wrong := [name for name in found or () if name.startswith("arn:")]:
-        named = [environment_of({"resources": [{"ARN": arn}]}).name or "its last part" for arn in wrong]
+        named = [environment_of({"resources": [{"ARN": arn}]}).name or arn.rpartition("/")[2] for arn in wrong]
         raise ValueError(
             f"environment_names: {', '.join(map(repr, wrong))} is an ARN, and names are compared; write "
             f"{', '.join(map(repr, named))}"

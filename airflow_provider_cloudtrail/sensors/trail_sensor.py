@@ -118,7 +118,7 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         if not answer.done and self._first_look and not context.get("task_reschedule_count"):
             # Not at each poke, because it costs requests; and not only at the end, which may be days away.
             self._first_look = False
-            if missing := self._never_there():
+            if missing := self.never_there():
                 self.log.warning("Waiting, but %s", missing)
         found = self.found(context, answer.files, answer.receipts) if answer.done else None
         return PokeReturnValue(is_done=answer.done, xcom_value=found)
@@ -218,18 +218,10 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         self.log.info("%s", answer.said)
         return answer
 
-    def _never_there(self) -> str:
-        try:
-            return self.never_there()
-        except Exception:
-            # The looks go on, and meet the same error if it is more than a passing one.
-            self.log.debug("Could not look for what is named", exc_info=True)
-            return ""
-
     def _last_words(self) -> str:
         """Return what the last look has found, and what may be wrong with what is waited for, or nothing."""
         said = f"The last look: {self._said}." if self._said else ""
-        missing = self._never_there()
+        missing = self.never_there()
         return f"{said} Perhaps a name is wrong: {missing}." if missing else said
 
     def _poke_once(self, context: Context) -> PokeReturnValue:

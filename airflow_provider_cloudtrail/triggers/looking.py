@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 # A look is a handful of requests of some tenths of a second, so that hundreds of sensors share these threads. None has
 # further ones list ahead: that takes half as much CPU again, of which a triggerer has less than of time.
 _LOOKS_AT_ONCE = 8
+_NAMED = 10
 _threads: weakref.WeakValueDictionary[Hashable, ThreadPoolExecutor] = weakref.WeakValueDictionary()
 _hooks: weakref.WeakValueDictionary[str, CloudTrailHook] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
@@ -85,6 +89,16 @@ def pause_after(failures: int, first: float, longest: float) -> float:
     """
     # No float holds twice as much for ever: a place that fails for days must not end who waits for it.
     return min(first * 2.0 ** min(failures, 30), longest)
+
+
+def tell_denied(denied: Sequence[str]) -> None:
+    """Log which folders may not be listed, and what to do."""
+    log.warning(
+        "%s folders are not watched, because the role may not list them, such as these: %s. Allow it s3:ListBucket "
+        "there, or name in account_ids and regions what it may list. All others are watched",
+        len(denied),
+        "; ".join(denied[:_NAMED]),
+    )
 
 
 async def in_thread(threads: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> T:

@@ -6,6 +6,7 @@ Nothing of Airflow is needed: a hook reads the bucket, and the answer says what 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +23,8 @@ from airflow_provider_cloudtrail.trail.store import StoreError
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+
+log = logging.getLogger(__name__)
 
 # As many accounts and Regions are named in a log line.
 _NAMED = 10
@@ -109,19 +112,21 @@ def never_delivered(hook: CloudTrailHook, trail: TrailParameters) -> str:
     """
     Return what is to be said of named accounts and Regions that have no folder, such as misspelt ones; or nothing.
 
-    A look cannot tell: where Regions are named, it asks for their log files alone.
-
-    :raises ValueError: for wrong parameters.
-    :raises CloudTrailError: if trail or bucket cannot be found.
-    :raises StoreError: if the bucket cannot be listed.
+    A look cannot tell: where Regions are named, it asks for their log files alone. Nothing is raised here: the looks
+    go on, and meet the same error if it is more than a passing one.
     """
-    regions = parameters.regions("regions", trail.regions)
-    if regions is None and parameters.text(trail.account_ids) is None:
+    try:
+        regions = parameters.regions("regions", trail.regions)
+        if regions is None and parameters.text(trail.account_ids) is None:
+            return ""
+        location, account_ids = hook.locate(
+            trail.bucket, trail.prefix, trail.organization_id, trail.trail_name, trail.account_ids
+        )
+        missing = names_without_folder(hook.get_store(location.bucket), location, account_ids, regions)
+    except Exception:
+        log.debug("Could not look for the folders of what is named", exc_info=True)
         return ""
-    location, account_ids = hook.locate(
-        trail.bucket, trail.prefix, trail.organization_id, trail.trail_name, trail.account_ids
-    )
-    if not (missing := names_without_folder(hook.get_store(location.bucket), location, account_ids, regions)):
+    if not missing:
         return ""
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     return (

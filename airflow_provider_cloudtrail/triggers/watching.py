@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any, NamedTuple, TypedDict
@@ -21,8 +22,8 @@ from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.log_file import LogFile, is_of
 from airflow_provider_cloudtrail.trail.watch import Watch
 from airflow_provider_cloudtrail.triggers.classpath import classpath_of
-from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, pause_after, threads_of
-from airflow_provider_cloudtrail.triggers.questions import TrailParameters
+from airflow_provider_cloudtrail.triggers.looking import AwsParameters, in_thread, pause_after, tell_denied, threads_of
+from airflow_provider_cloudtrail.triggers.questions import TrailParameters, never_delivered
 from airflow_provider_cloudtrail.triggers.watcher_memory import WatcherMemory
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,6 @@ _AHEAD = timedelta(hours=1)  # how far the clock of CloudTrail may be ahead of t
 _PORTION = 1_000
 _LONGEST_PAUSE = 900.0
 _SIGN_OF_LIFE = timedelta(hours=1)
-_NAMED = 10
 
 
 class NewLogFiles(TypedDict):
@@ -77,7 +77,7 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
     (asset state store, Airflow 3.3), else all of the last ``lookback``. A repeated file costs a run that
     reads nothing, because the ledger knows it. Events of a paused DAG are lost: its next export makes up for
     them with a look-back. Accounts and Regions that the role may not list are passed over, and named in the triggerer's
-    log; the daily export loads them.
+    log; the daily export loads them. There it also says which of those that are given below have no folder.
 
     Watchers with the same trail, connection and ``poke_interval`` share one poll where Airflow can (3.3).
 
@@ -186,6 +186,7 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
         threads = threads_of(self.shared_stream_key())
         failures = 0
         told: list[str] = []
+        named: TrailParameters | None = None
         last_sign = datetime.now(timezone.utc)
         while True:
             if not watchers:  # not yet: they begin with their own memory
@@ -211,37 +212,45 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
                 failures = 0
                 pause = self.poke_interval * random.uniform(0.9, 1.1)  # noqa: S311
                 yield _Looked(frozenset(asked))
+                # Not at each poll, because it costs requests.
+                if named != (named := self._named(asked.values())) and (
+                    missing := await in_thread(threads, never_delivered, hook, named)
+                ):
+                    log.warning("Watching %s, but %s", self._place, missing)
             if datetime.now(timezone.utc) - last_sign > _SIGN_OF_LIFE:
                 last_sign = datetime.now(timezone.utc)
                 log.info("Still watching %s; the last poll listed %s log files", self._place, listed)
                 told = []
             if denied != told and (told := denied):
-                _tell_denied(told)
+                tell_denied(told)
                 # The connection may be corrected meanwhile.
                 self.aws.forget(hook)
             await asyncio.sleep(pause)
 
-    def _listing(self, hook: CloudTrailHook, watchers: Any, denied: list[str]) -> Iterator[LogFile]:
+    def _listing(self, hook: CloudTrailHook, watchers: Collection[_Watcher], denied: list[str]) -> Iterator[LogFile]:
         """
         Yield the log files since the earliest floor, of all accounts and Regions that somebody wants.
 
         :param denied: receives what is said of those that may not be listed.
         """
-        accounts = _union(watcher.account_ids for watcher in watchers)
-        regions = _union(watcher.regions for watcher in watchers)
         now = datetime.now(timezone.utc)
         floor = min(watcher.watch.floor for watcher in watchers)
-        trail = self.trail
+        trail = self._named(watchers)
         location, account_ids = hook.locate(
-            trail.bucket, trail.prefix, trail.organization_id, trail.trail_name, accounts
+            trail.bucket, trail.prefix, trail.organization_id, trail.trail_name, trail.account_ids
         )
         try:
             window = DeliveryWindow(floor, now + _AHEAD)
             yield from hook.list_log_files(
-                location, window, account_ids, regions, ahead=False, make_sure=False, denied=denied
+                location, window, account_ids, trail.regions, ahead=False, make_sure=False, denied=denied
             )
         except CloudTrailTrailNotFoundError as error:
             log.info("Nothing yet: %s", error)
+
+    def _named(self, watchers: Iterable[_Watcher]) -> TrailParameters:
+        """Return the trail with all accounts and Regions that somebody wants."""
+        accounts, regions = zip(*((watcher.account_ids, watcher.regions) for watcher in watchers), strict=True)
+        return replace(self.trail, account_ids=_union(accounts), regions=_union(regions))
 
     @property
     def _place(self) -> str:
@@ -282,16 +291,7 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
             watchers.pop(id(self), None)
 
 
-def _tell_denied(denied: Sequence[str]) -> None:
-    log.warning(
-        "%s folders are not watched, because the role may not list them, such as these: %s. Allow it s3:ListBucket "
-        "there, or name in account_ids and regions what it may list. All others are watched",
-        len(denied),
-        "; ".join(denied[:_NAMED]),
-    )
-
-
-def _union(wanted: Iterator[frozenset[str] | None]) -> list[str] | None:
+def _union(wanted: Iterable[frozenset[str] | None]) -> list[str] | None:
     names: set[str] = set()
     for some in wanted:
         if some is None:

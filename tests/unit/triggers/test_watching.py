@@ -124,6 +124,16 @@ def test_many_come_in_portions(trail):
     assert asyncio.run(watch()) == [uris[:3], uris[3:6], uris[6:]]
 
 
+def test_names_that_have_no_folder_are_said_once(trail, polls, caplog):
+    trail.deliver(now(hours=3), record("a"))
+
+    async def watch():
+        await nothing_for(trigger(trail, regions=["eu-west-1", "eu-wset-1"]).run(), polls)
+
+    asyncio.run(watch())
+    assert caplog.text.count("nothing was ever delivered of eu-wset-1: there is no such folder below AWSLogs/") == 1
+
+
 def test_a_trail_without_a_delivery_and_a_bucket_that_fails_are_waited_for(trail, monkeypatch):
     failures = []
     list_log_files = CloudTrailHook.list_log_files
