@@ -34,8 +34,8 @@ class CloudTrailLogFileSensor(TrailSensor):
 
     One poke costs one listing for each account and Region while nothing is there, and stops at
     ``max_files``. Give ``account_ids`` and ``regions`` (and ``organization_id``) to spare the listings
-    that find them. The first poke that finds nothing, and the timeout, also look for the folders of those that
-    are named, and say which have none.
+    that find them. The first poke that finds nothing (on Airflow 2 not in reschedule mode), and the timeout, also
+    look for the folders of those that are named, and say which have none.
 
     :param bucket: S3 bucket that the trail delivers to, or ``file://`` URI of a folder with a copy of one. (templated)
     :param prefix: log file prefix of the trail: what comes before ``AWSLogs/`` in the keys. (templated)

@@ -115,7 +115,9 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         answer = self._look()
         while answer.more and time.monotonic() < until:
             answer = self._look()
-        if not answer.done and self._first_look and not context.get("task_reschedule_count"):
+        # Airflow 2 does not tell a task that is rescheduled how often it was.
+        before = context.get("task_reschedule_count", 1 if self.reschedule else 0)
+        if not answer.done and self._first_look and not before:
             # Not at each poke, because it costs requests; and not only at the end, which may be days away.
             self._first_look = False
             if missing := self.never_there():
