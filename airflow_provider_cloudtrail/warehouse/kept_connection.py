@@ -10,8 +10,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, ClassVar
+
+from airflow_provider_cloudtrail.warehouse.driver_errors import is_of_lost_connection
+from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 
 LONGEST_IDLE = 30.0
 """Seconds: firewalls forget idle connections without a word after minutes, and servers may end them earlier."""
@@ -24,13 +27,16 @@ class KeptConnection:
     Threads other than the one whose session it is get a connection for each transaction.
 
     :param connect: opens a connection.
+    :param most: transactions of one connection; None: as many as there are.
     """
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
+    def __init__(self, connect: Callable[[], Any], most: int | None = None) -> None:
         self._connect = connect
+        self._most = most
         self._owner: int | None = None
         self._kept: Any = None
         self._kept_since = 0.0
+        self._used = 0
         self._reused = False
 
     @property
@@ -54,10 +60,11 @@ class KeptConnection:
         if not self._is_ours():
             return self._connect()
         kept, self._kept = self._kept, None
-        if time.monotonic() - self._kept_since > LONGEST_IDLE:
+        if time.monotonic() - self._kept_since > LONGEST_IDLE or self._used == self._most:
             _close(kept)
             kept = None
         self._reused = kept is not None
+        self._used = self._used + 1 if self._reused else 1
         return self._connect() if kept is None else kept
 
     def committing(self) -> None:
@@ -85,3 +92,35 @@ def _close(connection: Any) -> None:
         # The other side may have closed it before.
         with suppress(Exception):
             connection.close()
+
+
+class KeepsConnection(RelationalWarehouse):
+    """A warehouse whose transactions share a connection within a session."""
+
+    most_transactions: ClassVar[int | None] = None
+    """How many share one at most."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._connections = KeptConnection(self._new_connection, self.most_transactions)
+
+    def session(self, *, together: bool = False) -> AbstractContextManager[None]:  # noqa: ARG002 - each batch commits
+        """Return what to do several batches within: they share a connection."""
+        return self._connections.session()
+
+    def _new_connection(self) -> Any:
+        return super()._connect()
+
+    def _connect(self) -> Any:
+        return self._connections.take()
+
+    def _commit(self, connection: Any) -> None:
+        self._connections.committing()
+        super()._commit(connection)
+
+    def _release(self, connection: Any, *, failed: bool) -> None:
+        self._connections.give_back(connection, failed=failed)
+
+    def _is_conflict(self, error: Exception) -> bool:
+        # A connection that was lost while nobody used it is no reason to fail: nothing was sent, another is opened.
+        return super()._is_conflict(error) or (self._connections.reused and is_of_lost_connection(error))

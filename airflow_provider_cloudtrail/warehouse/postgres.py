@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
-from airflow_provider_cloudtrail.warehouse.driver_errors import is_of_lost_connection
-from airflow_provider_cloudtrail.warehouse.kept_connection import KeptConnection
-from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
+from airflow_provider_cloudtrail.warehouse.kept_connection import KeepsConnection
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
 
 _ROWS_IN_ONE_BUFFER = 500
@@ -28,7 +25,7 @@ _NULL = r"\N"
 _ESCAPES = (("\\", r"\\"), ("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r"))
 
 
-class PostgresWarehouse(RelationalWarehouse):
+class PostgresWarehouse(KeepsConnection):
     """A warehouse in PostgreSQL, through Airflow's ``PostgresHook``."""
 
     engine = "postgres"
@@ -45,34 +42,12 @@ class PostgresWarehouse(RelationalWarehouse):
         ColumnKind.RAW_JSON: "JSON",
     })
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._connections = KeptConnection(self._new_connection)
-
-    def session(self, *, together: bool = False) -> AbstractContextManager[None]:  # noqa: ARG002 - each batch commits
-        """Return what to do several batches within: they share a connection."""
-        return self._connections.session()
-
     def _new_connection(self) -> Any:
-        connection = super()._connect()
+        connection = super()._new_connection()
         if hasattr(connection, "prepare_threshold"):  # psycopg
             # A pool between us and the server may give the next transaction another one, which has nothing prepared.
             connection.prepare_threshold = None
         return connection
-
-    def _connect(self) -> Any:
-        return self._connections.take()
-
-    def _commit(self, connection: Any) -> None:
-        self._connections.committing()
-        super()._commit(connection)
-
-    def _release(self, connection: Any, *, failed: bool) -> None:
-        self._connections.give_back(connection, failed=failed)
-
-    def _is_conflict(self, error: Exception) -> bool:
-        # A connection that was lost while nobody used it is no reason to fail: nothing was sent, another is opened.
-        return super()._is_conflict(error) or (self._connections.reused and is_of_lost_connection(error))
 
     def _lock(self, cursor: Any) -> None:
         # Readers go on; writers queue up, so that "which ids are new" stays true until the commit. Both at once: who

@@ -11,12 +11,13 @@ import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.compressed_lines import put_lines
 from airflow_provider_cloudtrail.warehouse.driver_errors import describe, sqlstate
+from airflow_provider_cloudtrail.warehouse.kept_connection import KeepsConnection
 from airflow_provider_cloudtrail.warehouse.redshift_rows import ROOM_OF_INSERTS, Report, json_line, staged_values
 from airflow_provider_cloudtrail.warehouse.redshift_values import MAX_STRING
 from airflow_provider_cloudtrail.warehouse.shorten import shortened
@@ -55,13 +56,16 @@ class _LockTimeoutError(Exception):
     """Raised when another writer keeps the lock."""
 
 
-class RedshiftWarehouse(SqlWarehouse):
+class RedshiftWarehouse(KeepsConnection, SqlWarehouse):
     """
     A warehouse in Amazon Redshift, provisioned or serverless, through Airflow's ``RedshiftSQLHook``.
 
     :param staging: S3 folder that it bulk-loads through; None: inserts of many rows.
     :raises ValueError: if the folder is to be read with something that is no IAM role.
     """
+
+    # The driver keeps the text of every statement for as long as the connection: inserts have hundreds of kilobytes.
+    most_transactions: ClassVar[int | None] = 20
 
     def __init__(self, *args: Any, staging: StagingFolder | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -167,12 +171,15 @@ class RedshiftWarehouse(SqlWarehouse):
         with self._staged(cursor, [wanted], [(key,) for key in keys]) as stage:
             yield f"SELECT {self.quoted(wanted.name)} FROM {stage}"
 
+    def _new_stage(self) -> str:
+        # Of another name each time: the driver keeps statements prepared by their text, and what Redshift has prepared
+        # for a table that was dropped may not find one of the same name.
+        return self.quoted(f"{_STAGE}_{next(self._stages)}")
+
     @contextmanager
     def _staged(self, cursor: Any, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
         """Yield the table in which rows are until the end."""
-        # Of another name each time: the driver keeps statements prepared by their text, and what Redshift has prepared
-        # for a table that was dropped may not find one of the same name.
-        stage = self.quoted(f"{_STAGE}_{next(self._stages)}")
+        stage = self._new_stage()
         definitions = ", ".join(f"{self.quoted(column.name)} {self.dialect.types[column.kind]}" for column in columns)
         cursor.execute(f"CREATE TEMPORARY TABLE {stage} ({definitions})")
         self._insert(cursor, stage, columns, rows)
@@ -183,11 +190,11 @@ class RedshiftWarehouse(SqlWarehouse):
 
     def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
         columns = columns_of(AuditEvent)
-        stage, event_id = self.quoted(_STAGE), self.quoted("event_id")
+        stage, event_id = self._new_stage(), self.quoted("event_id")
         if self._staging is not None:
-            self._copy_into_stage(cursor, columns, events, self._staging)
+            self._copy_into_stage(cursor, stage, columns, events, self._staging)
         else:
-            self._insert_into_stage(cursor, columns, events)
+            self._insert_into_stage(cursor, stage, columns, events)
         cursor.execute(f"SELECT COUNT(*) FROM {stage}")
         ((staged,),) = cursor.fetchall()
         if staged != len(events):
@@ -207,7 +214,7 @@ class RedshiftWarehouse(SqlWarehouse):
         cursor.execute(f"DROP TABLE {stage}")
         return new
 
-    def _create_stage(self, cursor: Any, columns: Sequence[Column]) -> None:
+    def _create_stage(self, cursor: Any, stage: str, columns: Sequence[Column]) -> None:
         # Times as text: what COPY recognizes as a time is less than what a cast does. Files carry SUPER
         # values; where the rows are inserted, JSON is text until it is parsed.
         types = dict(self.dialect.types) | {ColumnKind.TIMESTAMP: "VARCHAR(64)"}
@@ -216,7 +223,7 @@ class RedshiftWarehouse(SqlWarehouse):
             types |= {ColumnKind.JSON: "VARCHAR(65535)", ColumnKind.RAW_JSON: "VARCHAR(65535)"}
             extra = f", {self.quoted(_PIECES)} SUPER"
         definitions = ", ".join(f"{self.quoted(column.name)} {types[column.kind]}" for column in columns)
-        cursor.execute(f"CREATE TEMPORARY TABLE {self.quoted(_STAGE)} ({definitions}{extra})")
+        cursor.execute(f"CREATE TEMPORARY TABLE {stage} ({definitions}{extra})")
 
     def _from_stage(self, column: Column) -> str:
         """Return what the table's column is set to."""
@@ -230,20 +237,22 @@ class RedshiftWarehouse(SqlWarehouse):
         return name
 
     def _copy_into_stage(
-        self, cursor: Any, columns: Sequence[Column], events: Sequence[AuditEvent], staging: StagingFolder
+        self, cursor: Any, stage: str, columns: Sequence[Column], events: Sequence[AuditEvent], staging: StagingFolder
     ) -> None:
-        self._create_stage(cursor, columns)
+        self._create_stage(cursor, stage, columns)
         report = Report()
         with staging.load() as files:
             put_lines((json_line(columns, event, report) for event in events), files.put, _FILE_BYTES)
             role = "DEFAULT" if self._role == DEFAULT_ROLE else f"'{self._role}'"
             cursor.execute(
-                f"COPY {self.quoted(_STAGE)} ({self._names(columns)}) FROM '{files.uri}' IAM_ROLE {role} "
+                f"COPY {stage} ({self._names(columns)}) FROM '{files.uri}' IAM_ROLE {role} "
                 f"REGION '{files.region}' FORMAT JSON 'auto' GZIP ACCEPTINVCHARS COMPUPDATE OFF STATUPDATE OFF"
             )
         report.log(self.events)
 
-    def _insert_into_stage(self, cursor: Any, columns: Sequence[Column], events: Sequence[AuditEvent]) -> None:
+    def _insert_into_stage(
+        self, cursor: Any, stage: str, columns: Sequence[Column], events: Sequence[AuditEvent]
+    ) -> None:
         before, self._inserted_rows = self._inserted_rows, self._inserted_rows + len(events)
         if before <= _MANY_ROWS < self._inserted_rows:
             log.warning(
@@ -251,7 +260,7 @@ class RedshiftWarehouse(SqlWarehouse):
                 "staging_uri to an S3 folder that the cluster may read",
                 _MANY_ROWS,
             )
-        self._create_stage(cursor, columns)
+        self._create_stage(cursor, stage, columns)
         report = Report()
         rows: list[list[Any]] = []
         pieces: dict[str, list[str]] = {}
@@ -264,14 +273,14 @@ class RedshiftWarehouse(SqlWarehouse):
             size += sum(len(value) for value in values.values() if isinstance(value, str))
             rows.append(list(values.values()))
             if size >= _STATEMENT_BYTES:
-                self._insert(cursor, self.quoted(_STAGE), columns, rows)
+                self._insert(cursor, stage, columns, rows)
                 rows, size = [], 0
-        self._insert(cursor, self.quoted(_STAGE), columns, rows)
+        self._insert(cursor, stage, columns, rows)
         for event_id, of_record in pieces.items():
             # The driver does not say that a string is one, and nothing else does within ARRAY.
             marks = ", ".join([f"CAST({self.hook.placeholder} AS VARCHAR({MAX_STRING}))"] * len(of_record))
             cursor.execute(
-                f"UPDATE {self.quoted(_STAGE)} SET {self.quoted(_PIECES)} = ARRAY({marks}) "
+                f"UPDATE {stage} SET {self.quoted(_PIECES)} = ARRAY({marks}) "
                 f"WHERE {self.quoted('event_id')} = {self.hook.placeholder}",
                 [*of_record, event_id],
             )

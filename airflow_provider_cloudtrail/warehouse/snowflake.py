@@ -22,7 +22,7 @@ from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, AuditEvent, 
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.compressed_lines import put_shortened_lines
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
-from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
+from airflow_provider_cloudtrail.warehouse.kept_connection import KeepsConnection
 from airflow_provider_cloudtrail.warehouse.shorten import shortened
 from airflow_provider_cloudtrail.warehouse.snowflake_errors import (
     describe_error,
@@ -62,7 +62,7 @@ class AbortedTransactionError(Exception):
     """Raised when a batch would be committed by another transaction than the one that has locked the tables."""
 
 
-class SnowflakeWarehouse(RelationalWarehouse):
+class SnowflakeWarehouse(KeepsConnection):
     """
     A warehouse in Snowflake, through Airflow's ``SnowflakeHook``.
 
@@ -116,20 +116,28 @@ class SnowflakeWarehouse(RelationalWarehouse):
         # https://docs.snowflake.com/en/sql-reference/collation
         return " DEFAULT_DDL_COLLATION = ''"
 
+    def _new_connection(self) -> Any:
+        self._session.stage = None
+        return super()._new_connection()
+
     def _cursor(self, connection: Any) -> Any:
         cursor = super()._cursor(connection)
         self._session.locked_by = None
-        seconds = max(1, int(self._lock_timeout.total_seconds()))
-        cursor.execute(f"ALTER SESSION SET LOCK_TIMEOUT = {seconds}, {_SESSION}")
+        if not self._connections.reused:
+            seconds = max(1, int(self._lock_timeout.total_seconds()))
+            cursor.execute(f"ALTER SESSION SET LOCK_TIMEOUT = {seconds}, {_SESSION}")
         return cursor
 
     def _lock(self, cursor: Any) -> None:
-        # Here and not later, because a statement that creates something ends the transaction. The name hides no other.
-        self._session.stage = self.qualified(f"cloudtrail_{uuid.uuid4().hex}")
-        self._session.loads = 0
-        cursor.execute(f"CREATE TEMPORARY TABLE {self._stage} (staged VARIANT)")
-        if self._staging is None:
-            cursor.execute(f"CREATE TEMPORARY STAGE {self._stage}_files")
+        # Here and not later, because a statement that creates something ends the transaction. They last as long as the
+        # connection: each transaction leaves the table empty, or ends the connection.
+        if getattr(self._session, "stage", None) is None:
+            # The name hides no other.
+            self._session.stage = self.qualified(f"cloudtrail_{uuid.uuid4().hex}")
+            self._session.loads = 0
+            cursor.execute(f"CREATE TEMPORARY TABLE {self._stage} (staged VARIANT)")
+            if self._staging is None:
+                cursor.execute(f"CREATE TEMPORARY STAGE {self._stage}_files")
         cursor.execute(f"UPDATE {self._writers} SET turn = turn + 1")
         if cursor.rowcount == 0:
             raise WarehouseError(
