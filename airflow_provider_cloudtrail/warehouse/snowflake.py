@@ -116,14 +116,11 @@ class SnowflakeWarehouse(KeepsConnection):
         # https://docs.snowflake.com/en/sql-reference/collation
         return " DEFAULT_DDL_COLLATION = ''"
 
-    def _new_connection(self) -> Any:
-        self._session.stage = None
-        return super()._new_connection()
-
     def _cursor(self, connection: Any) -> Any:
         cursor = super()._cursor(connection)
         self._session.locked_by = None
-        if not self._connections.reused:
+        if getattr(self._session, "connection", None) is not connection:
+            self._session.connection, self._session.stage = connection, None
             seconds = max(1, int(self._lock_timeout.total_seconds()))
             cursor.execute(f"ALTER SESSION SET LOCK_TIMEOUT = {seconds}, {_SESSION}")
         return cursor

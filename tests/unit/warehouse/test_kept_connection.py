@@ -173,6 +173,22 @@ def test_other_threads_have_connections_of_their_own(warehouse: Warehouse, conne
     assert stored(warehouse) == {"event 0", "event 1"}
 
 
+def test_sessions_of_two_threads_at_once(warehouse: Warehouse, connections: Connections) -> None:
+    def load() -> None:
+        write(warehouse, 1)
+        with warehouse.session():
+            write(warehouse, 2)
+
+    with warehouse.session():
+        write(warehouse, 0)
+        thread = threading.Thread(target=load)
+        thread.start()
+        thread.join(60)
+        write(warehouse, 3)
+    assert connections.open == 0
+    assert stored(warehouse) == {f"event {number}" for number in range(4)}
+
+
 @pytest.mark.parametrize("engine", REDSHIFT)
 def test_driver_that_keeps_every_statement_gets_a_new_connection_now_and_then(
     new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str
