@@ -173,6 +173,31 @@ def test_regions_that_cannot_be_told(stand_in, warehouse):
         operator(regions=None).execute({})
 
 
+def test_the_summary_says_what_was_read_of_all_regions(stand_in, warehouse):
+    """Parts come Region by Region: neither the first nor the last of them holds all that is said."""
+    token = "a-token-that-was-written-down"
+    for region, ages in ((REGION, (5, 20)), ("us-east-1", (3, 30)), ("us-west-2", (7, 9))):
+        moments = {age: iso(NOW - age * HOUR) for age in ages}
+        stand_in.record(
+            region,
+            [
+                event(f"{region}-{age}", eventTime=moment, awsRegion=region, responseElements={"CliToken": token})
+                for age, moment in moments.items()
+            ],
+        )
+    regions = [REGION, "us-east-1", "us-west-2"]
+    summary = operator(
+        regions=regions, event_sources=MWAA, events_from=iso(NOW - 2 * DAY), events_to=iso(NOW + DAY)
+    ).execute({})
+    assert (summary["regions"], summary["lookups"], summary["requests"]) == (regions, 3, 3)
+    counts = [summary[name] for name in ("events", "loaded", "duplicate", "filtered", "quarantined", "redacted")]
+    assert counts == [6, 6, 0, 0, 0, 6]
+    moments = [summary[name] for name in ("first_event_time", "last_event_time")]
+    assert moments == [(NOW - 30 * HOUR).isoformat(), (NOW - 3 * HOUR).isoformat()]
+    window = [summary[name] for name in ("window_from", "complete_to", "window_to")]
+    assert window == [moment.isoformat() for moment in (NOW - 2 * DAY, NOW - HOUR, NOW)]
+
+
 def test_a_region_that_is_refused_does_not_keep_the_others_back(stand_in, warehouse, monkeypatch):
     linked = {}
     monkeypatch.setattr(CloudTrailEventHistoryLink, "persist", lambda **described: linked.update(described))
