@@ -267,6 +267,7 @@ def test_quarantine_fails_the_task_after_everything_good_is_stored(stand_in, war
     [
         pytest.param({"events_from": "tomorrow"}, "ISO 8601", id="no-time"),
         pytest.param({"events_from": iso(NOW + DAY)}, "the window is empty", id="future"),
+        pytest.param({"events_from": iso(NOW - DAY), "events_to": iso(NOW - DAY)}, "the window is empty", id="empty"),
         pytest.param({"events_from": iso(NOW - DAY), "events_to": iso(NOW - 2 * DAY)}, "is not before", id="reversed"),
         pytest.param(
             {"events_from": iso(NOW - 200 * DAY), "events_to": iso(NOW - 100 * DAY)},
