@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from datetime import timedelta
+from types import SimpleNamespace
+
 import pytest
 
 from airflow_provider_cloudtrail.exceptions import CloudTrailQueueError
+from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.triggers import questions
-from airflow_provider_cloudtrail.triggers.questions import TrailParameters, queue_told
+from airflow_provider_cloudtrail.triggers.questions import TrailParameters, delivery_is_proven, queue_told
 from tests.support.log_files import REGION, key_of
+from tests.support.signed_trail import BUCKET, MemoryStore
 from tests.support.told_queue import ToldQueue, told
 
 WANTED = [key_of(f"20260203T10{minute:02}Z") for minute in range(60)]
@@ -95,3 +100,23 @@ def test_a_queue_that_gives_nothing_is_an_error_where_nothing_is_found():
 def test_a_queue_that_deletes_nothing_is_an_error_where_nothing_is_found():
     with pytest.raises(CloudTrailQueueError, match="queue q: Could not connect"):
         look(ToldQueue(told(*OTHER[:20]), refuses={1}))
+
+
+@pytest.mark.parametrize(
+    ("number", "end"),
+    [
+        pytest.param(10, "000000000009: no digest yet", id="all"),
+        pytest.param(12, "000000000009: no digest yet; and 2 more", id="the first"),
+    ],
+)
+def test_of_many_that_are_waited_for_some_are_named(number, end):
+    hook = SimpleNamespace(
+        locate=lambda *given: (TrailLocation(BUCKET), given[-1]),
+        get_store=lambda _: MemoryStore(),
+        list_public_keys=lambda *_: [],
+    )
+    trail = TrailParameters(account_ids=[f"{account:012d}" for account in range(number)])
+    answer = delivery_is_proven(hook, trail, until="2026-02-03T00:00:00Z", seen_within=timedelta(days=1))
+    assert not answer.done
+    assert answer.said.startswith(f"Waiting for {number} of them: 000000000000: no digest yet; ")
+    assert answer.said.endswith(end)
