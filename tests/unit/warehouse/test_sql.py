@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent
+from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 from tests.support.engines import MYSQL, MySqlHook, installed
 from tests.support.log_files import event
@@ -63,6 +67,41 @@ def test_statements_parse_in_the_dialect(conn_type):
     quote = "`" if conn_type == "mysql" else '"'
     assert all(f"{quote}security{quote}.{quote}audit" in text for text in inserts)
     assert len(inserts) == -(-30 // (warehouse.dialect.max_parameters // len(AuditEvent._fields))) + 2
+
+
+@pytest.mark.parametrize(
+    ("failing", "calls"),
+    [
+        pytest.param([], ["commit", "close"], id="nothing"),
+        pytest.param(["execute"], ["rollback", "close"], id="a statement"),
+        pytest.param(["commit"], ["commit", "rollback", "close"], id="its commit"),
+        pytest.param(["execute", "rollback"], ["rollback", "close"], id="a statement, as the connection is lost"),
+    ],
+)
+def test_whatever_fails_a_transaction_is_ended_and_its_connection_closed(monkeypatch, failing, calls):
+    hook = Recorded("exasol")
+    warehouse = open_warehouse(hook, "audit")
+    warehouse.prepare()
+    told = []
+
+    def call(name):
+        told.append(name)
+        if name in failing:
+            raise {"rollback": ConnectionError}.get(name, LookupError)("made up")
+
+    def connect():
+        call("open")
+        ends = {name: partial(call, name) for name in ("commit", "rollback", "close")}
+        return SimpleNamespace(cursor=lambda: hook, **ends)
+
+    monkeypatch.setattr(hook, "get_conn", connect)
+    if "execute" in failing:
+        monkeypatch.setattr(hook, "execute", Mock(side_effect=LookupError("made up")))
+    with pytest.raises(WarehouseError, match="LookupError") if failing else nullcontext():
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    # Another connection is opened to find out whether the tables are to blame.
+    assert told[: len(calls) + 1] == ["open", *calls]
+    assert told.count("open") == told.count("close")
 
 
 @pytest.mark.skipif(not MYSQL, reason="needs MariaDB (mariadbd on the PATH; Debian: mariadb-server) and pymysql")
