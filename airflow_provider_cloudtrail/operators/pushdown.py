@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_provider_cloudtrail import parameters, wanted, windows
+from airflow_provider_cloudtrail import parameters, windows
 from airflow_provider_cloudtrail.assets import tell_outlets
 from airflow_provider_cloudtrail.exceptions import CloudTrailError, CloudTrailWarehouseError
+from airflow_provider_cloudtrail.operators import wanted
 from airflow_provider_cloudtrail.operators.base import WarehouseOperator, require_athena, run_of, warehouse_of, where
 from airflow_provider_cloudtrail.pushdown.engine import WarehouseEngine
 from airflow_provider_cloudtrail.pushdown.fill import PushdownSummary, fill_audit_table

@@ -147,8 +147,9 @@ class ObstoreBucket:
                 # obstore starts behind the name without its last slash.
                 if entry["path"] > start_after:
                     yield ListedObject(entry["path"], entry["size"], (entry["e_tag"] or "").strip('"'))
-        # S3 may give less than whole pages, and go on. What fits into fewer pages than there were tells nothing.
-        if not (requests - 1) * _PAGE < entries <= requests * _PAGE:
+        # S3 may give less than whole pages, and go on. What fits into fewer pages than there were tells nothing, nor do
+        # pages that could not be counted.
+        if not (requests and (requests - 1) * _PAGE < entries <= requests * _PAGE):
             raise UnsureEndError(f"{entries} objects in {requests} pages, which may not be all")
 
     def get(self, key: str, most_bytes: int | None) -> StoredObject:

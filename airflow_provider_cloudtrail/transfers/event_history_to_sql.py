@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_provider_cloudtrail import parameters, wanted, windows
+from airflow_provider_cloudtrail import parameters, windows
 from airflow_provider_cloudtrail.assets import tell_outlets
 from airflow_provider_cloudtrail.audit_event import LOOKUP_SCHEME
 from airflow_provider_cloudtrail.exceptions import (
@@ -19,6 +19,7 @@ from airflow_provider_cloudtrail.exceptions import (
 )
 from airflow_provider_cloudtrail.export.event_history import EventHistorySummary, export_event_history
 from airflow_provider_cloudtrail.links.cloudtrail import CloudTrailEventHistoryLink
+from airflow_provider_cloudtrail.operators import wanted
 from airflow_provider_cloudtrail.operators.base import WarehouseOperator, push_of_failing, run_of, warehouse_of, where
 from airflow_provider_cloudtrail.trail.environment import partition_of
 from airflow_provider_cloudtrail.trail.event_history import CLOCK, Clock, EventHistory

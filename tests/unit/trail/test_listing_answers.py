@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from airflow_provider_cloudtrail.trail.obstore_bucket import CountingCredentials
 from airflow_provider_cloudtrail.trail.store import ListingDeniedError, StoreError
 from tests.support.engines import installed
 from tests.support.s3 import TRANSPORTS, ScriptedS3, error_body, s3_store
@@ -130,6 +131,17 @@ def test_what_must_be_all_is_asked_for_once(transport: str, sizes: list[int]) ->
         store = s3_store(server.endpoint, "bucket", transport)
         assert [entry.key for entry in store.objects("a/")] == NAMES[: sum(sizes)]
     assert len(server.paths) == store.requests["LIST"] == len(sizes) + unsure
+
+
+@needs_boto3
+@pytest.mark.skipif("obstore" not in TRANSPORTS, reason="needs obstore")
+@pytest.mark.parametrize("size", [0, 3])
+def test_a_listing_whose_pages_are_not_counted_is_made_sure_of(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(CountingCredentials, "counting", lambda _, ask: (ask(), 0))
+    with ScriptedS3([(200, page_of(NAMES[:size])), (200, page_of([]))]).running() as server:
+        store = s3_store(server.endpoint, "bucket", "obstore")
+        assert [entry.key for entry in store.objects("a/")] == NAMES[:size]
+    assert len(server.paths) == 2
 
 
 @needs_boto3

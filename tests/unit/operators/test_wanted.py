@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_provider_cloudtrail.operators.wanted import selection
 from airflow_provider_cloudtrail.trail.environment import MWAA_EVENT_NAMES
 from airflow_provider_cloudtrail.trail.selection import MWAA_EVENT_SOURCES, Selection
-from airflow_provider_cloudtrail.wanted import selection
 
 IAM = "iam.amazonaws.com"
 
