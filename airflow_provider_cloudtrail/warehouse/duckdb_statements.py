@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -13,6 +13,8 @@ from airflow_provider_cloudtrail.warehouse import arrow_rows
 
 STAGE = "cloudtrail_stage"
 """The name of the rows that a statement is given."""
+_BETWEEN_INTERRUPTIONS = 0.1
+"""Seconds."""
 
 
 class InterruptibleConnection:
@@ -41,8 +43,10 @@ class InterruptibleConnection:
             try:
                 future.result()
             except BaseException:
-                if not future.done():
+                # Again and again: one that has not begun yet is not ended by it.
+                while not future.cancel() and not future.done():
                     self._connection.interrupt()
+                    wait([future], _BETWEEN_INTERRUPTIONS)
                 raise
         return self
 

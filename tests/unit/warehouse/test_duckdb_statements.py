@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -99,6 +102,36 @@ def test_who_ends_the_task_while_a_statement_runs_is_heard(end_task: Callable[[]
         connection.execute("SELECT COUNT(*) FROM range(1000000) AS a, range(10000000) AS b WHERE a.range <> b.range")
     timer.join()
     assert connection.execute("SELECT 1").fetchall() == [(1,)]
+
+
+def functions_of_main_thread() -> set[str]:
+    frame = sys._current_frames()[threading.main_thread().ident or 0]
+    return {found.f_code.co_name for found, _ in traceback.walk_stack(frame)}
+
+
+def test_who_ends_the_task_before_a_statement_has_begun_is_heard(end_task: Callable[[], None]) -> None:
+    """DuckDB forgets an interruption when a statement begins."""
+
+    class Slow:
+        def __init__(self) -> None:
+            self.interruptions = threading.Semaphore(0)
+            self.ended = False
+
+        def interrupt(self) -> None:
+            self.interruptions.release()
+
+        def execute(self, _: str) -> None:
+            while "result" not in functions_of_main_thread():
+                time.sleep(0.001)
+            end_task()
+            assert self.interruptions.acquire(timeout=60)
+            # Only now it begins; it would go on to its end.
+            self.ended = self.interruptions.acquire(timeout=30)
+
+    slow = Slow()
+    with pytest.raises(TaskEndedError):
+        InterruptibleConnection(slow).execute("SELECT 1")
+    assert slow.ended
 
 
 def test_what_is_wrong_with_a_row_is_no_value(warehouse: Warehouse) -> None:
