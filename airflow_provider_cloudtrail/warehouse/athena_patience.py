@@ -51,7 +51,8 @@ def patience(client: Any, longest: timedelta) -> Iterator[None]:
             )
         left = since + longest.total_seconds() - now
         # Of many tasks that are refused at once not all ask again at once.
-        return min(left, LONGEST_PAUSE, 2.0 ** (attempts - 1)) * random.uniform(0.5, 1.0) if left > 0 else None  # noqa: S311
+        seconds = min(left, LONGEST_PAUSE, 2.0 ** min(attempts - 1, 10))
+        return seconds * random.uniform(0.5, 1.0) if left > 0 else None  # noqa: S311
 
     # First: what botocore itself makes of it, which would give up sooner, counts only where this has no answer.
     events = [f"needs-retry.athena.{question}" for question in _QUESTIONS]
