@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
-from typing import Any
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 from airflow_provider_cloudtrail.audit_event import Column
 from airflow_provider_cloudtrail.one_ahead import one_ahead
 from airflow_provider_cloudtrail.warehouse import arrow_rows
 
+_Item = TypeVar("_Item")
 STAGE = "cloudtrail_stage"
 """The name of the rows that a statement is given."""
 _BETWEEN_INTERRUPTIONS = 0.1
@@ -55,6 +57,29 @@ class InterruptibleConnection:
         return getattr(self._connection, name)
 
 
+class _AskedByOthers(Generic[_Item]):
+    """
+    A generator that can be closed while a thread of DuckDB asks it: such a thread outlives an interrupted statement.
+
+    Closed without waiting for that thread it raises a ValueError, which hides what the statement was interrupted by.
+    """
+
+    def __init__(self, items: Generator[_Item, None, None]) -> None:
+        self._items = items
+        self._asked = Lock()
+
+    def __iter__(self) -> _AskedByOthers[_Item]:
+        return self
+
+    def __next__(self) -> _Item:
+        with self._asked:
+            return next(self._items)
+
+    def close(self) -> None:
+        with self._asked:
+            self._items.close()
+
+
 @contextmanager
 def staged(cursor: Any, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[None]:
     """
@@ -71,7 +96,8 @@ def staged(cursor: Any, columns: Sequence[Column], rows: Sequence[Sequence[Any]]
     schema = arrow_rows.arrow_schema(columns)
     batches = arrow_rows.arrow_batches(schema, rows)
     # DuckDB stores the one while the next is made: it lets go of Python's lock for most of its time.
-    with closing(one_ahead(batches) if len(rows) > arrow_rows.ROWS_IN_ONE_BATCH else batches) as ready:
+    ready = _AskedByOthers(one_ahead(batches) if len(rows) > arrow_rows.ROWS_IN_ONE_BATCH else batches)
+    with closing(ready):
         cursor.register(STAGE, pyarrow.RecordBatchReader.from_batches(schema, ready))
         yield
     # Not after an error: it would hide it behind "transaction is aborted", and the connection is closed then.

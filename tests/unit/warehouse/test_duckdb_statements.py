@@ -13,7 +13,7 @@ import pytest
 from airflow_provider_cloudtrail.audit_event import QuarantineEntry, columns_of
 from airflow_provider_cloudtrail.warehouse import arrow_rows
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
-from airflow_provider_cloudtrail.warehouse.duckdb_statements import InterruptibleConnection
+from airflow_provider_cloudtrail.warehouse.duckdb_statements import InterruptibleConnection, staged
 from tests.support.rows import AT
 from tests.support.tables import query
 
@@ -91,6 +91,40 @@ def test_who_ends_the_task_while_rows_are_read_is_heard(warehouse: Warehouse, en
     assert numbers(warehouse) == []
     insert(warehouse, rows(lambda: None))
     assert numbers(warehouse) == [0, 1, 2, 3, 4]
+
+
+def test_rows_that_a_thread_of_duckdb_still_reads_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB 1.1 returns from an interrupted statement while its threads are at it."""
+    monkeypatch.setattr(arrow_rows, "ROWS_IN_ONE_BATCH", 1)
+    looked_at, go_on = threading.Event(), threading.Event()
+
+    def look() -> None:
+        looked_at.set()
+        assert go_on.wait(60)
+
+    readers: list[Any] = []
+    left: list[bool] = []
+
+    class Cursor:
+        def register(self, _: str, reader: Any) -> None:
+            readers.append(reader)
+
+    def read() -> None:
+        readers[0].read_all()
+        left.append(True)
+
+    def end_amid_reading() -> None:
+        with staged(Cursor(), COLUMNS, rows(look)):
+            thread.start()
+            assert looked_at.wait(60)
+            timer.start()
+            raise TaskEndedError
+
+    thread, timer = threading.Thread(target=read), threading.Timer(0.3, go_on.set)
+    with pytest.raises(TaskEndedError):
+        end_amid_reading()
+    thread.join(60)
+    assert left
 
 
 def test_who_ends_the_task_while_a_statement_runs_is_heard(end_task: Callable[[], None]) -> None:
