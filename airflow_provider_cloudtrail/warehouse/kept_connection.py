@@ -20,11 +20,11 @@ LONGEST_IDLE = 30.0
 """Seconds: firewalls forget idle connections without a word after minutes, and servers may end them earlier."""
 
 
-class KeptConnection:
+class KeptConnection(threading.local):
     """
-    Connections for one transaction after the other.
+    Connections for one transaction after the other: of a session, the same one again.
 
-    Threads other than the one whose session it is get a connection for each transaction.
+    Each thread has a session of its own, or none, and then a connection for each transaction.
 
     :param connect: opens a connection.
     :param most: transactions of one connection; None: as many as there are.
@@ -33,7 +33,7 @@ class KeptConnection:
     def __init__(self, connect: Callable[[], Any], most: int | None = None) -> None:
         self._connect = connect
         self._most = most
-        self._owner: int | None = None
+        self._in_session = False
         self._kept: Any = None
         self._kept_since = 0.0
         self._used = 0
@@ -41,23 +41,23 @@ class KeptConnection:
 
     @property
     def reused(self) -> bool:
-        """Whether this thread's connection was used before, so that it may have been lost while it was idle."""
-        return self._reused and self._is_ours()
+        """Whether the connection was used before, so that it may have been lost while it was idle."""
+        return self._reused
 
     @contextmanager
     def session(self) -> Iterator[None]:
         """Within it, a connection stays open between the transactions of this thread."""
-        self._owner = threading.get_ident()
+        self._in_session = True
         try:
             yield
         finally:
-            self._owner = None
+            self._in_session = self._reused = False
             kept, self._kept = self._kept, None
             _close(kept)
 
     def take(self) -> Any:
         """Return a connection for a transaction."""
-        if not self._is_ours():
+        if not self._in_session:
             return self._connect()
         kept, self._kept = self._kept, None
         if time.monotonic() - self._kept_since > LONGEST_IDLE or self._used == self._most:
@@ -69,8 +69,7 @@ class KeptConnection:
 
     def committing(self) -> None:
         """Note that the transaction has done its work: what fails from now on may have been stored all the same."""
-        if self._is_ours():
-            self._reused = False
+        self._reused = False
 
     def give_back(self, connection: Any, *, failed: bool) -> None:
         """
@@ -78,13 +77,10 @@ class KeptConnection:
 
         :param failed: whether the transaction was rolled back: the connection may be what is broken.
         """
-        if failed or not self._is_ours():
+        if failed or not self._in_session:
             connection.close()
         else:
             self._kept, self._kept_since = connection, time.monotonic()
-
-    def _is_ours(self) -> bool:
-        return self._owner == threading.get_ident()
 
 
 def _close(connection: Any) -> None:

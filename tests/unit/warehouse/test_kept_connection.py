@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from airflow_provider_cloudtrail.warehouse import kept_connection
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
+from airflow_provider_cloudtrail.warehouse.kept_connection import KeptConnection
 from tests.support.engines import POSTGRES, REDSHIFT, SNOWFLAKE
 from tests.support.log_files import event
 from tests.support.rows import file_rows, reread
@@ -244,3 +246,38 @@ def test_snowflake_stage_lasts_as_long_as_the_connection(
         assert not any(text.split()[0] in ("CREATE", "ALTER", "DROP", "TRUNCATE") for text in snowflake)
         sources = [text.split(" FROM ")[1] for text in snowflake if text.startswith("COPY")]
         assert len(set(sources)) == len(sources) == 4
+
+
+def test_each_thread_has_a_session_of_its_own() -> None:
+    opened: list[Connection] = []
+
+    class Connection:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    def connect() -> Connection:
+        opened.append(Connection())
+        return opened[-1]
+
+    connections = KeptConnection(connect)
+
+    def transact() -> Connection:
+        connection: Connection = connections.take()
+        connections.give_back(connection, failed=False)
+        return connection
+
+    def of_another_thread() -> list[Connection]:
+        with connections.session():
+            return [transact(), transact()]
+
+    with connections.session(), ThreadPoolExecutor(1) as other:
+        ours = transact()
+        theirs = other.submit(of_another_thread).result()
+        assert [ours, transact()] == [opened[0]] * 2
+        assert theirs == [opened[1]] * 2
+        assert opened[1].closed
+        assert not ours.closed
+    assert ours.closed
+    assert len(opened) == 2
