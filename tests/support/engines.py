@@ -236,8 +236,10 @@ def airflow_athena_hook(place: dict[str, Any]) -> Any:
 def airflow_snowflake_hook() -> Any:
     from airflow.providers.snowflake.hooks.snowflake import SnowflakeHook
 
-    extra = {"account": "example", "database": "audit", "warehouse": "audit", "region": "eu-west-1"}
-    connection = {"conn_type": "snowflake", "login": "audit", "password": "x", "schema": "public", "extra": extra}
+    from tests.support.snowflake import DATABASE, SCHEMA
+
+    extra = {"account": "example", "database": DATABASE, "warehouse": "audit", "region": "eu-west-1"}
+    connection = {"conn_type": "snowflake", "login": "audit", "password": "x", "schema": SCHEMA, "extra": extra}
     os.environ["AIRFLOW_CONN_SNOWFLAKE_DEFAULT"] = json.dumps(connection)
     return SnowflakeHook()
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+DATABASE, SCHEMA = "audit", "public"
 INTEGRATION = "audit_staging"
 """The storage integration that may read every bucket."""
 _FROM_S3 = re.compile(
@@ -49,6 +50,7 @@ def snowflake_emulator(s3: str | None = None) -> Iterator[list[str]]:
     """
     import duckdb
     import fakesnow
+    import snowflake.connector
     from fakesnow.cursor import FakeSnowflakeCursor
     from snowflake.connector.errors import ProgrammingError
 
@@ -86,6 +88,8 @@ def snowflake_emulator(s3: str | None = None) -> Iterator[list[str]]:
     FakeSnowflakeCursor.execute = told
     try:
         with fakesnow.patch(nop_regexes=["^ALTER SESSION SET LOCK_TIMEOUT"]):
+            # Whoever connects first makes the database; the second of two threads that do so at once fails.
+            snowflake.connector.connect(database=DATABASE, schema=SCHEMA).close()
             yield STATEMENTS
     finally:
         FakeSnowflakeCursor.execute = execute
