@@ -18,7 +18,7 @@ from airflow_provider_cloudtrail.export.log_files import export_log_files
 from airflow_provider_cloudtrail.warehouse import athena_endings, athena_lock
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.athena import AthenaStandIn
-from tests.support.athena_tasks import again
+from tests.support.athena_tasks import again, let_lock_expire
 from tests.support.engines import ATHENA, REPOSITORY
 from tests.support.faulty_proxy import Fault, FaultyProxy, failing
 from tests.support.log_files import FolderTrail, event, foreign, key_of
@@ -57,7 +57,7 @@ def test_what_it_has_started_is_learned_and_stopped(
         one.prepare()
     export(undisturbed)
     before, released = len(athena.queries), threading.Event()
-    task = {"engine": "athena", "table": warehouse.table, "folder": str(trail.folder), "lease": 1}
+    task = {"engine": "athena", "table": warehouse.table, "folder": str(trail.folder)}
     calls = itertools.count()
 
     def counts(call: str) -> bool:
@@ -82,6 +82,7 @@ def test_what_it_has_started_is_learned_and_stopped(
     (unheard,) = [query for query in list(athena.queries.values())[before:] if query.until is not None]
     assert unheard.state == "RUNNING"
 
+    let_lock_expire(warehouse, place)  # type: ignore[arg-type]
     export(again(warehouse, place))  # type: ignore[arg-type]
     released.set()
     while unheard.state == "RUNNING":

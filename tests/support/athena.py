@@ -200,8 +200,9 @@ class AthenaStandIn:
 
     def _get_query_execution(self, request: dict[str, Any]) -> dict[str, Any]:
         query = self._query(request)
-        if self.hold is not None and query.held:
-            self.hold.set()
+        # Once: the test may take it away meanwhile.
+        if (hold := self.hold) is not None and query.held:
+            hold.set()
         status: dict[str, Any] = {"State": query.state, "SubmissionDateTime": query.started}
         if query.reason is not None:
             status["StateChangeReason"] = query.reason
@@ -299,8 +300,8 @@ class AthenaStandIn:
 
     def commit(self, cursor: Any, query: Query, table: Table | None, seen: int, *, changes_rows: bool) -> None:
         """Commit what a query did, unless the table has been changed since it began and that matters."""
-        if self.meet is not None:
-            self.meet.wait(60)
+        if (meet := self.meet) is not None:
+            meet.wait(60)
         if self.hold is not None:
             query.held = True
             # For longer than anybody takes to stop it.
