@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing, suppress
-from functools import partial
 from typing import Any
 
 import pytest
@@ -156,10 +155,17 @@ def test_connection_that_a_firewall_has_forgotten_is_called_lost(
 
     warehouse = new_warehouse(engine)
     warehouse.prepare()
+    connect = redshift_connector.connect
+
+    def impatient(**arguments: Any) -> Any:
+        connection = connect(**arguments)
+        # No answer is what such a connection gives, too; the system waits for longer.
+        connection._usock.settimeout(1)
+        return connection
+
     with closing(warehouse.hook.get_conn()) as other, monkeypatch.context() as disturbed:
         other.cursor().execute(f"LOCK {warehouse.files}")
-        # No answer is what such a connection gives, too; the system waits for longer.
-        disturbed.setattr(redshift_connector, "connect", partial(redshift_connector.connect, timeout=1))
+        disturbed.setattr(redshift_connector, "connect", impatient)
         with pytest.raises(WarehouseError, match=r", writing .*: TimeoutError.*\. The connection was lost: run this"):
             warehouse.write(batch(wider=False))
     assert len(warehouse.write(batch(wider=False))) == 4
