@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,12 @@ def module() -> Any:
     from airflow_provider_cloudtrail.warehouse import duckdb_file
 
     return duckdb_file
+
+
+@pytest.fixture(autouse=True)
+def no_hurry(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the file be kept for as long as a busy machine takes."""
+    monkeypatch.setattr(module, "_LONGEST_SECONDS", math.inf)
 
 
 @pytest.fixture
@@ -255,11 +262,11 @@ def events_left_by_crashes(warehouse: Warehouse, tmp_path: Path, hours: range) -
 @pytest.mark.parametrize(
     ("worth_keeping", "most_together", "longest_seconds", "seen"),
     [
-        pytest.param(1, 500, 30, [0, 0, 0, 0], id="until the end"),
+        pytest.param(1, 500, math.inf, [0, 0, 0, 0], id="until the end"),
         # Three rows and one of the ledger each.
-        pytest.param(1, 8, 30, [0, 6, 6, 12], id="until there are many rows"),
+        pytest.param(1, 8, math.inf, [0, 6, 6, 12], id="until there are many rows"),
         pytest.param(1, 500, 0, [3, 6, 9, 12], id="not for long"),
-        pytest.param(12, 500, 30, [3, 6, 9, 12], id="not while there are few"),
+        pytest.param(12, 500, math.inf, [3, 6, 9, 12], id="not while there are few"),
     ],
 )
 def test_batches_share_a_transaction_if_they_may(
@@ -269,7 +276,7 @@ def test_batches_share_a_transaction_if_they_may(
     tmp_path: Path,
     worth_keeping: int,
     most_together: int,
-    longest_seconds: int,
+    longest_seconds: float,
     seen: list[int],
 ) -> None:
     monkeypatch.setattr(module.DuckDBFile, "rows_worth_keeping", worth_keeping)
