@@ -76,7 +76,7 @@ def test_what_it_has_started_is_learned_and_stopped(
         with failing(Fault(number, True, counts=counts, meanwhile=kill), proxy) as fault:
             command = [sys.executable, "-m", "tests.support.load", json.dumps(task)]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY)
-            process.communicate(timeout=120)
+            process.communicate(timeout=600)
     assert fault.happened
     assert process.returncode == -signal.SIGKILL
     (unheard,) = [query for query in list(athena.queries.values())[before:] if query.until is not None]

@@ -174,7 +174,7 @@ def test_process_ended_by_kill_9(mwaa_server, new_deployer, mode):
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         started.append(process.pid)
         ready.set()
-        return process.wait(120)
+        return process.wait(600)
 
     started, ready = [], threading.Event()
 

@@ -112,7 +112,7 @@ def test_a_trail_and_event_history_at_once(lookups):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(600)
 
     assert failed == []
     assert query(warehouse, f"SELECT count(*), count(DISTINCT event_id) FROM {warehouse.events}") == [(160, 160)]
