@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
@@ -11,7 +10,6 @@ from botocore.exceptions import NoCredentialsError
 from airflow_provider_cloudtrail._compat import AirflowFailException, AirflowNotFoundException, BaseHook
 from airflow_provider_cloudtrail.exceptions import (
     CloudTrailBucketError,
-    CloudTrailError,
     CloudTrailQuarantineError,
     CloudTrailTrailNotFoundError,
     CloudTrailWarehouseError,
@@ -20,16 +18,11 @@ from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.trail.local_store import LocalStore
 from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
-from tests.support.face import DAY
+from tests.support.face import ONE_REGION
+from tests.support.face import export_operator as operator
 from tests.support.log_files import ACCOUNT, key_of
 from tests.support.log_files import event as record
 from tests.support.ports import reserved_port
-
-ONE_REGION = {"account_ids": [ACCOUNT], "regions": ["eu-west-1"]}
-
-
-def operator(trail, **arguments):
-    return CloudTrailToSqlOperator(task_id="export", **{"bucket": trail.bucket, **DAY, **arguments})
 
 
 def test_loads_a_window_once(trail, warehouse):
@@ -299,31 +292,6 @@ def test_nothing_in_the_window_of_a_trail_that_is_there(trail, warehouse, region
     assert operator(trail, account_ids=[ACCOUNT], regions=regions).execute({})["files"] == 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "missing"),
-    [
-        pytest.param({"regions": ["eu-wset-1"]}, ["eu-wset-1"], id="the only Region"),
-        pytest.param({"regions": ["eu-wset-1", "eu-west-1"]}, ["eu-wset-1"], id="one of the Regions"),
-        pytest.param({"account_ids": [ACCOUNT, "999900001111"]}, ["999900001111"], id="account"),
-        pytest.param({**ONE_REGION, "account_ids": [ACCOUNT, "999900001111"]}, ["999900001111"], id="with Region"),
-        pytest.param(ONE_REGION, [], id="none"),
-        pytest.param({}, [], id="not named"),
-    ],
-)
-@pytest.mark.parametrize("stamp", ["20260203T1000Z", "20260103T1000Z"])
-def test_names_of_which_nothing_was_ever_delivered_are_said(
-    trail, warehouse, caplog, capsys, arguments, missing, stamp
-):
-    trail.deliver(stamp, record("a"))
-    task = operator(trail, **arguments)
-    if isinstance(task.log, logging.Logger):  # Airflow 2; Airflow 3 logs to the standard output
-        task.log.propagate = True
-    assert task.execute({})["without_folder"] == missing
-    text = caplog.text + capsys.readouterr().out
-    assert ("Nothing was ever delivered of" in text) is bool(missing)
-    assert not missing or f"Nothing was ever delivered of {missing[0]}: there is no such folder" in text
-
-
 def test_connection_that_leads_nowhere_is_named(trail, monkeypatch):
     pytest.importorskip("airflow.providers.postgres")
     with reserved_port() as port:
@@ -348,20 +316,6 @@ def test_what_was_listed_before_the_bucket_fell_silent_is_stored(trail, warehous
     assert warehouse.rows("SELECT event_id FROM mwaa_audit_events") == [("a",)]
 
 
-def test_unexpected_error_shows_no_values(trail, warehouse, monkeypatch):
-    trail.deliver("20260203T1000Z", record("a"))
-
-    def fail(*_, **__):
-        raise KeyError("secret-value")
-
-    monkeypatch.setattr("airflow_provider_cloudtrail.export.log_files.export_log_files", fail)
-    with pytest.raises(CloudTrailError, match="unexpected KeyError in") as raised:
-        operator(trail).execute({})
-    assert "secret-value" not in str(raised.value)
-    assert raised.value.__cause__ is None
-    assert raised.value.__suppress_context__
-
-
 def test_template_fields_are_attributes():
     task = CloudTrailToSqlOperator(task_id="export")
     assert all(hasattr(task, name) for name in task.template_fields)
@@ -372,28 +326,6 @@ def test_times_may_be_datetimes(trail, warehouse):
     day = datetime(2026, 2, 3, tzinfo=timezone.utc)
     summary = operator(trail, delivered_from=day, delivered_to=day + timedelta(days=1)).execute({})
     assert summary["loaded"] == 1
-
-
-def test_log_says_what_was_done(trail, warehouse, caplog, capsys):
-    trail.deliver("20260203T1000Z", record("a"))
-    task = operator(trail)
-    if isinstance(task.log, logging.Logger):  # Airflow 2; Airflow 3 logs to the standard output
-        task.log.propagate = True
-    with caplog.at_level(logging.INFO):
-        task.execute({})
-    text = caplog.text + capsys.readouterr().out
-    assert "1 records = 1 loaded + 0 duplicate + 0 filtered + 0 quarantined" in text
-    assert "Batch 1: 1 files" in text
-    assert "Spent: 0 LIST and 0 GET requests" in text
-
-
-def test_summary_says_what_was_spent(trail, warehouse):
-    trail.deliver("20260203T1000Z", record("a"))
-    summary = operator(trail).execute({})
-    assert summary["requests"] == {"LIST": 0, "GET": 0}
-    parts = ("listing", "asking", "writing", "getting", "unpacking", "parsing")
-    assert all(summary[f"seconds_{part}"] >= 0 for part in parts)
-    assert summary["unpacked_bytes"] > summary["bytes"] > 0
 
 
 @pytest.mark.parametrize("files", [None, ["s3://trail/x"]])

@@ -3,100 +3,21 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-from datetime import datetime, timedelta, timezone
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
-from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
-from airflow_provider_cloudtrail.trail.local_store import LocalStore
-from airflow_provider_cloudtrail.trail.store import ListingDeniedError
 from airflow_provider_cloudtrail.triggers import watching
-from airflow_provider_cloudtrail.triggers.cloudtrail import CloudTrailLogFileTrigger
 from tests.support.log_files import event as record
+from tests.support.watchers import BlockingStore, Store, nothing_for, now, take, trigger
 
 try:
     from airflow.triggers.shared_stream import SharedStreamManager
 except ImportError:
     SharedStreamManager = None
 
+pytestmark = pytest.mark.usefixtures("impatient")
 needs_shared_streams = pytest.mark.skipif(SharedStreamManager is None, reason="needs Airflow 3.3")
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    """Let polls follow each other at once."""
-    sleep = asyncio.sleep
-    monkeypatch.setattr(watching.asyncio, "sleep", lambda seconds: sleep(0.01))
-
-
-@pytest.fixture
-def polls(monkeypatch):
-    """Count the polls."""
-    asked = []
-    list_log_files = CloudTrailHook.list_log_files
-
-    def counted(self, location, window, account_ids, regions, **ahead):
-        asked.append((window.floor, account_ids, regions))
-        yield from list_log_files(self, location, window, account_ids, regions, **ahead)
-
-    monkeypatch.setattr(CloudTrailHook, "list_log_files", counted)
-    return asked
-
-
-def now(**ago):
-    return f"{datetime.now(timezone.utc) - timedelta(**ago):%Y%m%dT%H%MZ}"
-
-
-def trigger(trail, **arguments):
-    return CloudTrailLogFileTrigger(**{"bucket": trail.bucket, **arguments})
-
-
-class Store:
-    """An asset state store, as Airflow 3.3.2 hands it to a trigger."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-        self.history: list[Any] = []
-
-    async def aget(self, key, default=None):
-        return json.loads(self.values[key]) if key in self.values else default
-
-    async def aset(self, key, value):
-        self.values[key] = json.dumps(value)
-        self.history.append(value)
-
-
-class BlockingStore(Store):
-    """One of Airflow 3.3.0 and 3.3.1."""
-
-    aget = aset = property()
-
-    def get(self, key, default=None):
-        return json.loads(self.values[key]) if key in self.values else default
-
-    def set(self, key, value):
-        self.values[key] = json.dumps(value)
-
-
-async def take(events, count, limit=60.0):
-    """Return the files of the next events."""
-    found = []
-    for _ in range(count):
-        event = await asyncio.wait_for(anext(events), limit)
-        found.append(event.payload["files"])
-    return found
-
-
-async def nothing_for(events, polls, count=5):
-    """Check that so many polls bring no event; the stream is at its end then."""
-    before = len(polls)
-    waiting = asyncio.ensure_future(anext(events))
-    while len(polls) < before + count:
-        await asyncio.sleep(0)
-        assert not waiting.done()
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
 
 
 def test_new_files_are_told_once(trail, polls):
@@ -122,134 +43,6 @@ def test_many_come_in_portions(trail):
         return await take(trigger(trail, max_files=3).run(), 3)
 
     assert asyncio.run(watch()) == [uris[:3], uris[3:6], uris[6:]]
-
-
-def test_names_that_have_no_folder_are_said_once(trail, polls, caplog):
-    trail.deliver(now(hours=3), record("a"))
-
-    async def watch():
-        await nothing_for(trigger(trail, regions=["eu-west-1", "eu-wset-1"]).run(), polls)
-
-    asyncio.run(watch())
-    assert caplog.text.count("nothing was ever delivered of eu-wset-1: there is no such folder below AWSLogs/") == 1
-
-
-def test_a_trail_without_a_delivery_and_a_bucket_that_fails_are_waited_for(trail, monkeypatch):
-    failures = []
-    list_log_files = CloudTrailHook.list_log_files
-
-    def failing(self, *arguments, **ahead):
-        if len(failures) < 3:
-            failures.append(1)
-            raise RuntimeError("no")
-        trail.deliver(now(), record("a"))
-        yield from list_log_files(self, *arguments, **ahead)
-
-    monkeypatch.setattr(CloudTrailHook, "list_log_files", failing)
-
-    async def watch():
-        return await take(trigger(trail).run(), 1)
-
-    assert len(asyncio.run(watch())[0]) == 1
-    assert len(failures) == 3
-
-
-def test_what_was_found_before_a_listing_breaks_off_is_told_once(trail, polls, monkeypatch):
-    """A folder that can never be listed, behind others that can."""
-    list_log_files = CloudTrailHook.list_log_files
-
-    def breaking_off(self, *arguments, **ahead):
-        yield from list_log_files(self, *arguments, **ahead)
-        raise PermissionError("AccessDenied")
-
-    monkeypatch.setattr(CloudTrailHook, "list_log_files", breaking_off)
-    monkeypatch.setattr(watching, "_PORTION", 1)
-    store = Store()
-    first = trail.deliver(now(minutes=3), record("a")).uri
-
-    async def watch():
-        watcher = trigger(trail)
-        watcher.asset_state_store = store
-        events = watcher.run()
-        assert await take(events, 1) == [[first]]
-        newest = trail.deliver(now(), record("b")).uri
-        assert await take(events, 1) == [[newest]]
-        await nothing_for(events, polls)
-
-    asyncio.run(watch())
-    # Nothing counts as looked at.
-    assert store.values == {}
-
-
-@pytest.mark.parametrize("regions", [None, ["eu-west-1", "us-east-1"]], ids=["found", "named"])
-def test_what_may_not_be_listed_keeps_nobody_behind_it_from_being_watched(trail, polls, monkeypatch, caplog, regions):
-    refused = []
-    of = {"objects": LocalStore.objects, "folders": LocalStore.folders}
-
-    def listing(kind):
-        def listed(self, prefix, *arguments, **named):
-            if prefix.endswith(tuple(refused)):
-                raise ListingDeniedError(f"listing {prefix}: AccessDenied")
-            return of[kind](self, prefix, *arguments, **named)
-
-        return listed
-
-    for kind in of:
-        monkeypatch.setattr(LocalStore, kind, listing(kind))
-    refused += [f"111122223333/CloudTrail/{region}" for region in ("", "eu-west-1/", "us-east-1/")]
-    refused.append("444455556666/CloudTrail/eu-west-1/")
-    trail.deliver(now(minutes=30), record("a"))
-    accounts = ["111122223333", "444455556666"]
-    store = Store()
-
-    async def watch():
-        for minutes in (20, 10):
-            trail.deliver(now(minutes=minutes), record("b"), account=accounts[1], region="eu-west-1")
-        virginia = trail.deliver(now(minutes=5), record("c"), account=accounts[1], region="us-east-1").uri
-        watcher = trigger(trail, account_ids=accounts, regions=regions)
-        watcher.asset_state_store = store
-        events = watcher.run()
-        assert await take(events, 1) == [[virginia]]
-        before = len(polls)
-        newest = trail.deliver(now(), record("d"), account=accounts[1], region="us-east-1").uri
-        assert await take(events, 1) == [[newest]]
-        assert len(polls) > before
-        refused.clear()
-        assert len((await take(events, 1))[0]) == 3
-        # It was no failure: what was seen then was remembered.
-        assert store.history
-        await events.aclose()
-
-    asyncio.run(watch())
-    (warning,) = [message for message in caplog.messages if "may not list them" in message]
-    assert warning.count("AccessDenied") == (2 if regions is None else 3)
-    assert "444455556666/CloudTrail/eu-west-1/" in warning
-
-
-def test_a_bucket_that_fails_for_days_is_waited_for_on(trail, monkeypatch):
-    """Every fifteen minutes, for eleven days."""
-    monkeypatch.setattr(watching.log, "warning", lambda *_, **__: None)
-    failures = []
-    list_log_files = CloudTrailHook.list_log_files
-
-    def failing(self, *arguments, **ahead):
-        failures.append(1)
-        if len(failures) <= 1_100:
-            raise RuntimeError("no")
-        return list_log_files(self, *arguments, **ahead)
-
-    slept = []
-    monkeypatch.setattr(watching.asyncio, "sleep", lambda seconds: slept.append(seconds) or asyncio.tasks.sleep(0))
-    monkeypatch.setattr(CloudTrailHook, "list_log_files", failing)
-    uri = trail.deliver(now(), record("a")).uri
-
-    async def watch():
-        return await take(trigger(trail).run(), 1)
-
-    assert asyncio.run(watch()) == [[uri]]
-    pauses = [seconds for seconds in slept if seconds > 1]
-    assert pauses[:4] == [120.0, 240.0, 480.0, 900.0]
-    assert set(pauses[4:]) == {900.0}
 
 
 @pytest.mark.parametrize("store", [Store(), BlockingStore()], ids=["3.3.2", "3.3.1"])
