@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, overload
 
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
@@ -23,6 +24,8 @@ _BUCKET = re.compile(r"[A-Za-z0-9._-]+")
 _ORGANIZATION = re.compile(r"o-[a-z0-9]+")
 _QUEUE_URL = re.compile(r"https?://[^/\s]+/[^\s]+")
 _LONGEST_IDENTIFIER = 127
+LONGEST_DURATION = timedelta(days=36_525)
+"""So long ago there was no trail; what is further away soon leaves the years that a ``datetime`` has."""
 _BRACKETS = ("[", "(")
 
 NOTHING = (None, "", "None")
@@ -146,10 +149,13 @@ def seconds(parameter: str, value: Any) -> float:
     """
     Return a duration that is given as a number of seconds.
 
-    :raises ValueError: if it is no number, such as a ``timedelta``.
+    :raises ValueError: if it is no number, such as a ``timedelta``, or none that time can be reckoned with.
     """
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise ValueError(f"{parameter}={value!r} is no number of seconds; write one, such as 3600")
+    # Not the other way round: what is compared with NaN is false.
+    if not abs(value) <= LONGEST_DURATION.total_seconds():
+        raise ValueError(f"{parameter}={value!r} is no number of seconds within 100 years; write one, such as 3600")
     return value
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_cloudtrail.parameters import NOTHING
+from airflow_provider_cloudtrail.parameters import LONGEST_DURATION, NOTHING
 from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 
 if TYPE_CHECKING:
@@ -50,12 +50,14 @@ def duration(parameter: str, value: Any) -> timedelta:
     """
     Return a duration, given as a ``timedelta``: a number would not say of what.
 
-    :raises ValueError: for anything else, and if it is negative.
+    :raises ValueError: for anything else, and if it is negative or longer than 100 years.
     """
     if not isinstance(value, timedelta):
         raise ValueError(f"{parameter}={value!r} is no duration; write a timedelta, such as timedelta(hours=1)")
     if value < timedelta(0):
         raise ValueError(f"{parameter}={value!r} is negative; write a duration of zero or more")
+    if value > LONGEST_DURATION:
+        raise ValueError(f"{parameter}={value!r} is longer than 100 years; write a shorter duration")
     return value
 
 

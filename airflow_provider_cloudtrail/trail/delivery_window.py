@@ -16,7 +16,7 @@ class DeliveryWindow:
     :param end: end of the window (not included), UTC.
     :param lookback: how far before ``start`` files are read too: keys become visible late.
     :param settle: how far behind ``end`` files are read too.
-    :raises ValueError: if the window is empty or reversed, has no time zone, or a margin is negative.
+    :raises ValueError: if the window is empty or reversed, has no time zone, or a margin is negative or no duration.
     """
 
     start: datetime
@@ -37,8 +37,11 @@ class DeliveryWindow:
                 f"the window is empty: it starts at {self.start.isoformat()} and ends at {self.end.isoformat()}; "
                 "the end must be later than the start"
             )
-        if self.lookback < timedelta(0) or self.settle < timedelta(0):
-            raise ValueError("lookback and settle are durations of zero or more")
+        for name, margin in (("lookback", self.lookback), ("settle", self.settle)):
+            if not isinstance(margin, timedelta) or margin < timedelta(0):
+                raise ValueError(
+                    f"{name}={margin!r} is no duration of zero or more; write for instance timedelta(days=1)"
+                )
 
     # Asked for with each key of a listing.
     @cached_property

@@ -83,6 +83,7 @@ def test_settle_is_over(trail):
         pytest.param({"queue_url": "arn:aws:sqs:eu-west-1:1:q"}, "is no URL of a queue", id="no-queue"),
         pytest.param({"settle": 3600}, "settle=3600 is no duration; write a timedelta", id="settle-is-number"),
         pytest.param({"settle": timedelta(hours=-1)}, "zero or more", id="negative-settle"),
+        pytest.param({"settle": timedelta.max}, "settle=.* is longer than 100 years", id="settle-for-ever"),
     ],
 )
 def test_wrong_parameters(trail, arguments, message):

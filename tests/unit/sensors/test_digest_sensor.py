@@ -242,6 +242,7 @@ def test_wrong_parameters(sensor):
     [
         pytest.param(7, "seen_within=7 is no duration; write a timedelta", id="number"),
         pytest.param(-HOUR, "seen_within=.* zero or more", id="negative"),
+        pytest.param(timedelta.max, "seen_within=.* is longer than 100 years", id="for-ever"),
     ],
 )
 def test_what_is_no_duration_is_named(sensor, value, message):

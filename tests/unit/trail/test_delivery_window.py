@@ -20,10 +20,14 @@ STAMP = utc(2026, 2, 3, 10, 0)
         pytest.param((STAMP, STAMP), "is empty", id="empty"),
         pytest.param((STAMP, STAMP - timedelta(minutes=1)), "the end must be later", id="reversed"),
         pytest.param((datetime(2026, 2, 3), utc(2026, 2, 4)), "time zone", id="no zone"),
-        pytest.param((STAMP, utc(2026, 2, 4), timedelta(seconds=-1)), "zero or more", id="negative lookback"),
         pytest.param(
-            (STAMP, utc(2026, 2, 4), timedelta(0), timedelta(seconds=-1)), "zero or more", id="negative settle"
+            (STAMP, utc(2026, 2, 4), timedelta(seconds=-1)), "lookback=.*zero or more", id="negative lookback"
         ),
+        pytest.param(
+            (STAMP, utc(2026, 2, 4), timedelta(0), timedelta(seconds=-1)), "settle=.*zero or more", id="negative settle"
+        ),
+        pytest.param((STAMP, utc(2026, 2, 4), 86_400), "lookback=86400 is no duration", id="lookback is a number"),
+        pytest.param((STAMP, utc(2026, 2, 4), timedelta(0), None), "settle=None is no duration", id="no settle"),
     ],
 )
 def test_windows_that_are_refused(arguments: tuple[datetime, datetime], message: str) -> None:

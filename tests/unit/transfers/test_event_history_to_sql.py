@@ -278,6 +278,7 @@ def test_quarantine_fails_the_task_after_everything_good_is_stored(stand_in, war
         pytest.param({"event_names": ["create_environment"]}, "write 'CreateEnvironment'", id="name-of-boto3"),
         pytest.param({"event_sources": []}, "selects nothing", id="empty-selection"),
         pytest.param({"settle": timedelta(seconds=-1)}, "zero or more", id="negative-settle"),
+        pytest.param({"settle": timedelta.max}, "settle=.* is longer than 100 years", id="settle-for-ever"),
         pytest.param({"settle": 3600}, "settle=3600 is no duration; write a timedelta", id="settle-is-number"),
         pytest.param({"include_environment_activity": "False"}, "neither True nor False; write", id="switch-is-text"),
         pytest.param({"fail_on_quarantine": "False"}, "fail_on_quarantine='False' is neither", id="fails-is-text"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import math
 from datetime import timedelta
 
 import pytest
@@ -175,6 +176,10 @@ def test_what_is_stored_makes_the_same_trigger_again(trail):
     [
         pytest.param({"lookback": 5}, "lookback=5 is less than 60", id="lookback"),
         pytest.param({"poke_interval": 0}, "poke_interval=0", id="hot"),
+        pytest.param({"lookback": math.nan}, "lookback=nan is no number of seconds within", id="lookback-is-nan"),
+        pytest.param({"poke_interval": math.nan}, "poke_interval=nan is no number of", id="interval-is-nan"),
+        pytest.param({"poke_interval": math.inf}, "poke_interval=inf is no number of", id="interval-is-infinite"),
+        pytest.param({"lookback": 1e12}, "lookback=1000000000000.0 is no number of", id="lookback-before-time"),
         pytest.param({"max_files": 0}, "max_files=0", id="no-files"),
         pytest.param({"max_files": "5"}, "max_files='5' is no whole number", id="files-is-text"),
         # Sensors and operators take durations.
