@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from copy import deepcopy
 from datetime import timedelta
 from typing import Any, overload
 
@@ -189,6 +190,27 @@ def file_size(parameter: str, value: Any) -> int:
     """
     if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
         raise ValueError(f"{parameter}={value!r} is no size; write a whole number of bytes above 0")
+    return value
+
+
+def botocore_config(parameter: str, value: Any) -> dict[str, Any] | None:
+    """
+    Return the configuration of botocore's clients, as arguments of its ``Config``; None: not given.
+
+    :raises ValueError: for anything that botocore does not take. No value is shown: proxies may hold a password.
+    """
+    if value is None:
+        return None
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    instead = "write a dictionary of what botocore.config.Config takes, such as {'read_timeout': 60}, or leave it out"
+    if not isinstance(value, dict):
+        raise ValueError(f"{parameter} is no dictionary but of type {type(value).__name__}; {instead}")
+    try:
+        Config(**deepcopy(value))
+    except (TypeError, ValueError, AttributeError, BotoCoreError) as error:
+        raise ValueError(f"{parameter} is not taken by botocore: {error}; {instead}") from None
     return value
 
 

@@ -67,9 +67,14 @@ class CloudTrailHook(EventHistoryHook):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        from botocore.config import Config
+
         kwargs["client_type"] = "cloudtrail"
+        config = kwargs.get("config")
+        if not isinstance(config, Config):
+            parameters.botocore_config("botocore_config (of a hook: config)", config)
         # botocore writes into the retries that it is given, and triggers tell by them whether they may share a hook.
-        kwargs["config"] = deepcopy(kwargs.get("config"))
+        kwargs["config"] = deepcopy(config)
         super().__init__(*args, **kwargs)
         self._buckets = Buckets(self._s3_hook)
         self._queues = Queues(self._sqs_hook)

@@ -45,6 +45,8 @@ class WarehouseOperator(AwsBaseOperator[CloudTrailHook]):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Do what the task is for, until it is done or killed."""
+        # Made here, so that a botocore_config that can be none is refused by name before any work.
+        _ = self.hook
         self._at_work = True
         try:
             return self.work(context)

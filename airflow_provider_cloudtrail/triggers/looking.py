@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
+from airflow_provider_cloudtrail import parameters
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,18 @@ class AwsParameters(NamedTuple):
     region_name: str | None
     verify: bool | str | None
     botocore_config: dict[str, Any] | None
+
+    @classmethod
+    def checked(
+        cls, aws_conn_id: str | None, region_name: str | None, verify: bool | str | None, botocore_config: Any
+    ) -> AwsParameters:
+        """
+        Return the settings of a watcher, which waits errors out where nobody hears of them.
+
+        :raises ValueError: for a configuration that botocore does not take.
+        """
+        config = parameters.botocore_config("botocore_config", botocore_config)
+        return cls(aws_conn_id, region_name, verify, config)
 
     @property
     def key(self) -> str:

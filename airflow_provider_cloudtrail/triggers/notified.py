@@ -77,7 +77,7 @@ class CloudTrailNotificationTrigger(BaseEventTrigger):
         self.account_ids = parameters.account_ids("account_ids", account_ids)
         self.regions = parameters.regions("regions", regions)
         self.wait_seconds = wait_seconds
-        self.aws = AwsParameters(aws_conn_id, region_name, verify, botocore_config)
+        self.aws = AwsParameters.checked(aws_conn_id, region_name, verify, botocore_config)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow makes this trigger from again."""

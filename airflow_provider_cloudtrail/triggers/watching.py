@@ -133,7 +133,7 @@ class CloudTrailLogFileTrigger(BaseEventTrigger):
         self.lookback = lookback
         self.max_files = max_files
         self.poke_interval = poke_interval
-        self.aws = AwsParameters(aws_conn_id, region_name, verify, botocore_config)
+        self.aws = AwsParameters.checked(aws_conn_id, region_name, verify, botocore_config)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow makes this trigger from again."""

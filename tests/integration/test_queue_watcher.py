@@ -266,6 +266,8 @@ def test_without_aiobotocore_a_clear_message_and_no_traceback(delivery, monkeypa
 def test_what_is_no_region_is_refused_when_it_is_made():
     with pytest.raises(ValueError, match="'eu-west1' is no Region"):
         CloudTrailNotificationTrigger(queue_url="https://sqs.eu-west-1.amazonaws.com/1/q", regions="eu-west1")
+    with pytest.raises(ValueError, match="botocore_config is no dictionary but of type str"):
+        CloudTrailNotificationTrigger(queue_url="https://sqs.eu-west-1.amazonaws.com/1/q", botocore_config="{}")
 
 
 @pytest.mark.parametrize("seconds", [0, 21, None])

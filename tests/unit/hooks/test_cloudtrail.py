@@ -120,6 +120,24 @@ def test_what_the_hook_cannot_take_is_named(hook, call, message):
         list(call(hook, window(*DAY.values(), timedelta(0), timedelta(0))))
 
 
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        pytest.param("{}", "no dictionary but of type str", id="text"),
+        pytest.param([], "no dictionary but of type list", id="list"),
+        pytest.param({"timeout": 3}, "unexpected keyword argument 'timeout'", id="unknown"),
+        pytest.param({3: 3}, "keywords must be strings", id="number"),
+        pytest.param({"retries": {"max_attempts": -3}}, "greater than or equal to 0", id="negative"),
+        pytest.param({"retries": 3}, "not taken by botocore", id="no-retries"),
+    ],
+)
+def test_a_configuration_that_botocore_does_not_take_is_named(config, message):
+    hidden = {"proxies": {"https": "http://user:hunter-2@proxy"}} if isinstance(config, dict) else {}
+    with pytest.raises(ValueError, match=f"botocore_config.*{message}.*; write a dictionary") as raised:
+        CloudTrailHook(config={**config, **hidden} if hidden else config)
+    assert "hunter-2" not in str(raised.value)
+
+
 def test_lists_both_layouts_of_a_bucket_and_prefixes_with_slashes(trail):
     roots = ("a/b/AWSLogs/", "a/b/AWSLogs/o-exampleorg/")
     uris = [trail.deliver("20260203T1200Z", record(root), root=root).uri for root in roots]

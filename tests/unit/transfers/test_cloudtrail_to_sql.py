@@ -247,6 +247,9 @@ def test_quarantine_may_be_tolerated(trail, warehouse):
         pytest.param({"max_file_bytes": "1000"}, "max_file_bytes='1000' is no size", id="size-is-text"),
         pytest.param({"bucket": " "}, "neither bucket nor trail_name is set", id="blank-bucket"),
         pytest.param({"files": ["s3://b/key"]}, "is not a CloudTrail log file", id="foreign-file"),
+        pytest.param(
+            {"files": [f"s3://b/{key_of()}"], "botocore_config": "{}"}, "botocore_config .* no dictionary", id="config"
+        ),
     ],
 )
 def test_wrong_parameters_fail_before_any_work(trail, warehouse, arguments, message):

@@ -186,6 +186,8 @@ def test_what_is_stored_makes_the_same_trigger_again(trail):
         pytest.param({"lookback": timedelta(hours=1)}, "is no number of seconds", id="lookback-is-duration"),
         pytest.param({"poke_interval": timedelta(minutes=1)}, "is no number of seconds", id="interval-is-duration"),
         pytest.param({"regions": []}, "regions is empty", id="regions"),
+        pytest.param({"botocore_config": [3]}, "botocore_config is no dictionary but of type list", id="no-config"),
+        pytest.param({"botocore_config": {"timeout": 3}}, "not taken by botocore: .*'timeout'", id="config"),
         pytest.param({"regions": ["eu-west1"]}, "'eu-west1' is no Region", id="no-region"),
         pytest.param({"bucket": None}, "neither bucket nor trail_name is set", id="nothing"),
         pytest.param({"trail_name": "audit"}, "both bucket and trail_name are set", id="both"),
