@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_cloudtrail import parameters
 from airflow_provider_cloudtrail._compat import Asset
 
 if TYPE_CHECKING:
@@ -28,8 +29,18 @@ def audit_table(conn_id: str, table: str, schema: str | None = None) -> Asset:
     :param conn_id: connection of the warehouse.
     :param table: name of the audit table.
     :param schema: its schema, or None for the connection's default.
+    :raises ValueError: for names that the operators refuse: no event of such an asset would ever come.
     """
-    return Asset(f"x-cloudtrail://{conn_id}/{f'{schema}.' if schema else ''}{table}")
+    if parameters.text(conn_id) is None:
+        raise ValueError("conn_id is not set; give the id of the connection of the warehouse")
+    place = [_name("schema", schema, required=False), _name("table", table)]
+    return Asset(f"x-cloudtrail://{conn_id}/{'.'.join(filter(None, place))}")
+
+
+def _name(parameter: str, value: str | None, *, required: bool = True) -> str | None:
+    # What a template will make of it is not known where a DAG is parsed.
+    is_template = isinstance(value, str) and ("{{" in value or "{%" in value)
+    return value if is_template else parameters.identifier(parameter, value, required=required)
 
 
 def tell_outlets(context: Context, outlets: Any, extra: Mapping[str, Any]) -> None:
