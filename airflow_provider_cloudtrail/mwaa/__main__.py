@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_cloudtrail import settings
 from airflow_provider_cloudtrail.mwaa import report
 from airflow_provider_cloudtrail.mwaa.aws import Aws
 from airflow_provider_cloudtrail.mwaa.bucket import Bucket
@@ -210,7 +212,9 @@ def _parser() -> argparse.ArgumentParser:
     add("template", _template, "print the CloudFormation template of trail, bucket, queue and IAM policies")
     for command in (plan, deploy):
         _add_choices(command)
-    plan.add_argument("--trail-bucket", metavar="NAME", help="bucket that the role must read (default: its option)")
+    plan.add_argument(
+        "--trail-bucket", type=_bucket, metavar="NAME", help="bucket that the role must read (default: its option)"
+    )
     plan.add_argument(
         "--trail", metavar="NAME", help="trail (name or ARN) that the role must read (default: its option)"
     )
@@ -221,8 +225,8 @@ def _parser() -> argparse.ArgumentParser:
         help="SQS queue that the role must read (default: its option)",
     )
     plan.add_argument("--feature", action="append", choices=FEATURES, help="feature that the role shall be able to use")
-    deploy.add_argument("--wait", type=float, default=780, metavar="MINUTES", help="for an update (default: 13 hours)")
-    deploy.add_argument("--poll", type=float, default=30, metavar="SECONDS", help="between two looks (default: 30)")
+    deploy.add_argument("--wait", type=_time, default=780, metavar="MINUTES", help="for an update (default: 13 hours)")
+    deploy.add_argument("--poll", type=_time, default=30, metavar="SECONDS", help="between two looks (default: 30)")
     return parser
 
 
@@ -246,6 +250,25 @@ def _add_choices(command: argparse.ArgumentParser) -> None:
     add("--extra", action="append", choices=EXTRAS, help="mode wheel: extra of the package to install; repeatable")
     add("--take-over", action="store_true", help="overwrite objects of somebody else that have our names")
     add("--use-newest", action="store_true", help="bring newer requirements.txt and plugins.zip of yours into effect")
+
+
+def _time(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    # What cannot be waited for would come to light when everything is uploaded and the environment is being updated.
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time to wait; write a number of zero or more, such as 30")
+    return number
+
+
+def _bucket(text: str) -> str:
+    try:
+        settings.check("bucket", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _queue(text: str) -> str:

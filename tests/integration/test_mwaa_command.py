@@ -71,6 +71,26 @@ def test_a_queue_that_is_none_and_an_extra_that_is_none(deployer, capsys):
     assert "'nonesuch'" in said
 
 
+@pytest.mark.parametrize(
+    ("command", "given", "message"),
+    [
+        pytest.param("deploy", ("--poll", "nan"), "--poll: 'nan' is no time to wait; write a number", id="poll is nan"),
+        pytest.param("deploy", ("--poll=-1",), "--poll: '-1' is no time to wait", id="negative poll"),
+        pytest.param("deploy", ("--poll", "1 min"), "--poll: '1 min' is no time to wait", id="poll is text"),
+        pytest.param("deploy", ("--wait", "inf"), "--wait: 'inf' is no time to wait", id="wait for ever"),
+        pytest.param("deploy", ("--wait=-5",), "--wait: '-5' is no time to wait", id="negative wait"),
+        pytest.param("plan", ("--trail-bucket", "s3://b/x"), "--trail-bucket: bucket='s3://b/x' is no", id="bucket"),
+    ],
+)
+def test_times_and_buckets_that_are_none_are_refused_before_anything_is_asked(
+    deployer, capsys, command, given, message
+):
+    with pytest.raises(SystemExit, match="2"):
+        deployer(command, *given)
+    assert f"argument {message}" in capsys.readouterr().err
+    assert deployer.server.calls == []
+
+
 def test_configuration_options_are_never_printed(deployer, capsys):
     deployer.environment.members["AirflowConfigurationOptions"]["smtp.smtp_password"] = "hunter-2"
     deployer("plan")

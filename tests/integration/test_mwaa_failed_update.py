@@ -70,7 +70,7 @@ def test_what_was_taken_over_comes_back_when_the_update_fails(deployer):
 
 def test_update_that_takes_longer_than_the_wait(deployer, capsys):
     deployer.environment.polls = 4
-    assert deployer("deploy", "--mode", "wheel", "--wait", "-1") == 7
+    assert deployer("deploy", "--mode", "wheel", "--wait", "0") == 7
     assert deployer.environment.members["Status"] == "UPDATING"
     assert deployer("plan", "--mode", "wheel") == 3
     assert deployer("deploy", "--mode", "wheel") == 0
