@@ -115,6 +115,22 @@ def test_what_was_fetched_before_a_slow_bucket_failed_is_loaded(
     assert sorted(known) == [file.uri for file in files[:70]]
 
 
+def fetched_ahead(warehouse: Warehouse, limits: Limits, size_bytes: int) -> list[int]:
+    """Export 400 files, and return how many more were begun than were stored, as each batch is written."""
+    store = EndlessTrail(lambda index: log_bytes(event(str(index))))
+    watched = WatchedWarehouse(warehouse)
+    ahead = []
+
+    def written(batch: list[FileRows]) -> None:
+        store.stored += len(batch)
+        ahead.append(store.started - store.stored)
+
+    watched.before_write = written
+    export(store.files(400, size_bytes), store, watched, limits=limits)
+    assert store.stored == 400
+    return ahead
+
+
 @pytest.mark.parametrize(
     ("limits", "size_bytes", "most"),
     [
@@ -129,32 +145,12 @@ def test_read_ahead_is_bounded(
 ) -> None:
     # Of a slow bucket, and on a busy machine this one looks like that, more is fetched ahead.
     monkeypatch.setattr(bucket_threads, "SLOW_SECONDS", math.inf)
-    store = EndlessTrail(lambda index: log_bytes(event(str(index))))
-    watched = WatchedWarehouse(warehouse)
-    ahead = []
-
-    def written(batch: list[FileRows]) -> None:
-        store.stored += len(batch)
-        ahead.append(store.started - store.stored)
-
-    watched.before_write = written
-    export(store.files(400, size_bytes), store, watched, limits=limits)
-    assert store.stored == 400
-    assert 0 <= max(ahead) <= most
+    assert 0 <= max(fetched_ahead(warehouse, limits, size_bytes)) <= most
 
 
 def test_few_files_wait_for_one_thread_of_a_slow_bucket(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket_threads, "SLOW_SECONDS", 0)
-    store = EndlessTrail(lambda index: log_bytes(event(str(index))))
-    watched = WatchedWarehouse(warehouse)
-    ahead = []
-
-    def written(batch: list[FileRows]) -> None:
-        store.stored += len(batch)
-        ahead.append(store.started - store.stored)
-
-    watched.before_write = written
-    export(store.files(400, 1000), store, watched, limits=Limits(threads=2, batch_files=1))
+    ahead = fetched_ahead(warehouse, Limits(threads=2, batch_files=1), 1000)
     # What was begun before the bucket was found to be slow is done by then.
     assert 0 <= max(ahead[200:]) <= (2 * 2 + 1) * FILES_HANDED_OVER // PARTS_IF_SLOW
 
