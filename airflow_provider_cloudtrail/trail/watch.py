@@ -2,7 +2,7 @@
 What is new in a bucket that is looked at again and again.
 
 Keys do not become visible in the order of their stamps, so that no last key can be remembered: each look
-lists some time back, and what was seen there is remembered.
+lists some time back, and what was seen there is remembered. Asks for nothing itself: who looks tells it what is listed.
 """
 
 from __future__ import annotations

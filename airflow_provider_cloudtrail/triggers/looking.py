@@ -1,4 +1,4 @@
-"""How triggers look into a bucket without holding up the event loop that they share with all others."""
+"""How triggers look into a bucket or queue without holding up the event loop that they share with all others."""
 
 from __future__ import annotations
 

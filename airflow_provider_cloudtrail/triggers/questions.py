@@ -1,7 +1,7 @@
 """
 What is waited for: one function for each question, which sensors and triggers of every mode ask.
 
-Nothing of Airflow is needed: a hook reads the bucket, and the answer says what a log line shall say.
+They know no task and no triggerer: a hook reads bucket or queue, and the answer says what a log line shall say.
 """
 
 from __future__ import annotations
