@@ -184,6 +184,11 @@ def check(name: str, value: str) -> None:
         read(name, _parts(value))
     elif name in ("table", "schema"):
         parameters.identifier(name, value)
+    elif name in ("staging_uri", "staging_role"):
+        from airflow_provider_cloudtrail.warehouse.staging import DEFAULT_ROLE, StagingFolder
+
+        given = {"staging_uri": "s3://any", "staging_role": DEFAULT_ROLE, name: value}
+        StagingFolder(given["staging_uri"], given["staging_role"], lambda bucket: (None, bucket))
     elif name == "wait_for" and value.strip().lower() not in WAITED_FOR:
         raise ValueError(f"[cloudtrail] {name} is {value!r}; write {' or '.join(WAITED_FOR)}")
 

@@ -164,6 +164,9 @@ def test_provider_info_names_every_option_and_only_what_is_there():
         ("regions", "eu-west-1,eu-west1"),
         ("account_ids", '["111122223333"]'),
         ("table", "audit.events"),
+        ("staging_uri", "my-bucket/cloudtrail-staging"),
+        ("staging_uri", "arn:aws:s3:::my-bucket"),
+        ("staging_role", "redshift copy"),
     ],
 )
 def test_values_that_no_dag_could_use_are_refused(name, value):
