@@ -281,18 +281,17 @@ class CloudTrailHook(EventHistoryHook):
         :raises ValueError: if it is none.
         :raises CloudTrailQueueError: if the queue refuses.
         """
-        if (found := parameters.queue_url("queue_url", queue_url)) is None:
-            raise ValueError("queue_url is not set; give the URL of the queue, as SQS shows it")
-        return self._queues.receive(found)
+        return self._queues.receive(_queue(queue_url))
 
     def delete_messages(self, queue_url: str, receipts: Sequence[str]) -> None:
         """
         Delete messages; one that SQS does not delete comes again, which is said in the log and harms nothing.
 
         :param receipts: what they were received with.
+        :raises ValueError: if the URL is none.
         :raises CloudTrailQueueError: if the queue refuses.
         """
-        self._queues.delete(queue_url, receipts)
+        self._queues.delete(_queue(queue_url), receipts)
 
     # -- the bucket --------------------------------------------------------------------------------
 
@@ -346,3 +345,9 @@ class CloudTrailHook(EventHistoryHook):
             verify=self._verify,
             config=self._config,
         )
+
+
+def _queue(queue_url: str) -> str:
+    if (found := parameters.queue_url("queue_url", queue_url)) is None:
+        raise ValueError("queue_url is not set; give the URL of the queue, as SQS shows it")
+    return found

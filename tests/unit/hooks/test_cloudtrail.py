@@ -113,6 +113,7 @@ def test_a_trail_that_cannot_be_asked_for_says_what_to_do(hook, failure):
         pytest.param(lambda hook, _: hook.resolve_trail("None"), "trail_name is not set", id="no trail"),
         pytest.param(lambda hook, _: hook.receive_messages(None), "queue_url is not set", id="no queue"),
         pytest.param(lambda hook, _: hook.receive_messages("arn:aws:sqs:x:1:q"), "no URL of a queue", id="ARN of one"),
+        pytest.param(lambda hook, _: hook.delete_messages(None, ["a"]), "queue_url is not set", id="none to delete of"),
     ],
 )
 def test_what_the_hook_cannot_take_is_named(hook, call, message):
