@@ -13,7 +13,7 @@ from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, Warehou
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
 from airflow_provider_cloudtrail.warehouse.driver_errors import NO_SCHEMA, is_of_missing_schema, left_out
 from airflow_provider_cloudtrail.warehouse.duckdb_file import DuckDBFile
-from airflow_provider_cloudtrail.warehouse.duckdb_statements import STAGE, InterruptibleConnection, staged
+from airflow_provider_cloudtrail.warehouse.duckdb_statements import STAGE, staged
 from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
 
@@ -141,7 +141,7 @@ class DuckDBWarehouse(RelationalWarehouse):
 
     def _cursor(self, connection: Any) -> Any:
         # DuckDB's cursor() opens a connection of its own, outside of this transaction.
-        return InterruptibleConnection(connection)
+        return connection
 
     def _lock(self, cursor: Any) -> None:
         """Do nothing: other processes are out while the file is open, other threads wait for their turn."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_cloudtrail.warehouse.base import LONGEST_PAUSE
+from airflow_provider_cloudtrail.warehouse.duckdb_statements import InterruptibleConnection
 
 ONE_AT_A_TIME = threading.Lock()
 """Threads that open and close one file at the same time get errors of all kinds from DuckDB."""
@@ -103,7 +104,7 @@ class DuckDBFile:
         connection = self._kept
         try:
             if connection is None:
-                connection = self._hook.get_conn()
+                connection = InterruptibleConnection(self._hook.get_conn())
                 self._set_up(connection)
             if not self.pending:
                 self._rows_committed, self._uncommitted = _rows(connection, self._table), 0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_cloudtrail.audit_event import Column
@@ -40,17 +40,48 @@ class InterruptibleConnection:
         :return: what its rows can be fetched from.
         :raises duckdb.Error: if it fails. What this thread is interrupted by ends the statement and is raised then.
         """
-        with ThreadPoolExecutor(1, thread_name_prefix="cloudtrail-duckdb") as pool:
-            future = pool.submit(self._connection.execute, *statement)
-            try:
-                future.result()
-            except BaseException:
-                # Again and again: one that has not begun yet is not ended by it.
-                while not future.cancel() and not future.done():
-                    self._connection.interrupt()
-                    wait([future], _BETWEEN_INTERRUPTIONS)
-                raise
+        self._in_thread(self._connection.interrupt, self._connection.execute, *statement)
         return self
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return the rows of the statement, the rest of which DuckDB carries out now; interrupted as that is."""
+        rows: list[tuple[Any, ...]] = self._in_thread(self._connection.interrupt, self._connection.fetchall)
+        return rows
+
+    def commit(self) -> None:
+        """Commit; what this thread is interrupted by waits until that is done."""
+        self._in_thread(None, self._connection.commit)
+
+    def rollback(self) -> None:
+        """Roll back; what this thread is interrupted by waits until that is done."""
+        self._in_thread(None, self._connection.rollback)
+
+    def _in_thread(self, interrupt: Callable[[], None] | None, work: Callable[..., Any], *arguments: Any) -> Any:
+        future: Future[Any] = Future()
+
+        def carry_out() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(work(*arguments))
+            except BaseException as error:
+                future.set_exception(error)
+
+        # Not a pool: what interrupts the start of its thread leaves a statement that nobody knows of, and waits for it.
+        thread = Thread(target=carry_out, name="cloudtrail-duckdb")
+        try:
+            thread.start()
+            return future.result()
+        except BaseException:
+            # Again and again: one that has not begun yet is not ended by it.
+            while not future.cancel() and not future.done():
+                if interrupt is not None:
+                    interrupt()
+                wait([future], _BETWEEN_INTERRUPTIONS)
+            raise
+        finally:
+            if thread.is_alive():
+                thread.join()
 
     def __getattr__(self, name: str) -> Any:
         """Return what else the connection has."""

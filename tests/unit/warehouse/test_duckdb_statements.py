@@ -171,6 +171,101 @@ def test_who_ends_the_task_before_a_statement_has_begun_is_heard(end_task: Calla
     assert slow.ended
 
 
+class Interrupted:
+    """
+    A connection of DuckDB whose main thread is told to end the task, as soon as it is at work on some statement.
+
+    :param connection: what carries out statements.
+    :param of: its method, and what its first argument begins with.
+    :param at_work: ends the task.
+    """
+
+    def __init__(self, connection: Any, of: tuple[str, str], end_task: Callable[[], None]) -> None:
+        self._connection = connection
+        self._of = of
+        self._end_task = end_task
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._connection, name)
+        if name != self._of[0]:
+            return found
+
+        def ending(*arguments: Any) -> Any:
+            if str(next(iter(arguments), "")).startswith(self._of[1]):
+                if threading.current_thread() is threading.main_thread():
+                    # What DuckDB makes of whatever the handler of a signal raises while it is at work.
+                    raise RuntimeError("Query interrupted")
+                self._end_task()
+            return found(*arguments)
+
+        return ending
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        pytest.param(("execute", "SELECT estimated_size"), id="the size of the table is asked for"),
+        pytest.param(("execute", "BEGIN"), id="a transaction is begun"),
+        pytest.param(("execute", "SELECT"), id="a setting is read"),
+        pytest.param(("fetchall", ""), id="rows are fetched"),
+        pytest.param(("commit", ""), id="a transaction is committed"),
+    ],
+)
+def test_who_ends_the_task_is_heard_whatever_duckdb_is_at(
+    of: tuple[str, str], warehouse: Warehouse, end_task: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = warehouse.hook.get_conn
+    with monkeypatch.context() as patch:
+        patch.setattr(warehouse.hook, "get_conn", lambda: Interrupted(connect(), of, end_task))
+        with pytest.raises(TaskEndedError):
+            insert(warehouse, rows(lambda: None))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("cloudtrail")]
+    # What was being committed may be there, as a whole.
+    assert numbers(warehouse) in ([], [0, 1, 2, 3, 4])
+    warehouse.known_files(["s3://b/k"])
+
+
+def test_who_ends_the_task_while_it_is_rolled_back_is_heard(
+    warehouse: Warehouse, end_task: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = warehouse.hook.get_conn
+
+    def fail(_: Any) -> None:
+        raise KeyError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(warehouse.hook, "get_conn", lambda: Interrupted(connect(), ("rollback", ""), end_task))
+        with pytest.raises(TaskEndedError):
+            warehouse.transact("failing", fail)
+    warehouse.known_files(["s3://b/k"])
+
+
+def test_who_ends_the_task_while_the_thread_of_a_statement_starts_is_heard(
+    end_task: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it has said that it has started, the main thread waits, and is interrupted there."""
+    began, interrupted = threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    class Endless:
+        def interrupt(self) -> None:
+            interrupted.set()
+
+        def execute(self, _: str) -> None:
+            began.set()
+            assert interrupted.wait(60)
+
+    def start_and_end(thread: threading.Thread) -> None:
+        start(thread)
+        assert began.wait(60)
+        end_task()
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_end)
+    with pytest.raises(TaskEndedError):
+        InterruptibleConnection(Endless()).execute("SELECT 1")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("cloudtrail")]
+
+
 def test_what_is_wrong_with_a_row_is_no_value(warehouse: Warehouse) -> None:
     bad = rows(lambda: None)
     list.__setitem__(bad, 3, bad[3:4][0]._replace(record_index="secret"))
