@@ -21,8 +21,12 @@ from typing import Any
 from airflow_provider_cloudtrail.warehouse.base import LONGEST_PAUSE
 from airflow_provider_cloudtrail.warehouse.duckdb_statements import InterruptibleConnection
 
-ONE_AT_A_TIME = threading.Lock()
-"""Threads that open and close one file at the same time get errors of all kinds from DuckDB."""
+ONE_AT_A_TIME = threading.RLock()
+"""
+Threads that open and close one file at the same time get errors of all kinds from DuckDB.
+
+Who ends the task may do so just before this is released: the same thread has to come to the end of its session then.
+"""
 
 # What a transaction of the export's size needs, with records as large as most trails have, and the key's index for
 # each row.
@@ -154,13 +158,15 @@ class DuckDBFile:
             and self._is_worth_it()
             and not self._is_open_for_long()
         )
-        if not self.pending:
+        if self.pending:
+            # Not only when the transaction ends: who ends the task may do so before.
+            self._kept = connection
+        else:
             connection.commit()
 
     def end(self, connection: Any, *, failed: bool) -> None:
         """Close the file behind a transaction, or keep it for the next one."""
         if self.pending and not failed:
-            self._kept = connection
             return
         try:
             if self._is_worth_it() and not failed and self._may_stay_open():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import shutil
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -331,3 +333,37 @@ def test_batches_that_share_a_transaction_see_each_other(
         assert not warehouse.pending()
     tables = read_table(warehouse)
     assert (len(tables.events), len(tables.files)) == (4, 2)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_who_ends_the_task_before_the_file_is_let_go_is_heard(
+    warehouse: Warehouse, module: Any, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    """Python looks for signals wherever a function begins: what their handler raises comes before its first line."""
+
+    class TaskEndedError(BaseException):
+        """What Airflow raises in the main thread, wherever it is."""
+
+    end, raised = module.DuckDBFile.end, []
+
+    def end_task(file: Any, connection: Any, *, failed: bool) -> None:
+        monkeypatch.setattr(module.DuckDBFile, "end", end)
+        raise TaskEndedError
+
+    def store() -> None:
+        try:
+            with warehouse.session(together=together):
+                monkeypatch.setattr(module.DuckDBFile, "end", end_task)
+                warehouse.write(batch(1))
+        except BaseException as error:
+            raised.append(type(error))
+        with suppress(RuntimeError):
+            # The process would end now.
+            module.ONE_AT_A_TIME.release()
+
+    monkeypatch.setattr(module.DuckDBFile, "rows_worth_keeping", 1)
+    thread = threading.Thread(target=store, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert raised == [TaskEndedError]
+    assert len(read_table(warehouse).events) == 3
