@@ -48,6 +48,18 @@ class InterruptibleConnection:
         rows: list[tuple[Any, ...]] = self._in_thread(self._connection.interrupt, self._connection.fetchall)
         return rows
 
+    def register(self, name: str, rows: Any) -> None:
+        """
+        Give rows a name; what this thread is interrupted by waits until that is done.
+
+        DuckDB 1.1 imports a good part of pyarrow for that, and has errors of its own for what ends such an import.
+        """
+        self._in_thread(None, self._connection.register, name, rows)
+
+    def unregister(self, name: str) -> None:
+        """Forget rows by their name; what this thread is interrupted by waits until that is done."""
+        self._in_thread(None, self._connection.unregister, name)
+
     def commit(self) -> None:
         """Commit; what this thread is interrupted by waits until that is done."""
         self._in_thread(None, self._connection.commit)

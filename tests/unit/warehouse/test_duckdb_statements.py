@@ -207,6 +207,8 @@ class Interrupted:
         pytest.param(("execute", "SELECT estimated_size"), id="the size of the table is asked for"),
         pytest.param(("execute", "BEGIN"), id="a transaction is begun"),
         pytest.param(("execute", "SELECT"), id="a setting is read"),
+        pytest.param(("register", ""), id="rows are given a name"),
+        pytest.param(("unregister", ""), id="rows are forgotten"),
         pytest.param(("fetchall", ""), id="rows are fetched"),
         pytest.param(("commit", ""), id="a transaction is committed"),
     ],
