@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from airflow_provider_cloudtrail.export.summary import NAMED_FILES
 from airflow_provider_cloudtrail.trail.log_file import log_file_of_uri
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import ObjectError
@@ -35,11 +36,11 @@ def warehouse(new_warehouse: Callable[[str], Warehouse]) -> Warehouse:
 
 def test_quarantined_file_is_not_read_again(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse) -> None:
     file = trail.put(trail.deliver("20260203T1000Z").key, b"no gzip")
-    export([file], store, warehouse)
+    first = export([file], store, warehouse)
     store.taken()
     summary = export([file], store, warehouse)
     assert store.taken() == Counter()
-    assert len(summary.known_quarantined) == 1
+    assert summary.known_quarantined == first.quarantine != []
     outside = export([file], store, warehouse, in_window=lambda _: False)
     assert outside.known_quarantined == []
     assert export([file], store, warehouse, ALL).files_read == 0
@@ -72,7 +73,8 @@ def test_quarantined_file_is_read_again_when_it_is_named(
     assert_balanced(tables)
     assert tables.quarantine == []
     store.taken()
-    assert export([named], store, warehouse).files_known == 1
+    known = export([named], store, warehouse)
+    assert (known.files_known, known.files_changed) == (1, 0)
     assert store.taken() == Counter()
 
 
@@ -191,6 +193,29 @@ def test_wider_selection_of_a_file_that_is_gone_keeps_what_there_was(
     tables = read_table(warehouse)
     assert_balanced(tables)
     assert tables.file(files[1].uri) == before.file(files[1].uri)
+
+
+def test_loaded_file_that_nobody_can_read_any_more_keeps_what_there_was_though_its_etag_is_not_known(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
+) -> None:
+    (file,) = fill(trail, 1)
+    export([file], store, warehouse)
+    execute(warehouse, f"UPDATE {warehouse.files} SET etag = NULL")
+    before = read_table(warehouse)
+    summary = export([trail.put(file.key, gzip.compress(b"no JSON"))], store, warehouse, ALL)
+    assert (summary.files_changed, summary.files_not_read_again, summary.files_quarantined) == (0, 1, 0)
+    assert read_table(warehouse) == before
+
+
+def test_of_many_files_some_are_named(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = fill(trail, NAMED_FILES + 2)
+    export(files, store, warehouse)
+    store.faults.update((file.key, ObjectError("not_found", f"{file.uri}: gone")) for file in files)
+    summary = export(files, store, warehouse, ALL)
+    assert (summary.files_not_read_again, len(summary.quarantine)) == (NAMED_FILES + 2, NAMED_FILES)
+    assert caplog.text.count("Quarantine: wanted for a wider selection") == NAMED_FILES
 
 
 def test_file_without_a_match_is_read_again_only_if_something_else_is_looked_for(

@@ -22,6 +22,7 @@ def wanted(sources=MWAA_EVENT_SOURCES, event_names=None, environment_names=None,
         pytest.param({"sources": "api.ecr.amazonaws.com.cn"}, None, id="China"),
         pytest.param({"sources": IAM, "event_names": ["CreateUser", "REST.GET.x"]}, None, id="names of others"),
         pytest.param({"event_names": sorted(MWAA_EVENT_NAMES)}, None, id="names of MWAA"),
+        pytest.param({"environment_names": ["orders", "arn"]}, None, id="environments"),
     ],
 )
 def test_names_as_cloudtrail_writes_them_are_nothing_to_talk_of(arguments, expected, caplog):
@@ -43,6 +44,7 @@ def test_names_as_cloudtrail_writes_them_are_nothing_to_talk_of(arguments, expec
             "event_names: 'createenvironment', 'create_cli_token' is in.*write 'CreateEnvironment', 'CreateCliToken'$",
             id="names",
         ),
+        pytest.param({"event_names": "get-environment"}, "write 'GetEnvironment'$", id="name of the AWS CLI"),
         pytest.param(
             {"environment_names": "arn:aws:airflow:eu-west-1:111122223333:environment/orders"},
             "environment/orders' is an ARN, and names are compared; write 'orders'$",
@@ -53,6 +55,16 @@ def test_names_as_cloudtrail_writes_them_are_nothing_to_talk_of(arguments, expec
             "names are compared; write 'nightly'$",
             id="ARN of a workflow",
         ),
+        pytest.param(
+            {"environment_names": ["sales", "arn:aws:mwaa:eu-west-1:111122223333:environment/orders"]},
+            "environment_names: 'arn:[^,]*' is an ARN, and names are compared; write 'orders'$",
+            id="ARN of no service, beside a name",
+        ),
+        pytest.param({"sources": "airflow"}, "event_sources: 'airflow' is no event source", id="no source"),
+        pytest.param({"sources": []}, "^event_sources", id="no sources"),
+        pytest.param({"event_names": []}, "^event_names", id="no names"),
+        pytest.param({"environment_names": []}, "^environment_names", id="no environments"),
+        pytest.param({"activity": "no"}, "^include_environment_activity='no'", id="a text as a switch"),
     ],
 )
 def test_what_is_known_to_select_nothing_is_refused(arguments, message):

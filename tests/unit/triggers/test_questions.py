@@ -5,12 +5,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_cloudtrail.exceptions import CloudTrailQueueError
+from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError, CloudTrailQueueError
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
+from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.triggers import questions
-from airflow_provider_cloudtrail.triggers.questions import TrailParameters, delivery_is_proven, queue_told
+from airflow_provider_cloudtrail.triggers.questions import (
+    TrailParameters,
+    delivery_is_proven,
+    log_files_delivered,
+    never_delivered,
+    queue_told,
+)
 from tests.support.log_files import REGION, key_of
-from tests.support.signed_trail import BUCKET, MemoryStore
+from tests.support.signed_trail import BUCKET, WINDOW, MemoryStore, SignedTrail
 from tests.support.told_queue import ToldQueue, told
 
 WANTED = [key_of(f"20260203T10{minute:02}Z") for minute in range(60)]
@@ -40,6 +47,7 @@ def test_a_look_ends_though_messages_come_again(bodies, receipts):
     queue = ToldQueue(bodies, hidden_for=0)
     answer = look(queue)
     assert "receptions the rest is left for the next look" in answer.said
+    assert ("message 0 is left for the dead-letter queue: " in answer.said) is (not receipts)
     assert queue.receptions == questions._MOST_RECEPTIONS
     assert answer.receipts == receipts
     assert len(queue.left) == len(bodies)
@@ -48,7 +56,12 @@ def test_a_look_ends_though_messages_come_again(bodies, receipts):
 
 
 @pytest.mark.parametrize(
-    ("others", "more"), [pytest.param(40, True, id="backlog"), pytest.param(9, False, id="trickle")]
+    ("others", "more"),
+    [
+        pytest.param(40, True, id="backlog"),
+        pytest.param(10, True, id="the least of a backlog"),
+        pytest.param(9, False, id="trickle"),
+    ],
 )
 def test_a_look_that_is_broken_off_in_a_backlog_says_so(monkeypatch, others, more):
     monkeypatch.setattr(questions, "_MOST_RECEPTIONS", 2)
@@ -67,9 +80,10 @@ def test_what_one_look_leaves_the_next_looks_find(monkeypatch):
     assert found == [f"s3://trail/{key}" for key in WANTED[:25]]
 
 
-def test_messages_are_left_once_enough_files_are_known():
+@pytest.mark.parametrize("max_files", [15, 20])
+def test_messages_are_left_once_enough_files_are_known(max_files):
     queue = ToldQueue(told(*WANTED))
-    answer = look(queue, max_files=15)
+    answer = look(queue, max_files=max_files)
     assert len(answer.files) == len(answer.receipts) == 20
     assert (queue.receptions, queue.deletions) == (2, 0)
 
@@ -102,6 +116,21 @@ def test_a_queue_that_deletes_nothing_is_an_error_where_nothing_is_found():
         look(ToldQueue(told(*OTHER[:20]), refuses={1}))
 
 
+def hook_of(store, *trails):
+    """Return what a hook is asked for, of a bucket and of the keys that its digests are signed with."""
+    return SimpleNamespace(
+        locate=lambda *given: (TrailLocation(BUCKET), given[-1]),
+        get_store=lambda _: store,
+        list_public_keys=lambda region, *_: [
+            key for trail in trails if trail.region == region for key in trail.public_keys()
+        ],
+    )
+
+
+def proven(hook, until="2026-02-03T00:00:00Z", seen_within=timedelta(days=1), **trail):
+    return delivery_is_proven(hook, TrailParameters(**trail), until=until, seen_within=seen_within)
+
+
 @pytest.mark.parametrize(
     ("number", "end"),
     [
@@ -110,13 +139,52 @@ def test_a_queue_that_deletes_nothing_is_an_error_where_nothing_is_found():
     ],
 )
 def test_of_many_that_are_waited_for_some_are_named(number, end):
-    hook = SimpleNamespace(
-        locate=lambda *given: (TrailLocation(BUCKET), given[-1]),
-        get_store=lambda _: MemoryStore(),
-        list_public_keys=lambda *_: [],
-    )
-    trail = TrailParameters(account_ids=[f"{account:012d}" for account in range(number)])
-    answer = delivery_is_proven(hook, trail, until="2026-02-03T00:00:00Z", seen_within=timedelta(days=1))
+    answer = proven(hook_of(MemoryStore()), account_ids=[f"{account:012d}" for account in range(number)])
     assert not answer.done
     assert answer.said.startswith(f"Waiting for {number} of them: 000000000000: no digest yet; ")
     assert answer.said.endswith(end)
+
+
+def test_delivery_is_waited_for_where_it_was_seen_lately_and_is_wanted():
+    trail, other = SignedTrail().build(), SignedTrail(region="us-east-1").build()
+    other.delete(*other.digests[5:])
+    hook = hook_of(MemoryStore(trail, other), trail, other)
+    until = WINDOW[1].isoformat()
+    assert "us-east-1" in proven(hook, until).said
+    assert proven(hook, until, regions=[REGION]).done
+    assert proven(hook, until, timedelta(hours=3)).done
+
+
+def test_a_bucket_that_refuses_is_an_error_of_ours():
+    class Refusing(MemoryStore):
+        def folders(self, prefix):
+            raise StoreError("Access Denied")
+
+    with pytest.raises(CloudTrailBucketError, match=r"^Access Denied$"):
+        proven(hook_of(Refusing()))
+
+
+def test_files_that_may_not_be_all_are_told_so(trail):
+    hook = hook_of(trail.store)
+    hook.list_log_files = lambda *_, **__: iter([trail.deliver(f"20260203T10{minute:02}Z") for minute in range(3)])
+    said = [
+        log_files_delivered(
+            hook,
+            TrailParameters(),
+            delivered_from="2026-02-03T00:00:00Z",
+            delivered_to="2026-02-04T00:00:00Z",
+            settle=None,
+            max_files=most,
+        ).said
+        for most in (3, 4)
+    ]
+    whole = "3 log files delivered from 2026-02-03T00:00:00+00:00 to 2026-02-04T00:00:00+00:00"
+    assert said == [f"{whole} at least", whole]
+
+
+@pytest.mark.parametrize(("number", "end"), [(10, "000000000009: there"), (12, "000000000009 and 2 more: there")])
+def test_of_many_names_without_a_folder_some_are_named(number, end):
+    accounts = [f"{account:012d}" for account in range(number)]
+    said = never_delivered(hook_of(MemoryStore()), TrailParameters(account_ids=accounts))
+    assert said.startswith(f"nothing was ever delivered of 000000000000, {accounts[1]}, ")
+    assert f", {end} is no such folder" in said
