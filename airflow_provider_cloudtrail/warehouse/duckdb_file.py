@@ -285,7 +285,4 @@ def _bytes(size: str) -> float:
     """Read a size as DuckDB writes it, ``18.8 GiB``; what is no size is without bounds."""
     number, _, unit = size.partition(" ")
     factor = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}.get(unit)
-    try:
-        return float(number) * factor if factor else math.inf
-    except ValueError:
-        return math.inf
+    return float(number) * factor if factor else math.inf

@@ -173,7 +173,11 @@ def test_memory_that_the_user_has_bound_tighter_stays_so(new_warehouse: NewWareh
     [
         pytest.param("18.5 GiB", 18.5 * 2**30, id="with a fraction"),
         pytest.param("953.6 MiB", 953.6 * 2**20, id="MiB"),
+        pytest.param("1.5 TiB", 1.5 * 2**40, id="TiB"),
+        pytest.param("976.5 KiB", 976.5 * 2**10, id="KiB"),
         pytest.param("0 bytes", 0, id="bytes"),
+        # What it says of a limit of -1.
+        pytest.param("16383.9 PiB", float("inf"), id="no bound"),
         pytest.param("unlimited", float("inf"), id="no size"),
     ],
 )

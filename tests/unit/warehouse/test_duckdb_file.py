@@ -330,6 +330,8 @@ def test_batches_that_share_a_transaction_see_each_other(
         }
         assert warehouse.pending()
         warehouse.store()
+        # A question has nothing to store.
+        assert set(warehouse.known_files([second.log_file_uri])) == {second.log_file_uri}
         assert not warehouse.pending()
     tables = read_table(warehouse)
     assert (len(tables.events), len(tables.files)) == (4, 2)
