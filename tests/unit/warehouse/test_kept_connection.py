@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -87,6 +88,9 @@ def test_a_session_needs_one_connection(warehouse: Warehouse, connections: Conne
     assert len(connections.opened) == 1
     assert connections.open == 0
     assert len(read_table(warehouse).events) == 8
+    # Behind the session none is kept any more.
+    write(warehouse, 8)
+    assert connections.open == 0
 
 
 def test_without_a_session_each_transaction_opens_one(warehouse: Warehouse, connections: Connections) -> None:
@@ -173,6 +177,25 @@ def test_other_threads_have_connections_of_their_own(warehouse: Warehouse, conne
         assert len(connections.opened) == 3
         assert connections.open == 1
     assert stored(warehouse) == {"event 0", "event 1"}
+
+
+def test_other_threads_neither_know_nor_change_that_a_connection_was_used_before() -> None:
+    kept, seen = KeptConnection(lambda: SimpleNamespace(close=lambda: None)), []
+
+    def use() -> None:
+        connection = kept.take()
+        seen.append(kept.reused)
+        kept.committing()
+        kept.give_back(connection, failed=False)
+
+    with kept.session():
+        use()
+        kept.take()
+        thread = threading.Thread(target=use)
+        thread.start()
+        thread.join(60)
+        assert kept.reused
+    assert seen == [False, False]
 
 
 def test_sessions_of_two_threads_at_once(warehouse: Warehouse, connections: Connections) -> None:
