@@ -10,7 +10,7 @@ from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.engines import ICEBERG
 from tests.support.iceberg_tasks import again, at_commits, batch, table_of
 from tests.support.log_files import event
-from tests.support.rows import file_rows
+from tests.support.rows import file_rows, reread
 from tests.support.tables import assert_balanced, read_table
 
 pytestmark = pytest.mark.skipif(not ICEBERG, reason="needs pyiceberg")
@@ -81,3 +81,29 @@ def test_files_of_commits_that_were_overtaken_are_removed(iceberg: Warehouse) ->
     listed = {row["file_path"] for row in events.inspect.files().to_pylist()}
     found = Path(events.location().removeprefix("file://")).rglob("*.parquet")
     assert {f"file://{path}" for path in found} == listed
+
+
+def assert_files_are_there(warehouse: Warehouse) -> None:
+    for name in (warehouse.events, warehouse.files, warehouse.quarantine):
+        for row in table_of(warehouse, name).inspect.files().to_pylist():
+            assert Path(row["file_path"].removeprefix("file://")).exists()
+
+
+def test_files_that_an_overtaken_commit_was_to_replace_stay(iceberg: Warehouse) -> None:
+    iceberg.write(batch())
+    other, overtaken = again(iceberg), set()
+
+    def interfere(number: int, commit: Callable[[], Any]) -> Any:
+        # Before they are replaced after all.
+        assert_files_are_there(iceberg)
+        if (stamp := f"20260203T0{len(overtaken)}00Z") not in overtaken and number % 2 == 0 and len(overtaken) < 3:
+            overtaken.add(stamp)
+            other.write([file_rows(stamp, event(stamp), 7)])
+        return commit()
+
+    with at_commits(iceberg, interfere):
+        iceberg.write(reread(iceberg, *batch()))
+    assert len(overtaken) == 3
+    tables = read_table(iceberg)
+    assert_balanced(tables)
+    assert (len(tables.events), len(tables.quarantine)) == (6, 5)
