@@ -21,10 +21,11 @@ from airflow_provider_cloudtrail.export.known import KnownFiles
 from airflow_provider_cloudtrail.export.read_ahead import Fetched, ReadAhead, Task
 from airflow_provider_cloudtrail.export.summary import ExportSummary
 from airflow_provider_cloudtrail.trail.bucket_threads import MOST_AT_ONCE
+from airflow_provider_cloudtrail.trail.codec import DAMAGED
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_log_file, unreadable_file
 from airflow_provider_cloudtrail.trail.selection import Selection
-from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoredObject, StoreError
+from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoredObject, StoreError, refuse_unless_listed
 from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, Warehouse, WarehouseError
 
 log = logging.getLogger(__name__)
@@ -241,8 +242,15 @@ class _Export:
                 parsing=self._parsing,
             )
             rows.getting = fetched.seconds
+            self._refuse_unless_listed(log_file, stored, rows)
         rows.previous = task.previous
         return rows
+
+    def _refuse_unless_listed(self, log_file: LogFile, stored: StoredObject, rows: FileRows) -> None:
+        """Refuse what cannot be unpacked, unless the object is what is broken: it would not be read again."""
+        damaged = (rows.entry.reason or "").startswith(DAMAGED)
+        if damaged and (log_file.etag, log_file.size_bytes) != (stored.etag, len(stored.body)):
+            refuse_unless_listed(self._store_of(log_file.bucket), log_file.key, log_file.uri, stored)
 
     # -- writing -----------------------------------------------------------------------------------
 

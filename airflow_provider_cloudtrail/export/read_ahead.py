@@ -188,7 +188,14 @@ class ReadAhead:
     def _read_group(self, group: _Group) -> list[FileRows]:
         fetched = self._fetched(group) if group.fetching is None else group.fetching.result()
         group.fetching = None
-        return list(map(self._read, group.tasks, fetched))
+        read: list[FileRows] = []
+        try:
+            for task, one in zip(group.tasks, fetched, strict=False):
+                read.append(self._read(task, one))
+        except StoreError as error:
+            # What was answered is not what the bucket holds; files before it are not lost.
+            group.failure = error
+        return read
 
     def _fetched(self, group: _Group) -> list[Fetched]:
         """Fetch files; those before one of which the bucket does not answer are not lost."""

@@ -38,6 +38,9 @@ _REFUSALS: tuple[type[Exception], ...] = (
     *(() if msgspec is None else (msgspec.MsgspecError,)),
 )
 
+DAMAGED = ("bytes_behind_gzip", "truncated_gzip", "not_gzip")
+"""Faults of what is not one whole gzip member, as CloudTrail writes it."""
+
 GZIP_WINDOW = 31
 """``wbits`` of a gzip stream with header and checksum."""
 _DEFLATE = b"\x08"

@@ -11,11 +11,11 @@ import hashlib
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError, StandardCodec
+from airflow_provider_cloudtrail.trail.codec import CODEC, DAMAGED, MalformedError, StandardCodec
 from airflow_provider_cloudtrail.trail.digest import Digest, DigestKey, Fault, FetchedDigest, ListedFiles
 from airflow_provider_cloudtrail.trail.log_file import UNFIT
 from airflow_provider_cloudtrail.trail.object_uris import object_uri
-from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoredObject
+from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoredObject, refuse_unless_listed
 
 MAX_DIGEST_BYTES = 64 * 1024 * 1024
 """Most bytes that a digest may have when unpacked; one listed file takes about 500."""
@@ -41,7 +41,7 @@ def fetch_digest(store: Store, bucket: str, key: DigestKey, codec: StandardCodec
     :raises StoreError: if the bucket does not answer.
     """
     stored = get_digest(store, key)
-    return read_digest(bucket, key, stored, codec) if stored is not None else None
+    return read_digest(store, bucket, key, stored, codec) if stored is not None else None
 
 
 def get_digest(store: Store, key: DigestKey, most_bytes: int = MAX_DIGEST_BYTES) -> StoredObject | Fault | None:
@@ -61,13 +61,15 @@ def get_digest(store: Store, key: DigestKey, most_bytes: int = MAX_DIGEST_BYTES)
 
 
 def read_digest(
-    bucket: str, key: DigestKey, stored: StoredObject | Fault, codec: StandardCodec = CODEC
+    store: Store, bucket: str, key: DigestKey, stored: StoredObject | Fault, codec: StandardCodec = CODEC
 ) -> FetchedDigest:
     """
     Check the form, the name and the place of a digest.
 
+    :param store: the bucket, which is asked once more about what cannot be unpacked.
     :param bucket: bucket that it lies in, or ``file://`` URI of a copy, whose own name is not known then.
     :param stored: its object, or why it cannot be read.
+    :raises StoreError: if what cannot be unpacked is not what the bucket lists.
     """
     if isinstance(stored, Fault):
         return FetchedDigest(key, None, fault=stored)
@@ -78,6 +80,8 @@ def read_digest(
             codec.gunzip(stored.body, min(MAX_DIGEST_BYTES, _HIGHEST_RATIO * len(stored.body))), codec
         )
     except MalformedError as error:
+        if error.code in DAMAGED:
+            refuse_unless_listed(store, key.key, object_uri(bucket, key.key), stored)
         message = "it unpacks to more than a digest does" if error.code == "too_large" else str(error)
         return FetchedDigest(key, None, signature, generated_at, Fault("invalid_format", message))
     fault = None

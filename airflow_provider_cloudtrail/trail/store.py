@@ -90,3 +90,25 @@ class Store(Protocol):
         :raises ObjectError: if this object is not there, must not be read or is too large.
         :raises StoreError: if the store does not answer, after retries.
         """
+
+
+def refuse_unless_listed(store: Store, key: str, uri: str, stored: StoredObject) -> None:
+    """
+    Refuse what was answered and cannot be unpacked, unless the bucket lists it so: then the object itself is broken.
+
+    What stands between the worker and S3 can cut a body short, convert it or put another in its place, all with headers
+    that fit. Costs a request, where something is wrong; who may not list believes what was answered.
+
+    :raises StoreError: if the bucket lists another ETag or another size.
+    """
+    try:
+        listed = next(iter(store.objects(key)), None)
+    except ListingDeniedError:
+        return
+    if listed is None or listed.key != key or (listed.etag, listed.size_bytes) == (stored.etag, len(stored.body)):
+        return
+    raise StoreError(
+        f"{uri}: {len(stored.body)} bytes with ETag {stored.etag} were answered, which cannot be unpacked; listed are "
+        f"{listed.size_bytes} bytes with ETag {listed.etag}. Run this again; if it stays, look what stands between the "
+        "worker and S3 (a proxy, the endpoint_url of the connection)"
+    )

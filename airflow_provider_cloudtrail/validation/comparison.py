@@ -19,11 +19,11 @@ from airflow_provider_cloudtrail.audit_event import (
     HashEntry,
 )
 from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST, BucketThreads
-from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
+from airflow_provider_cloudtrail.trail.codec import CODEC, DAMAGED, MalformedError
 from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest
 from airflow_provider_cloudtrail.trail.log_file import log_file
 from airflow_provider_cloudtrail.trail.object_uris import object_uri, split_uri
-from airflow_provider_cloudtrail.trail.store import ObjectError
+from airflow_provider_cloudtrail.trail.store import ObjectError, refuse_unless_listed
 from airflow_provider_cloudtrail.validation.digest_batches import UNSEEN, DigestWithFiles
 from airflow_provider_cloudtrail.validation.findings import About, Findings
 from airflow_provider_cloudtrail.validation.run import Validation
@@ -34,7 +34,7 @@ _HANDED_ON = 1_000
 # Log files that are fetched ahead.
 _AHEAD = 16
 # What the reader found in a file that it could not unpack: it is not what CloudTrail wrote.
-_DAMAGED = ("bytes_behind_gzip:", "truncated_gzip:", "not_gzip:")
+_DAMAGED = tuple(f"{code}:" for code in DAMAGED)
 # What is there, but nobody here can say what it holds.
 _UNREADABLE = ("access_denied", "archived", "too_large")
 
@@ -168,15 +168,20 @@ class Comparison:
 
     def _hash(self, uri: str, etag: str | None) -> HashedFile:
         bucket, key = self._object(uri)
+        store = self._run.store_of(bucket)
         try:
             with self._pool.answering():
-                stored = self._run.store_of(bucket).get(key, self._run.max_file_bytes)
-            etag = stored.etag
+                stored = store.get(key, self._run.max_file_bytes)
+        except ObjectError as error:
+            return HashedFile(uri, etag, None, error.code)
+        try:
             with self._unpacking:
                 sha256 = hashlib.sha256(CODEC.gunzip(stored.body, self._run.max_file_bytes)).hexdigest()
-        except (MalformedError, ObjectError) as error:
-            return HashedFile(uri, etag, None, error.code)
-        return HashedFile(uri, etag, sha256, None)
+        except MalformedError as error:
+            if error.code in DAMAGED:
+                refuse_unless_listed(store, key, uri, stored)
+            return HashedFile(uri, stored.etag, None, error.code)
+        return HashedFile(uri, stored.etag, sha256, None)
 
     def _object(self, uri: str) -> tuple[str, str]:
         """Return bucket and key of a URI."""

@@ -137,8 +137,8 @@ class PlaceDigests:
         if isinstance(stored, Fault) and stored.code == "too_large":
             return partial(self._fetch, key)
         if isinstance(stored, StoredObject) and len(stored.body) > _SMALL_BYTES:
-            return partial(read_digest, self._bucket, key, stored)
-        found = verified_early(read_digest(self._bucket, key, stored), self._run.ring)
+            return partial(read_digest, self._store, self._bucket, key, stored)
+        found = verified_early(read_digest(self._store, self._bucket, key, stored), self._run.ring)
         return lambda: found
 
     def _fetch(self, key: DigestKey) -> FetchedDigest | None:

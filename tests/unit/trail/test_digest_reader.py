@@ -49,7 +49,7 @@ def test_an_object_that_is_larger_than_a_digest_is_not_read():
     fault = get_digest(store, digest_key(key), size - 1)
     # Nobody can raise a limit of max_file_bytes here.
     assert (fault.code, fault.message) == ("too_large", "it has more bytes than a digest does")
-    assert read_digest(BUCKET, digest_key(key), fault).fault == fault
+    assert read_digest(store, BUCKET, digest_key(key), fault).fault == fault
 
 
 def test_a_digest_of_many_log_files_with_the_shortest_names_is_read():
