@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError
+from airflow_provider_cloudtrail.hooks.api_errors import api_errors, said_by
 from airflow_provider_cloudtrail.trail.bucket_threads import MOST_AT_ONCE
 from airflow_provider_cloudtrail.trail.listings_ahead import MOST_LISTINGS
 from airflow_provider_cloudtrail.trail.local_store import LocalStore
@@ -71,14 +72,12 @@ class Buckets:
         return sum((store.requests for store in stores if isinstance(store, S3Store)), Counter[str]())
 
     def _s3_store(self, bucket: str) -> S3Store:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             session, client, verify = self._open(bucket)
-        except (BotoCoreError, ClientError) as error:
+        except api_errors() as error:
             raise StoreError(
-                f"bucket {bucket} cannot be opened: {error}. Check the credentials of aws_conn_id, and that the "
-                "network leads to S3 from here (in subnets without internet access it needs a VPC endpoint)"
+                f"bucket {bucket} cannot be opened: {said_by(error)}. Check the credentials of aws_conn_id, and that "
+                "the network leads to S3 from here (in subnets without internet access it needs a VPC endpoint)"
             ) from None
         return S3Store(client, bucket, session=session, verify=verify)
 

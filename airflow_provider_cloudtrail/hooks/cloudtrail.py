@@ -17,6 +17,7 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailLogFileError,
     CloudTrailTrailNotFoundError,
 )
+from airflow_provider_cloudtrail.hooks.api_errors import api_errors, said_by
 from airflow_provider_cloudtrail.hooks.buckets import Buckets
 from airflow_provider_cloudtrail.hooks.event_history import EventHistoryHook
 from airflow_provider_cloudtrail.hooks.queues import QueueMessage, Queues
@@ -115,13 +116,11 @@ class CloudTrailHook(EventHistoryHook):
         :raises CloudTrailTrailNotFoundError: if there is no such trail.
         :raises CloudTrailError: if the API refuses, or does not answer.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
         if parameters.text(trail_name) is None:
             raise ValueError("trail_name is not set; give the name or the ARN of the trail")
         try:
             trail = self.conn.get_trail(Name=trail_name)["Trail"]
-        except (BotoCoreError, ClientError) as error:
+        except api_errors() as error:
             code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
             if code in ("TrailNotFoundException", "InvalidTrailNameException"):
                 raise CloudTrailTrailNotFoundError(
@@ -130,8 +129,8 @@ class CloudTrailHook(EventHistoryHook):
                 ) from None
             raise CloudTrailError(
                 f"cloudtrail:GetTrail failed for trail_name={trail_name!r} with aws_conn_id={self.aws_conn_id!r}: "
-                f"{error}. It has to be allowed, and the network to lead to the API (in subnets without internet "
-                "access a VPC endpoint); or give bucket, prefix and organization_id in the place of trail_name"
+                f"{said_by(error)}. It has to be allowed, and the network to lead to the API (in subnets without "
+                "internet access a VPC endpoint); or give bucket, prefix and organization_id in the place of trail_name"
             ) from None
         location = TrailLocation(trail["S3BucketName"], trail.get("S3KeyPrefix", ""))
         owner = None if trail.get("IsOrganizationTrail") else (trail["TrailARN"].split(":")[4],)
@@ -252,8 +251,6 @@ class CloudTrailHook(EventHistoryHook):
         :param end: end, UTC.
         :raises CloudTrailError: if the API refuses.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
         from airflow_provider_cloudtrail.trail.public_keys import PublicKey
 
         hook = CloudTrailHook(
@@ -266,9 +263,10 @@ class CloudTrailHook(EventHistoryHook):
                 for page in pages
                 for key in page["PublicKeyList"]
             ]
-        except (BotoCoreError, ClientError) as error:
+        except api_errors() as error:
             raise CloudTrailError(
-                f"cloudtrail:ListPublicKeys in {region} failed, so no digest of this Region can be verified: {error}"
+                f"cloudtrail:ListPublicKeys in {region} failed, so no digest of this Region can be verified: "
+                f"{said_by(error)}"
             ) from None
 
     # -- the queue ---------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
 from airflow_provider_cloudtrail import parameters, windows
 from airflow_provider_cloudtrail.exceptions import CloudTrailError, CloudTrailEventHistoryError
+from airflow_provider_cloudtrail.hooks.api_errors import api_errors, said_by
 from airflow_provider_cloudtrail.trail.codec import CODEC, MalformedError
 
 if TYPE_CHECKING:
@@ -83,14 +84,12 @@ class EventHistoryHook(AwsGenericHook["CloudTrailClient"]):
 
         :raises CloudTrailError: if STS does not answer or does not know the credentials.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             return str(self.account_id)
-        except (BotoCoreError, ClientError) as error:
+        except api_errors() as error:
             raise CloudTrailError(
                 "sts:GetCallerIdentity failed, so it is not known whose Event history would be read with "
-                f"aws_conn_id={self.aws_conn_id!r}: {error}"
+                f"aws_conn_id={self.aws_conn_id!r}: {said_by(error)}"
             ) from None
 
     def list_enabled_regions(self) -> list[str]:
@@ -101,17 +100,15 @@ class EventHistoryHook(AwsGenericHook["CloudTrailClient"]):
 
         :raises CloudTrailError: if that fails; the message says what to do instead.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
         session = self.get_session(region_name=self.region_name)
         endpoint = self.conn_config.get_service_endpoint_url("ec2")
         try:
             client = session.client("ec2", endpoint_url=endpoint, config=self.config, verify=self.verify)
             return sorted(region["RegionName"] for region in client.describe_regions()["Regions"])
-        except (BotoCoreError, ClientError) as error:
+        except api_errors() as error:
             raise CloudTrailError(
-                f"ec2:DescribeRegions failed, so it is not known which Regions are enabled: {error}. Allow it, or name "
-                "the Regions in regions (on MWAA with the example DAGs: the option cloudtrail.regions)"
+                f"ec2:DescribeRegions failed, so it is not known which Regions are enabled: {said_by(error)}. Allow "
+                "it, or name the Regions in regions (on MWAA with the example DAGs: the option cloudtrail.regions)"
             ) from None
 
 

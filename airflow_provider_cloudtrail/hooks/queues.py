@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cloudtrail.exceptions import CloudTrailQueueError
+from airflow_provider_cloudtrail.hooks.api_errors import api_errors, said_by
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.sqs import SqsHook
@@ -96,13 +97,11 @@ class Queues:
             note_failures(self._ask("delete_message_batch", deletion))
 
     def _ask(self, action: str, arguments: dict[str, Any]) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         queue_url = arguments["QueueUrl"]
         try:
             return getattr(self._client(queue_region(queue_url)), action)(**arguments)
-        except (BotoCoreError, ClientError) as error:
-            raise CloudTrailQueueError(f"queue {queue_url}: {error}") from None
+        except api_errors() as error:
+            raise CloudTrailQueueError(f"queue {queue_url}: {said_by(error)}") from None
 
     def _client(self, region: str | None) -> Any:
         with self._lock:

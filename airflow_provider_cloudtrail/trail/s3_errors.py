@@ -99,3 +99,11 @@ def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, which can be a whole answer."""
     text = str(error).strip()
     return text.splitlines()[0][:300] if text else type(error).__name__
+
+
+def no_answer(error: BaseException) -> str:
+    """Return what is to be said where a client could not make out an answer, as of a proxy's page."""
+    return (
+        f"what was answered is no answer of AWS ({type(error).__name__}: {first_line(error)}); look what stands "
+        "between the worker and AWS (a proxy, the endpoint_url of the connection)"
+    )

@@ -31,6 +31,7 @@ from airflow_provider_cloudtrail.trail.s3_errors import (
     etag_of,
     first_line,
     missing,
+    no_answer,
     refused,
     unlisted,
 )
@@ -153,9 +154,9 @@ class S3Store:
             raise unlisted(self._bucket, prefix, code, describe(error)) from error
         except BotoCoreError as error:
             raise StoreError(f"listing s3://{self._bucket}/{prefix}: {error}") from error
-        except ResponseParserError as error:
-            # Newer versions of botocore try again themselves.
-            raise StoreError(f"listing s3://{self._bucket}/{prefix}: {first_line(error)}") from None
+        except (ResponseParserError, KeyError) as error:
+            # Newer versions of botocore try again themselves; also what STS answers when a role is assumed anew.
+            raise StoreError(f"listing s3://{self._bucket}/{prefix}: {no_answer(error)}") from None
 
     def get(self, key: str, most_bytes: int | None = None) -> StoredObject:
         """Read one object with one GET; throttling, resets and server errors are tried again with back-off."""
@@ -179,6 +180,7 @@ class S3Store:
 
     def _get_through_boto3(self, key: str, most_bytes: int | None) -> StoredObject:
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+        from botocore.parsers import ResponseParserError
         from urllib3.exceptions import HTTPError
 
         try:
@@ -198,3 +200,6 @@ class S3Store:
             raise refused(self._bucket, key, code, describe(error), is_denied=status == 403) from None
         except (BotoCoreError, HTTPClientError, HTTPError, OSError) as error:
             raise StoreError(f"s3://{self._bucket}/{key}: {first_line(error)}") from None
+        except (ResponseParserError, KeyError) as error:
+            # Of STS, where the role is assumed anew and something else answers.
+            raise StoreError(f"s3://{self._bucket}/{key}: {no_answer(error)}") from None

@@ -1,0 +1,103 @@
+"""What stands between the worker and AWS answers in its place: the error says so, and is one of ours."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from types import SimpleNamespace
+
+import boto3
+import pytest
+from botocore.credentials import DeferredRefreshableCredentials
+
+from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError, CloudTrailError
+from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
+from airflow_provider_cloudtrail.trail import s3_store
+from airflow_provider_cloudtrail.trail.s3_store import S3Store
+from airflow_provider_cloudtrail.trail.store import StoreError
+from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
+from tests.support.face import DAY
+from tests.support.http_server import Handler, http_server
+from tests.support.s3 import TRANSPORTS
+from tests.support.signed_trail import WINDOW
+
+PAGES = {
+    "a page": b"<html><body>Please log in</body></html>",
+    "a page that is no XML": b"<html><br>Please log in",
+    "nothing": b"",
+}
+SAID = "is no answer of AWS.*a proxy, the endpoint_url of the connection"
+
+
+@pytest.fixture(params=PAGES.values(), ids=PAGES)
+def page(request):
+    class Proxy(Handler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(request.param)))
+            self.end_headers()
+            self.wfile.write(request.param)
+
+        do_GET = do_POST
+
+    with http_server(Proxy) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def connect(page, monkeypatch):
+    def make(**extra):
+        services = {name: {"endpoint_url": page} for name in ("s3", "sts", "cloudtrail", "sqs", "ec2")}
+        extra |= {"service_config": services, "region_name": "eu-west-1"}
+        connection = {"conn_type": "aws", "login": "example", "password": "example", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+        return CloudTrailHook(aws_conn_id="aws_default")
+
+    return make
+
+
+def test_role_that_is_assumed(connect, tmp_path, monkeypatch):
+    warehouse = {"conn_type": "sqlite", "host": str(tmp_path / "audit.sqlite")}
+    monkeypatch.setenv("AIRFLOW_CONN_CLOUDTRAIL_WAREHOUSE", json.dumps(warehouse))
+    connect(role_arn="arn:aws:iam::111122223333:role/reader")
+    for task in (
+        CloudTrailToSqlOperator(task_id="load", bucket="example-trail", **DAY),
+        CloudTrailLogFileSensor(task_id="wait", bucket="example-trail", **DAY),
+    ):
+        with pytest.raises(CloudTrailBucketError, match=f"bucket example-trail cannot be opened: .*{SAID}"):
+            task.execute({})
+
+
+def test_apis(connect, page):
+    hook = connect()
+    with pytest.raises(CloudTrailError, match=f"GetTrail failed for trail_name='audit'.*{SAID}"):
+        hook.resolve_trail("audit")
+    with pytest.raises(CloudTrailError, match=f"ListPublicKeys in eu-west-1 failed.*{SAID}"):
+        hook.list_public_keys("eu-west-1", WINDOW[0] - timedelta(hours=1), WINDOW[1])
+    with pytest.raises(CloudTrailError, match=f"DescribeRegions failed.*{SAID}"):
+        hook.list_enabled_regions()
+    with pytest.raises(CloudTrailError, match=f"GetCallerIdentity failed.*{SAID}"):
+        hook.read_account_id()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_role_that_is_assumed_anew(connect, page, transport, monkeypatch):
+    """In the middle of a run, when the credentials of a role have expired."""
+    monkeypatch.setattr(s3_store, "OBSTORE_INSTALLED", False)
+    hook = connect()
+    client = hook.get_store("example-trail")._client
+    sts = boto3.client(
+        "sts", "eu-west-1", endpoint_url=page, aws_access_key_id="example", aws_secret_access_key="example"
+    )
+    expired = DeferredRefreshableCredentials(
+        lambda: sts.assume_role(RoleArn="arn:aws:iam::111122223333:role/reader", RoleSessionName="audit"), "assume-role"
+    )
+    client._request_signer._credentials = expired
+    session = SimpleNamespace(get_credentials=lambda: expired)
+    monkeypatch.setattr(s3_store, "OBSTORE_INSTALLED", transport == "obstore")
+    store = S3Store(client, "example-trail", session=session, sleep=lambda _: None)
+    for ask in (lambda: store.folders("AWSLogs/"), lambda: list(store.objects("AWSLogs/")), lambda: store.get("a/b")):
+        with pytest.raises(StoreError, match=r"s3://example-trail/(AWSLogs/|a/b): .*(ResponseParserError|KeyError)"):
+            ask()
