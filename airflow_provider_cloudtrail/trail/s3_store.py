@@ -147,6 +147,11 @@ class S3Store:
                         "between the worker and S3 (a proxy, the endpoint_url of the connection)"
                     )
                 yield page
+                if page.get("IsTruncated") and not page.get("NextContinuationToken"):
+                    raise StoreError(
+                        f"listing s3://{self._bucket}/{prefix}: the answer says that it goes on, and not how; an "
+                        "endpoint_url of the connection has to lead to what knows ListObjectsV2"
+                    )
         except ClientError as error:
             # Else the role is assumed anew in between.
             is_listing = error.operation_name == "ListObjectsV2"

@@ -152,3 +152,19 @@ def test_who_looks_again_anyway_asks_once(make_sure: bool, requests: int) -> Non
         store = s3_store(server.endpoint, "bucket", "obstore")
         assert list(store.objects("a/", make_sure=make_sure)) == []
     assert len(server.paths) == store.requests["LIST"] == requests
+
+
+@needs_boto3
+def test_page_that_goes_on_and_does_not_say_how_is_not_the_last() -> None:
+    """As what knows only the first version of listings answers."""
+    whole = page_of(NAMES[:3], goes_on=True)
+    start, end = whole.index(b"<NextContinuationToken>"), whole.index(b"</NextContinuationToken>")
+    answer = whole[:start] + whole[end + len(b"</NextContinuationToken>") :]
+    found = []
+    with ScriptedS3([(200, answer)]).running() as server:
+        store = s3_store(server.endpoint, "bucket", "boto3")
+        with pytest.raises(StoreError, match=r"listing s3://bucket/a/: .* goes on, and not how; .*endpoint_url"):
+            found.extend(entry.key for entry in store.objects("a/"))
+        assert found == NAMES[:3]
+        with pytest.raises(StoreError, match="and not how"):
+            store.folders("a/")
