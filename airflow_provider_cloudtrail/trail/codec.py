@@ -38,7 +38,7 @@ _REFUSALS: tuple[type[Exception], ...] = (
     *(() if msgspec is None else (msgspec.MsgspecError,)),
 )
 
-DAMAGED = ("bytes_behind_gzip", "truncated_gzip", "not_gzip")
+DAMAGED = ("bytes_behind_gzip", "truncated_gzip", "not_gzip", "packed_twice")
 """Faults of what is not one whole gzip member, as CloudTrail writes it."""
 
 GZIP_WINDOW = 31
@@ -93,7 +93,7 @@ class StandardCodec:
 
         :param data: the object as stored.
         :param limit: most bytes that may come out; decompression stops there.
-        :raises MalformedError: ``not_gzip``, ``truncated_gzip``, ``bytes_behind_gzip`` or ``too_large``.
+        :raises MalformedError: one of ``DAMAGED``, or ``too_large``.
         """
         if data[:2] != b"\x1f\x8b":
             raise MalformedError("not_gzip", f"not a gzip file (it has {len(data)} bytes)")
@@ -123,6 +123,8 @@ class StandardCodec:
                 f"{kind} behind the end of the gzip stream ({len(stream.unused_data)} bytes); "
                 "what CloudTrail signed and what other readers see would differ",
             )
+        if content[:2] == b"\x1f\x8b":
+            raise MalformedError("packed_twice", "what was unpacked is a gzip file again")
         return content
 
     def split_records(self, document: bytes) -> Sequence[RawRecord]:
