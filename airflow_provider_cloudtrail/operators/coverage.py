@@ -16,6 +16,7 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailError,
     CloudTrailTrailNotFoundError,
 )
+from airflow_provider_cloudtrail.hooks.api_errors import api_errors, said_by
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.operators.base import push_of_failing
 from airflow_provider_cloudtrail.trail.coverage import (
@@ -122,17 +123,17 @@ class CloudTrailCoverageCheckOperator(AwsBaseOperator[CloudTrailHook]):
 
     def _settings(self, name: str) -> TrailSettings:
         client = self.hook.conn
-        answer = _ask(lambda: client.get_trail(Name=name), "cloudtrail:GetTrail")
-        if isinstance(answer, Unanswered):
-            if answer.code in _NO_SUCH_TRAIL:
+        # Whatever is no JSON, botocore takes for an answer without members.
+        trail = _ask(lambda: client.get_trail(Name=name)["Trail"], "cloudtrail:GetTrail")
+        if isinstance(trail, Unanswered):
+            if trail.code in _NO_SUCH_TRAIL:
                 raise CloudTrailTrailNotFoundError(
                     f"there is no trail {name!r} in {self.hook.conn_region_name}; a trail of another Region or of the "
                     "management account is named by its ARN"
                 )
             raise CloudTrailError(
-                f"trail {name!r} cannot be looked at: {answer.code}; allow {answer.permission} to the role of this task"
+                f"trail {name!r} cannot be looked at: {trail.code}; allow {trail.permission} to the role of this task"
             )
-        trail = answer["Trail"]
         arn, bucket = trail["TrailARN"], trail["S3BucketName"]
         status = _ask(lambda: client.get_trail_status(Name=arn), "cloudtrail:GetTrailStatus")
         selectors = _ask(lambda: client.get_event_selectors(TrailName=arn), "cloudtrail:GetEventSelectors")
@@ -183,7 +184,7 @@ def _ask(request: Callable[[], Any], permission: str, nothing: Collection[str] =
     :param nothing: error codes that say that what was asked for is not configured; the answer is empty then.
     :raises CloudTrailError: if the API does not answer now.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import ClientError
 
     try:
         return request()
@@ -194,8 +195,8 @@ def _ask(request: Callable[[], Any], permission: str, nothing: Collection[str] =
         if code in _PASSING or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400) >= 500:
             raise CloudTrailError(f"{permission} is not answered: {error}") from None
         return Unanswered(permission, code)
-    except BotoCoreError as error:
-        raise CloudTrailError(f"{permission} is not answered: {error}") from None
+    except api_errors() as error:
+        raise CloudTrailError(f"{permission} is not answered: {said_by(error)}") from None
 
 
 def _message(settings: TrailSettings, failing: Sequence[Finding], fail_on: str | None) -> str:

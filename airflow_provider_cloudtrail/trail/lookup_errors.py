@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Any
 
+from airflow_provider_cloudtrail.trail.s3_errors import no_answer
+
 
 class EventHistoryError(Exception):
     """Raised when Event history cannot be read any further; the message says what to do."""
@@ -101,6 +103,7 @@ def fault_of(error: Exception, region: str) -> tuple[Fault | None, str]:
     :return: no fault for an error that is not one of the client.
     """
     from botocore import exceptions
+    from botocore.parsers import ResponseParserError
 
     if isinstance(error, BrokenOffError):
         return Fault.NO_ANSWER, f"{region}: {error}"
@@ -118,6 +121,9 @@ def fault_of(error: Exception, region: str) -> tuple[Fault | None, str]:
             "internet access it needs a VPC endpoint in each Region: name those that have one in regions"
         )
         return Fault.NO_ANSWER, text
+    if isinstance(error, ResponseParserError | KeyError):
+        # The latter from within botocore, of what STS answers where a role is assumed anew.
+        return Fault.NO_ANSWER, f"{region}: {no_answer(error)}"
     if isinstance(error, exceptions.BotoCoreError):
         return Fault.RUN, f"{region}: LookupEvents could not be called: {type(error).__name__}: {error}"
     return None, ""

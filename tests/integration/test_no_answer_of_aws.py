@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from types import SimpleNamespace
 
 import boto3
 import pytest
 from botocore.credentials import DeferredRefreshableCredentials
+from botocore.parsers import ResponseParserError
 
 from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError, CloudTrailError
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.operators.coverage import CloudTrailCoverageCheckOperator
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.trail import s3_store
+from airflow_provider_cloudtrail.trail.lookup_errors import Fault, fault_of
 from airflow_provider_cloudtrail.trail.s3_store import S3Store
 from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
@@ -80,6 +84,16 @@ def test_apis(connect, page):
         hook.list_enabled_regions()
     with pytest.raises(CloudTrailError, match=f"GetCallerIdentity failed.*{SAID}"):
         hook.read_account_id()
+    check = CloudTrailCoverageCheckOperator(task_id="check", trail_name="audit", region_name="eu-west-1")
+    with pytest.raises(CloudTrailError, match=f"cloudtrail:GetTrail is not answered: .*{SAID}"):
+        check.execute({})
+
+
+@pytest.mark.parametrize("error", [ResponseParserError("no XML"), KeyError("Credentials")], ids=["page", "no page"])
+def test_role_that_is_assumed_anew_for_event_history(error):
+    fault, text = fault_of(error, "eu-west-1")
+    assert fault is Fault.NO_ANSWER
+    assert re.match(f"eu-west-1: what was answered {SAID}", text)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
