@@ -121,8 +121,8 @@ def fault_of(error: Exception, region: str) -> tuple[Fault | None, str]:
             "internet access it needs a VPC endpoint in each Region: name those that have one in regions"
         )
         return Fault.NO_ANSWER, text
-    if isinstance(error, ResponseParserError | KeyError):
-        # The latter from within botocore, of what STS answers where a role is assumed anew.
+    # The latter of what STS has answered, where a role is assumed anew.
+    if isinstance(error, ResponseParserError) or (isinstance(error, KeyError) and error.args == ("Credentials",)):
         return Fault.NO_ANSWER, f"{region}: {no_answer(error)}"
     if isinstance(error, exceptions.BotoCoreError):
         return Fault.RUN, f"{region}: LookupEvents could not be called: {type(error).__name__}: {error}"
