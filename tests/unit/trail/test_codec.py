@@ -52,6 +52,7 @@ def test_gunzip(codec: StandardCodec, packed: bytes, content: bytes) -> None:
         pytest.param(b'{"Records":[]}', "not_gzip", id="plain JSON"),
         pytest.param(zlib.compress(b"x"), "not_gzip", id="zlib"),
         pytest.param(b"PK\x03\x04", "not_gzip", id="zip"),
+        pytest.param(gzip.compress(PACKED), "packed_twice", id="packed once more"),
         pytest.param(PACKED[:2], "truncated_gzip", id="magic alone"),
         pytest.param(PACKED[:10], "truncated_gzip", id="header alone"),
         pytest.param(PACKED[:-9], "truncated_gzip", id="cut inside of the data"),

@@ -79,6 +79,7 @@ def test_empty_files() -> None:
 
 BAD_FILES = [
     pytest.param(PACKED[:-20], {}, "truncated_gzip", id="truncated"),
+    pytest.param(gzip.compress(PACKED), {}, "packed_twice", id="packed once more"),
     pytest.param(PACKED + SECRET.encode(), {}, "bytes_behind_gzip", id="bytes behind the gzip"),
     pytest.param(PACKED + PACKED, {}, "bytes_behind_gzip", id="several members"),
     pytest.param(document(event(userAgent=SECRET)), {}, "not_gzip", id="not gzip"),
