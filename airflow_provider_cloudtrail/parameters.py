@@ -193,6 +193,13 @@ def file_size(parameter: str, value: Any) -> int:
     return value
 
 
+def verify(value: Any) -> bool | str | None:
+    """Return whether to verify TLS certificates, or the path of a CA bundle; None: not given. All as text, too."""
+    if not isinstance(value, str):
+        return value  # type: ignore[no-any-return]
+    return {"true": True, "false": False}.get(value.strip().lower(), text(value))
+
+
 def botocore_config(parameter: str, value: Any) -> dict[str, Any] | None:
     """
     Return the configuration of botocore's clients, as arguments of its ``Config``; None: not given.

@@ -77,6 +77,9 @@ class CloudTrailHook(EventHistoryHook):
         # botocore writes into the retries that it is given, and triggers tell by them whether they may share a hook.
         kwargs["config"] = deepcopy(config)
         super().__init__(*args, **kwargs)
+        # Operators and sensors hand on what templates have made of them.
+        self._region_name = parameters.text(self._region_name)
+        self._verify = parameters.verify(self._verify)
         self._buckets = Buckets(self._s3_hook)
         self._queues = Queues(self._sqs_hook)
 

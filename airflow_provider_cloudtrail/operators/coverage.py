@@ -171,7 +171,7 @@ class CloudTrailCoverageCheckOperator(AwsBaseOperator[CloudTrailHook]):
             raise CloudTrailError(str(error)) from None
         region, _ = self.hook.bucket_region(bucket)
         return S3Hook(
-            aws_conn_id=self.aws_conn_id, region_name=region, verify=self.verify, config=self.botocore_config
+            aws_conn_id=self.aws_conn_id, region_name=region, verify=self.hook.verify, config=self.botocore_config
         ).conn
 
 

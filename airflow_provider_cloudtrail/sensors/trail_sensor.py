@@ -274,7 +274,7 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
             "exponential_backoff": bool(self.exponential_backoff),
             "max_wait": max_wait.total_seconds() if max_wait else None,
             "aws_conn_id": self.aws_conn_id,
-            "region_name": self.region_name,
-            "verify": self.verify,
+            "region_name": parameters.text(self.region_name),
+            "verify": parameters.verify(self.verify),
             "botocore_config": self.botocore_config,
         }

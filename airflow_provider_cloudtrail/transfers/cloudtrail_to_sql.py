@@ -293,7 +293,8 @@ class CloudTrailToSqlOperator(WarehouseOperator):
         shared = {"context": context, "operator": self, "aws_partition": partition}
         CloudTrailBucketLink.persist(**shared, region_name=region, bucket=location.bucket, prefix=location.root)
         source = (wanted.event_sources("event_sources", self.event_sources) or MWAA_EVENT_SOURCES)[0]
-        CloudTrailEventHistoryLink.persist(**shared, region_name=self.region_name or region, event_source=source)
+        home = parameters.text(self.region_name) or region
+        CloudTrailEventHistoryLink.persist(**shared, region_name=home, event_source=source)
 
     def _conclude(self, summary: ExportSummary, warehouse: Warehouse, context: Context) -> None:
         log_export(summary, warehouse, self.log)  # type: ignore[arg-type]

@@ -239,6 +239,18 @@ def test_a_missing_connection_is_no_reason_to_use_other_credentials(hook, monkey
         CloudTrailHook(aws_conn_id="audit_reader").resolve_trail("audit")
 
 
+@pytest.mark.parametrize(("written", "verify"), [("False", False), ("true", True), ("None", None), ("", None)])
+def test_what_templates_make_of_tls_is_no_ca_bundle(hook, written, verify):
+    assert CloudTrailHook(verify=written).verify is verify
+    assert CloudTrailHook(verify="/etc/ssl/bundle.pem").verify == "/etc/ssl/bundle.pem"
+
+
+@pytest.mark.parametrize("missing", ["None", ""])
+def test_a_region_that_a_template_does_not_find_is_that_of_the_connection(hook, missing):
+    assert CloudTrailHook(region_name=missing).conn_region_name == "eu-west-1"
+    assert CloudTrailHook(region_name="eu-central-1").conn_region_name == "eu-central-1"
+
+
 @pytest.mark.parametrize("bucket", ["file://data/trail", "file://./trail", "file://trail"])
 def test_a_relative_path_is_no_copy_of_a_bucket(hook, bucket):
     with pytest.raises(CloudTrailBucketError, match=f"{bucket} names a computer .* absolute path .*, as in file:///"):

@@ -67,6 +67,12 @@ def test_waits_in_the_triggerer(trail):
     assert resume(task, deferral, event) == [uri]
 
 
+def test_the_trigger_is_told_what_the_templates_mean(trail):
+    task = sensor(trail, region_name="None", verify="False")
+    told = deferred(lambda: task.execute({})).trigger.serialize()[1]
+    assert (told.get("region_name"), told["verify"]) == (None, False)
+
+
 def test_the_timeout_ends_it_where_airflow_passes_on_the_event_alone(trail):
     """As `airflow dags test` does; it went on for ever."""
     task = sensor(trail)
