@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 FILES_OF_TRIGGERING_EVENTS = (
     "{%- set files = [] -%}"
     "{%- for events in triggering_asset_events.values() -%}{%- for event in events -%}"
-    "{%- for file in ((event.extra or {}).get('payload') or {}).get('files', ()) -%}"
+    "{%- set payload = (event.extra or {}).get('payload') -%}"
+    # That of another asset's watcher may be a text.
+    "{%- for file in (payload.get('files', ()) if payload is mapping else ()) -%}"
     "{%- if file not in files -%}{%- set _ = files.append(file) -%}{%- endif -%}"
     "{%- endfor -%}{%- endfor -%}{%- endfor -%}"
     "{{ files | tojson }}"

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
-import pytest
+import json
+from types import SimpleNamespace
 
-from airflow_provider_cloudtrail.assets import audit_table
+import pytest
+from jinja2 import StrictUndefined
+from jinja2.sandbox import SandboxedEnvironment
+
+from airflow_provider_cloudtrail.assets import FILES_OF_TRIGGERING_EVENTS, audit_table
 
 
 @pytest.mark.parametrize(
@@ -39,3 +44,22 @@ def test_the_asset_of_a_table(place, uri):
 def test_names_that_the_operators_refuse(place, message):
     with pytest.raises(ValueError, match=message):
         audit_table(*place)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        pytest.param({"from_trigger": True, "payload": "/data/done.csv"}, id="text"),
+        pytest.param({"from_trigger": True, "payload": ["/data/done.csv"]}, id="list"),
+        pytest.param({"from_trigger": True, "payload": {"status": "success"}}, id="no-files"),
+        pytest.param({"loaded": 3}, id="no-watcher"),
+        pytest.param(None, id="nothing"),
+    ],
+)
+def test_events_of_other_assets_in_the_schedule_tell_of_no_log_files(extra):
+    told = {"from_trigger": True, "payload": {"files": ["s3://trail/a", "s3://trail/b"]}}
+    events = {"log-files": [told, told], "other": [extra]}
+    triggering = {name: [SimpleNamespace(extra=extra) for extra in extras] for name, extras in events.items()}
+    template = SandboxedEnvironment(undefined=StrictUndefined).from_string(FILES_OF_TRIGGERING_EVENTS)
+
+    assert json.loads(template.render(triggering_asset_events=triggering)) == ["s3://trail/a", "s3://trail/b"]
