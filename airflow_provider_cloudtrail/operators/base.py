@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from airflow_provider_cloudtrail.warehouse.staging import StagingFolder
 
 
+# Airflow knows these types of connections, and no hook for them: its own error would be an AttributeError.
+_WITHOUT_HOOK = ("email", "generic")
+
+
 class WarehouseOperator(AwsBaseOperator[CloudTrailHook]):
     """
     Base of the operators that write into a warehouse: they end at once when their task is killed.
@@ -102,7 +106,7 @@ def warehouse_of(conn_id: str, table: str, schema: str | None, staging: StagingF
 
 def hook_of(conn_id: str | None) -> Any:
     """
-    Return the hook of a warehouse's connection.
+    Return the hook of a warehouse's connection; for a type that has none the connection, which is no database either.
 
     :param conn_id: its connection.
     :raises ValueError: if it is not given.
@@ -119,6 +123,8 @@ def hook_of(conn_id: str | None) -> Any:
             f'{variable}=\'{{"conn_type": "duckdb", "host": "/path/audit.duckdb"}}\' or '
             f"{variable}=postgresql://user:password@host/database"
         ) from None
+    if connection.conn_type in _WITHOUT_HOOK:
+        return connection
     try:
         return connection.get_hook()  # type: ignore[no-untyped-call]
     except AirflowException:

@@ -126,6 +126,14 @@ def test_what_templates_make_of_a_missing_value_is_named(trail, warehouse, param
         operator(trail, **{parameter: value}).execute({})
 
 
+@pytest.mark.parametrize("kind", ["generic", "email", "aws"])
+def test_a_connection_that_is_none_of_a_database_is_named(trail, monkeypatch, kind):
+    """For two of these types Airflow has no hook, and ended in an AttributeError."""
+    monkeypatch.setenv("AIRFLOW_CONN_MISTAKEN", json.dumps({"conn_type": kind, "host": "example"}))
+    with pytest.raises(ValueError, match=f"^conn_id='mistaken' has the type '{kind}', which is no SQL database"):
+        operator(trail, conn_id="mistaken").execute({})
+
+
 def test_selects_environments_and_names(trail, warehouse):
     trail.deliver(
         "20260203T1000Z",
