@@ -237,20 +237,24 @@ def location(bucket: Any, prefix: Any, organization_id: Any) -> TrailLocation:
     before = text(prefix) or ""
     if "AWSLogs" in before.split("/"):
         raise ValueError(f"prefix={before!r} holds AWSLogs/; write only what comes before it, or nothing")
-    organization = text(organization_id)
-    if organization is not None and not _ORGANIZATION.fullmatch(organization):
+    return TrailLocation(found, before, _organization(organization_id))
+
+
+def _organization(organization_id: Any) -> str | None:
+    found = text(organization_id)
+    if found is not None and not _ORGANIZATION.fullmatch(found):
         raise ValueError(
-            f"organization_id={organization!r} is no organization; write its id, such as 'o-exampleorgid', which is "
+            f"organization_id={found!r} is no organization; write its id, such as 'o-exampleorgid', which is "
             "the name of the folder behind AWSLogs/, or leave it out to read all layouts"
         )
-    return TrailLocation(found, before, organization)
+    return found
 
 
 def trail_location(parameter: str, value: Any) -> TrailLocation:
     """
     Return where a trail delivers to, as the hook takes it.
 
-    :raises ValueError: if it is something else, such as the name of a bucket, or has no bucket.
+    :raises ValueError: if it is something else, such as the name of a bucket, or bucket or organization can be none.
     """
     if not isinstance(value, TrailLocation):
         raise ValueError(
@@ -258,7 +262,7 @@ def trail_location(parameter: str, value: Any) -> TrailLocation:
             "AWSLogs/ in its keys as prefix"
         )
     _check_bucket(value.bucket)
-    return value
+    return TrailLocation(value.bucket, value.prefix, _organization(value.organization_id))
 
 
 def _check_bucket(bucket: Any) -> None:

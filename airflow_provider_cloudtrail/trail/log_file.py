@@ -46,7 +46,7 @@ class TrailLocation:
     organization_id: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "prefix", self.prefix.strip("/"))
+        object.__setattr__(self, "prefix", (self.prefix or "").strip("/"))
 
     @property
     def root(self) -> str:

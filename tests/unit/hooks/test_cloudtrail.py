@@ -102,6 +102,11 @@ def test_a_trail_that_cannot_be_asked_for_says_what_to_do(hook, failure):
             lambda hook, day: hook.list_log_files(TrailLocation("s3://b"), day), "bucket='s3://b' is no", id="URI"
         ),
         pytest.param(
+            lambda hook, _: hook.list_accounts_and_regions(TrailLocation("b", organization_id="example")),
+            "organization_id='example' is no organization",
+            id="no organization",
+        ),
+        pytest.param(
             lambda hook, day: hook.list_log_files(TrailLocation("b"), (day.start, day.end)),
             "no DeliveryWindow",
             id="pair",
@@ -170,6 +175,13 @@ def test_lists_accounts_and_regions(trail):
     trail.deliver("20260203T1200Z", record("b"), account="444455556666", region="us-east-1", root="AWSLogs/o-example/")
     pairs = CloudTrailHook().list_accounts_and_regions(TrailLocation(trail.bucket))
     assert pairs == [("111122223333", "eu-west-1"), ("444455556666", "us-east-1")]
+
+
+@pytest.mark.parametrize("missing", [None, "", "None"])
+def test_what_is_missing_of_a_place_selects_nothing_less(trail, missing):
+    trail.deliver("20260203T1000Z", record("a"))
+    place = TrailLocation(trail.bucket, "" if missing == "None" else missing, missing)
+    assert len(CloudTrailHook().list_accounts_and_regions(place)) == 1
 
 
 def test_one_account_and_region_are_taken_without_a_list(trail):
