@@ -173,6 +173,9 @@ class CloudTrailHook(EventHistoryHook):
         """
         Yield the log files that were delivered in a window, page by page as they are taken.
 
+        To another task hand on their ``uri``, as in ``return [file.uri for file in ...]``: of an XCom, Airflow reads
+        no class that its ``[core] allowed_deserialization_classes`` does not name.
+
         :param location: where the trail delivers to.
         :param window: which deliveries; the stamp in a name is the time of delivery.
         :param account_ids: accounts; None: all that have a folder.

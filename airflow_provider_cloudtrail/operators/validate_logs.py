@@ -85,7 +85,8 @@ class CloudTrailValidateLogsOperator(WarehouseOperator):
     :param verify: whether to verify TLS certificates, or the path of a CA bundle. (templated)
     :param botocore_config: configuration of the botocore clients.
     :return: summary of the run (XCom): see :class:`~airflow_provider_cloudtrail.validation.summary.ValidationSummary`;
-        its ``not_loaded`` can be given to ``CloudTrailToSqlOperator`` as ``files``.
+        its ``not_loaded`` can be given to ``CloudTrailToSqlOperator`` as ``files``, with ``multiple_outputs=True``
+        as ``validate.output["not_loaded"]``.
     :raises ValueError: for wrong parameters, before any work.
     :raises CloudTrailError: if bucket, API or warehouse fail; ``CloudTrailIntegrityError`` see above.
     """

@@ -95,7 +95,8 @@ class CloudTrailToSqlOperator(WarehouseOperator):
     :param botocore_config: configuration of the botocore clients.
     :param outlets: assets, such as :func:`~airflow_provider_cloudtrail.assets.audit_table`; their events carry the
         summary as extra.
-    :return: summary of the run (XCom): see :class:`~airflow_provider_cloudtrail.export.summary.ExportSummary`.
+    :return: summary of the run (XCom): see :class:`~airflow_provider_cloudtrail.export.summary.ExportSummary`. With
+        ``multiple_outputs=True`` other tasks take a part of it, such as ``export.output["loaded"]``.
     :raises ValueError: for wrong parameters, before any work.
     :raises CloudTrailError: if trail, bucket or warehouse fail; ``CloudTrailQuarantineError`` see above.
     """
