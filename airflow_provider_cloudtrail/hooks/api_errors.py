@@ -15,6 +15,9 @@ def api_errors() -> tuple[type[Exception], ...]:
 
 def said_by(error: Exception) -> str:
     """Return the text of one of them."""
+    from botocore.exceptions import NoRegionError
     from botocore.parsers import ResponseParserError
 
+    if isinstance(error, NoRegionError):
+        return "no Region is known; give region_name here, or in the extra of the AWS connection"
     return no_answer(error) if isinstance(error, ResponseParserError | KeyError) else str(error)

@@ -122,7 +122,12 @@ class CloudTrailCoverageCheckOperator(AwsBaseOperator[CloudTrailHook]):
     # -- the API -----------------------------------------------------------------------------------
 
     def _settings(self, name: str) -> TrailSettings:
-        client = self.hook.conn
+        try:
+            client = self.hook.conn
+        except api_errors() as error:
+            raise CloudTrailError(
+                f"CloudTrail cannot be asked with aws_conn_id={self.aws_conn_id!r}: {said_by(error)}"
+            ) from None
         # Whatever is no JSON, botocore takes for an answer without members.
         trail = _ask(lambda: client.get_trail(Name=name)["Trail"], "cloudtrail:GetTrail")
         if isinstance(trail, Unanswered):

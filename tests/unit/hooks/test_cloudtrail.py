@@ -16,6 +16,7 @@ from airflow_provider_cloudtrail.exceptions import (
     CloudTrailTrailNotFoundError,
 )
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.operators.cloudtrail import CloudTrailCoverageCheckOperator
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.windows import window
 from tests.support.face import DAY
@@ -261,6 +262,24 @@ def test_what_templates_make_of_tls_is_no_ca_bundle(hook, written, verify):
 def test_a_region_that_a_template_does_not_find_is_that_of_the_connection(hook, missing):
     assert CloudTrailHook(region_name=missing).conn_region_name == "eu-west-1"
     assert CloudTrailHook(region_name="eu-central-1").conn_region_name == "eu-central-1"
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(lambda: CloudTrailHook().resolve_trail("audit"), id="hook"),
+        pytest.param(
+            lambda: CloudTrailCoverageCheckOperator(task_id="check", trail_name="audit").execute({}), id="coverage"
+        ),
+    ],
+)
+def test_where_no_region_is_known_it_says_where_to_give_one(monkeypatch, ask):
+    for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", '{"conn_type": "aws", "login": "access-key", "password": "secret"}')
+    with pytest.raises(CloudTrailError, match="no Region is known; give region_name here, or in the extra"):
+        ask()
 
 
 @pytest.mark.parametrize("bucket", ["file://data/trail", "file://./trail", "file://trail"])
