@@ -167,7 +167,9 @@ class AthenaWarehouse(AthenaEngine):
         known = ", ".join(map(self.quoted, names))
         uri = self.quoted("log_file_uri")
         nothing = ", ".join(f"CAST(NULL AS {_NULLS.get(name, 'varchar')})" for name in names[1:])
-        both = f"SELECT {known} FROM {self.files} UNION ALL SELECT DISTINCT {uri}, {nothing} FROM {self.quarantine}"
+        of_times = self._of_times(self.files, uris)
+        of_ledger = f"SELECT {known} FROM {self.files} AS t WHERE 1 = 1{of_times}"
+        both = f"{of_ledger} UNION ALL SELECT DISTINCT {uri}, {nothing} FROM {self.quarantine}"
         rows = self._find(session, f"({both})", names, uris)
         # Every row of the ledger has a status.
         entries = [row for row in rows if row[2] is not None]

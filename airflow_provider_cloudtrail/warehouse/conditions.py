@@ -72,6 +72,11 @@ class Not:
 Condition: TypeAlias = Compare | OneOf | IsNull | BeginsWith | AllOf | AnyOf | Not
 
 
+def between(column: str, first: datetime, last: datetime) -> list[Condition]:
+    """Return the conditions for rows of a time, both ends included."""
+    return [Compare(column, ">=", first), Compare(column, "<=", last)]
+
+
 def of_these(account_ids: Collection[str] | None, regions: Collection[str] | None) -> list[Condition]:
     """Return the conditions that select rows of accounts and Regions; None: of any."""
     return [

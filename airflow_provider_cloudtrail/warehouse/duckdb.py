@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, WarehouseError
+from airflow_provider_cloudtrail.warehouse.conditions import AllOf
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
 from airflow_provider_cloudtrail.warehouse.driver_errors import NO_SCHEMA, is_of_missing_schema, left_out
 from airflow_provider_cloudtrail.warehouse.duckdb_file import DuckDBFile
@@ -205,8 +206,11 @@ class DuckDBWarehouse(RelationalWarehouse):
         # A join takes a fifth of the time of a list of placeholders.
         names, key = ", ".join(map(self.quoted, columns)), self.quoted(columns[0])
         wanted = Column("cloudtrail_wanted", ColumnKind.KEY, True, "key that is looked for")
+        within = self._where(AllOf(self._within(table, keys)))
         with staged(cursor, [wanted], [(one,) for one in dict.fromkeys(keys)]):
-            cursor.execute(f"SELECT {names} FROM {table} JOIN {STAGE} ON {key} = {wanted.name}")
+            cursor.execute(
+                f"SELECT {names} FROM {table} JOIN {STAGE} ON {key} = {wanted.name}{within.besides}", within.values
+            )
             found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
 

@@ -64,11 +64,6 @@ def keys_within(column: str, keys: Sequence[str]) -> Condition:
     return AllOf([Compare(column, ">=", min(keys)), Compare(column, "<=", max(keys)), OneOf(column, keys)])
 
 
-def between(column: str, first: datetime, last: datetime) -> list[Condition]:
-    """Return the conditions for rows of a time, both ends included."""
-    return [Compare(column, ">=", first), Compare(column, "<=", last)]
-
-
 def _literal(value: Value) -> Any:
     # Text is what each version of pyiceberg makes a time with a zone of.
     return value.astimezone(timezone.utc).isoformat() if isinstance(value, datetime) else value

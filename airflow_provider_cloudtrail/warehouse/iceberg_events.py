@@ -13,8 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime, timezone
 
 from airflow_provider_cloudtrail.audit_event import LOADED, AuditEvent, FileRows, LedgerEntry, columns_of
-from airflow_provider_cloudtrail.warehouse.conditions import AllOf, AnyOf, Condition, OneOf
-from airflow_provider_cloudtrail.warehouse.iceberg_conditions import between
+from airflow_provider_cloudtrail.warehouse.conditions import AllOf, AnyOf, Condition, OneOf, between
 from airflow_provider_cloudtrail.warehouse.iceberg_tables import PinnedTable
 
 _ROWS_COMPARED_WITH_ALL = 100_000

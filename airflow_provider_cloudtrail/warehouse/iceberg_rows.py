@@ -7,22 +7,19 @@ with these keys can have.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import Column
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
-from airflow_provider_cloudtrail.warehouse.conditions import AllOf, Condition, Value
-from airflow_provider_cloudtrail.warehouse.iceberg_conditions import between, keys_within
+from airflow_provider_cloudtrail.warehouse.conditions import AllOf, Condition, Value, between
+from airflow_provider_cloudtrail.warehouse.delivery_times import delivered_within
+from airflow_provider_cloudtrail.warehouse.iceberg_conditions import keys_within
 from airflow_provider_cloudtrail.warehouse.iceberg_schema import PARTITIONED, arrow_table
 from airflow_provider_cloudtrail.warehouse.iceberg_tables import TablesAtOnce
 from airflow_provider_cloudtrail.warehouse.iceberg_users_columns import with_users_columns
 
 _KEYS_AT_ONCE = 10_000
-# The stamp in the name of a log file, which is its delivered_at in the ledger.
-_STAMP = re.compile(r"_(\d{8}T\d{4}Z)_[^/]*$")
 
 
 class IcebergRows(Warehouse):
@@ -107,12 +104,7 @@ class IcebergRows(Warehouse):
 
     def _with_keys(self, table: str, key: str, keys: Sequence[str]) -> Condition:
         """Return the condition for rows with some keys; for the ledger also with the months that they can be in."""
-        where = keys_within(key, keys)
-        stamps = [found[1] for key in keys if (found := _STAMP.search(key))] if table == self.files else []
-        if len(stamps) < len(keys):
-            return where
-        moments = [datetime.strptime(stamp, "%Y%m%dT%H%M%z") for stamp in (min(stamps), max(stamps))]
-        return AllOf([*between("delivered_at", *moments), where])
+        return AllOf([*(delivered_within(keys) if table == self.files else []), keys_within(key, keys)])
 
     def _of_the_times(self, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> list[Condition]:
         """Return what rows with the same keys have in common with these: when it was, by the table's partitions."""

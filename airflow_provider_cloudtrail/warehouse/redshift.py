@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.compressed_lines import put_lines
+from airflow_provider_cloudtrail.warehouse.conditions import AllOf
 from airflow_provider_cloudtrail.warehouse.driver_errors import describe, sqlstate
 from airflow_provider_cloudtrail.warehouse.kept_connection import KeepsConnection
 from airflow_provider_cloudtrail.warehouse.redshift_rows import ROOM_OF_INSERTS, Report, json_line, staged_values
@@ -75,7 +76,9 @@ class RedshiftWarehouse(KeepsConnection, SqlWarehouse):
         self._stages = itertools.count(1)
 
     def _table_options(self, table: str) -> str:
-        return f" SORTKEY ({self.quoted('event_time')})" if table == self.events else ""
+        digests = self.qualified(f"{self.table}_digests")
+        column = {self.events: "event_time", self.files: "delivered_at", digests: "covered_to"}.get(table)
+        return f" SORTKEY ({self.quoted(column)})" if column else ""
 
     def _create(self, table: str, columns: Sequence[Column], *, has_key: bool) -> frozenset[str]:
         if self._ignores_case():
@@ -139,8 +142,10 @@ class RedshiftWarehouse(KeepsConnection, SqlWarehouse):
         if len(keys) <= self.dialect.max_in_list:
             return super()._find(cursor, table, columns, keys)
         names = ", ".join(map(self.quoted, columns))
+        within = self._where(AllOf(self._within(table, keys)))
         with self._listed(cursor, keys) as listed:
-            cursor.execute(f"SELECT {names} FROM {table} WHERE {self.quoted(columns[0])} IN ({listed})")
+            where = f"{self.quoted(columns[0])} IN ({listed}){within.besides}"
+            cursor.execute(f"SELECT {names} FROM {table} WHERE {where}", within.values)
             return list(cursor.fetchall())
 
     def _delete(self, cursor: Any, table: str, uris: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from airflow_provider_cloudtrail.audit_event import (
     columns_of,
 )
 from airflow_provider_cloudtrail.warehouse.base import WarehouseUnavailableError, first_of_each
-from airflow_provider_cloudtrail.warehouse.conditions import Condition
+from airflow_provider_cloudtrail.warehouse.conditions import AllOf, Condition
 from airflow_provider_cloudtrail.warehouse.driver_errors import CONFLICTS, describe, left_out, sqlstate
 from airflow_provider_cloudtrail.warehouse.relational_updates import RelationalUpdates
 
@@ -108,8 +108,12 @@ class RelationalWarehouse(RelationalUpdates):
         """Return columns of the rows with some keys; the first column is the key."""
         names = ", ".join(map(self.quoted, columns))
         found: list[tuple[Any, ...]] = []
+        within = self._where(AllOf(self._within(table, keys)))
         for portion, marks in self._portions(keys):
-            cursor.execute(f"SELECT {names} FROM {table} WHERE {self.quoted(columns[0])} IN ({marks})", portion)
+            cursor.execute(
+                f"SELECT {names} FROM {table} WHERE {self.quoted(columns[0])} IN ({marks}){within.besides}",
+                [*portion, *within.values],
+            )
             found += cursor.fetchall()
         return found
 

@@ -7,13 +7,14 @@ long hand them over at once, and update from there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
-from airflow_provider_cloudtrail.warehouse.conditions import Condition, Value
+from airflow_provider_cloudtrail.warehouse.conditions import AllOf, Condition, Value
+from airflow_provider_cloudtrail.warehouse.delivery_times import delivered_within
 from airflow_provider_cloudtrail.warehouse.relational_tables import RelationalTables
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition, as_sql
 
@@ -38,7 +39,9 @@ class RelationalUpdates(RelationalTables):
     ) -> None:
         """Update rows that are there, in a transaction; others are passed over."""
         if rows:
-            self._update(cursor, table, columns, rows, SqlCondition("", []) if where is None else self._where(where))
+            besides = [] if where is None else [where]
+            within = self._where(AllOf([*self._within(table, [row[0] for row in rows]), *besides]))
+            self._update(cursor, table, columns, rows, within)
 
     def assign(self, cursor: Any, table: str, values: Mapping[str, Value | None], where: Condition) -> None:
         """Set columns of the rows that fulfil a condition to values, in a transaction."""
@@ -101,6 +104,10 @@ class RelationalUpdates(RelationalTables):
         return [replace(column, name=f"new_{column.name}") for column in columns]
 
     # -- what statements are put together from -----------------------------------------------------
+
+    def _within(self, table: str, keys: Collection[str]) -> list[Condition]:
+        """Return what rows with some keys have in common by which an engine finds them: of the ledger, their time."""
+        return delivered_within(keys) if table == self.files else []
 
     def _where(self, condition: Condition) -> SqlCondition:
         """Return a condition in the words of SQL."""

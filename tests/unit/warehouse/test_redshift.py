@@ -377,12 +377,23 @@ def test_database_that_ignores_case_is_refused(new_warehouse, redshift, postgres
             connection.execute("ALTER FUNCTION no_collation() RENAME TO db_collation")
 
 
-def test_sort_key_is_declared_for_events_only(new_warehouse, redshift):
+def test_sort_key_is_declared_where_rows_are_looked_for_by_time(new_warehouse, redshift):
     del redshift.statements[:]
     warehouse = new_warehouse("redshift")
-    warehouse.prepare()
+    Evidence(warehouse).prepare()
     created = [statement for statement in redshift.statements if statement.startswith("CREATE TABLE")]
-    assert [statement.endswith('SORTKEY ("event_time")') for statement in created] == [True, False, False]
+    keys = {
+        statement.split('"')[1].removeprefix(warehouse.table): statement.partition(" SORTKEY ")[2]
+        for statement in created
+    }
+    assert keys == {
+        "": '("event_time")',
+        "_files": '("delivered_at")',
+        "_quarantine": "",
+        "_digests": '("covered_to")',
+        "_findings": "",
+        "_hashes": "",
+    }
     types = {kind.name: type_ for kind, type_ in warehouse.dialect.types.items()}
     assert (types["JSON"], types["RAW_JSON"], types["TIMESTAMP"]) == ("SUPER", "SUPER", "TIMESTAMPTZ")
     assert created[0].count("SUPER") == sum(column.kind.value.endswith("json") for column in columns_of(AuditEvent))
