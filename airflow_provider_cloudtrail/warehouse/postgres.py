@@ -9,14 +9,20 @@ Works with psycopg 3 and psycopg2, whichever the installed Postgres provider use
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
+from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
 from airflow_provider_cloudtrail.warehouse.kept_connection import KeepsConnection
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
 
+log = logging.getLogger(__name__)
+
+# By what follows the name of the audit table: what a validation looks for rows by that has no key to go with.
+_INDEXED = {"_files": "delivered_at", "_digests": "covered_to"}
 _ROWS_IN_ONE_BUFFER = 500
 _IDS_IN_ONE_QUESTION = 5_000
 _FEW_UPDATES = 100
@@ -41,6 +47,39 @@ class PostgresWarehouse(KeepsConnection):
         # JSONB would re-order members and drop repeated ones: the record is kept as it is.
         ColumnKind.RAW_JSON: "JSON",
     })
+
+    def ensure_tables(self, expected: Mapping[str, Sequence[Column]], *, without_key: Collection[str] = ()) -> None:
+        """Create the tables that are missing, add the columns that they lack, and the indexes."""
+        super().ensure_tables(expected, without_key=without_key)
+        wanted = [suffix for suffix in _INDEXED if self.qualified(f"{self.table}{suffix}") in expected]
+        if not wanted:
+            return
+        there = self.transact(
+            "looking for indexes", lambda cursor: {suffix for suffix in wanted if self._has_index(cursor, suffix)}
+        )
+        for suffix in wanted:
+            if suffix not in there:
+                self._add_index(suffix)
+
+    def _has_index(self, cursor: Any, suffix: str) -> bool:
+        cursor.execute(
+            "SELECT COUNT(*) FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid "
+            "AND a.attnum = i.indkey[0] WHERE i.indrelid = CAST(%s AS regclass) AND a.attname = %s",
+            [self.qualified(f"{self.table}{suffix}"), _INDEXED[suffix]],
+        )
+        return bool(cursor.fetchone()[0])
+
+    def _add_index(self, suffix: str) -> None:
+        table, column = f"{self.table}{suffix}", _INDEXED[suffix]
+        name = self.quoted(f"{table}_{column}")
+        statement = f"CREATE INDEX IF NOT EXISTS {name} ON {self.qualified(table)} ({self.quoted(column)})"
+        try:
+            self.transact(f"adding an index to {table}", lambda cursor: cursor.execute(statement))
+        except WarehouseError as error:
+            # The tables may be somebody else's. All is the same without it, but for the time that it takes.
+            log.info("%s. A validation reads all of %s until its owner runs: %s", error, table, statement)
+        else:
+            log.info("Added the index %s to %s", name, table)
 
     def _new_connection(self) -> Any:
         connection = super()._new_connection()
