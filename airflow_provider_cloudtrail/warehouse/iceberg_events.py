@@ -2,9 +2,9 @@
 Which events an Iceberg table has already, and where from.
 
 An event that comes back has the time that it had, so the ids are compared among rows of those times; in a table
-of up to 100,000 rows among all. Two records that share an id and lie apart in time, which CloudTrail does not
-write, can thus become two rows of a larger table: nothing is lost. To compare with all ids of a table of years would
-be to read them all for each batch.
+of up to 100,000 rows and 100 data files among all. Two records that share an id and lie apart in time, which CloudTrail
+does not write, can thus become two rows of a larger table: nothing is lost. To compare with all ids of a table of years
+would be to read them all for each batch, and to open each of its files: a batch an hour makes thousands of them a year.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from airflow_provider_cloudtrail.warehouse.conditions import AllOf, AnyOf, Condi
 from airflow_provider_cloudtrail.warehouse.iceberg_tables import PinnedTable
 
 _ROWS_COMPARED_WITH_ALL = 100_000
+_FILES_COMPARED_WITH_ALL = 100
 _MOST_SPANS = 40
 
 
@@ -45,7 +46,7 @@ def origins_of(table: PinnedTable, first: Mapping[str, AuditEvent]) -> dict[str,
 def rows_of(table: PinnedTable, first: Mapping[str, AuditEvent], ids: list[str]) -> Condition:
     """Return the condition for the rows that a table has of some of the events, by their ids."""
     wanted = OneOf("event_id", ids)
-    if table.rows <= _ROWS_COMPARED_WITH_ALL:
+    if table.rows <= _ROWS_COMPARED_WITH_ALL and table.data_files <= _FILES_COMPARED_WITH_ALL:
         return wanted
     return AllOf([_at_the_times(first[event_id] for event_id in ids), wanted])
 

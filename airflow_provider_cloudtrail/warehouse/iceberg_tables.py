@@ -53,10 +53,16 @@ class PinnedTable:
     @property
     def rows(self) -> int:
         """How many rows it has, as its snapshot says; where that says nothing, very many."""
+        return self._total("records")
+
+    @property
+    def data_files(self) -> int:
+        """How many files they lie in, as its snapshot says; where that says nothing, very many."""
+        return self._total("data-files")
+
+    def _total(self, of: str) -> int:
         snapshot = self._metadata.current_snapshot()
-        if snapshot is None:
-            return 0
-        return int((snapshot.summary or {}).get("total-records") or 2**63)
+        return 0 if snapshot is None else int((snapshot.summary or {}).get(f"total-{of}") or 2**63)
 
     def read(
         self, columns: Sequence[str], where: Condition, *, ids: Sequence[str] | None = None

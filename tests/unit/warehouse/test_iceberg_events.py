@@ -16,10 +16,11 @@ pytestmark = pytest.mark.skipif(not ICEBERG, reason="needs pyiceberg")
 NewWarehouse = Callable[[str], Warehouse]
 
 
+@pytest.mark.parametrize("bound", ["_ROWS_COMPARED_WITH_ALL", "_FILES_COMPARED_WITH_ALL"])
 def test_a_larger_table_is_asked_for_the_times_of_the_events_only(
-    iceberg: Warehouse, monkeypatch: pytest.MonkeyPatch
+    iceberg: Warehouse, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    monkeypatch.setattr("airflow_provider_cloudtrail.warehouse.iceberg_events._ROWS_COMPARED_WITH_ALL", 0)
+    monkeypatch.setattr(f"airflow_provider_cloudtrail.warehouse.iceberg_events.{bound}", 9)
     days = [f"2026-02-{day:02}T10:00:00Z" for day in range(1, 11)]
     for number, day in enumerate(days):
         iceberg.write([file_rows(f"20260211T10{number:02}Z", event(f"{number}", eventTime=day))])
