@@ -113,7 +113,7 @@ class LazyCatalog:
             ) from None
         except NoSuchTableError:
             schema = schema_of(columns, has_key=has_key)
-            spec, properties = partitions_of(schema, suffix), properties_of(columns, has_key=has_key)
+            spec, properties = partitions_of(schema, suffix), properties_of(columns)
             try:
                 self.open().create_table(name, schema, partition_spec=spec, properties=properties)
             except NoSuchNamespaceError:

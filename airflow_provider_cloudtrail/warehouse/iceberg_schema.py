@@ -77,10 +77,8 @@ def partitions_of(schema: Schema, suffix: str) -> PartitionSpec:
     return PartitionSpec(PartitionField(source, 1000, transform, f"{column}_{unit}"))
 
 
-def properties_of(columns: Sequence[Column], *, has_key: bool) -> dict[str, str]:
-    """Return the properties of a new table."""
-    if not has_key:
-        return dict(_PROPERTIES)
+def properties_of(columns: Sequence[Column]) -> dict[str, str]:
+    """Return the properties of a new table; rows are looked for by its first column, whether that is a key or not."""
     # Bounds that are cut to 16 characters say nothing of URIs, which all begin alike.
     return {**_PROPERTIES, f"write.metadata.metrics.column.{columns[0].name}": "full"}
 

@@ -12,13 +12,25 @@ from airflow_provider_cloudtrail.warehouse.conditions import (
 )
 from airflow_provider_cloudtrail.warehouse.iceberg import IcebergWarehouse
 from tests.support.engines import ICEBERG
-from tests.support.iceberg_tasks import Killed, again, at_commits, table_of
+from tests.support.iceberg_tasks import Killed, again, at_commits, files_read, table_of
 from tests.support.log_files import event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, reread
 from tests.support.tables import assert_balanced, read_table
 
 pytestmark = pytest.mark.skipif(not ICEBERG, reason="needs pyiceberg")
 NOON = datetime(2026, 2, 3, 12, tzinfo=timezone.utc)
+
+
+def test_quarantine_of_other_days_is_not_read(iceberg: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    for day in range(1, 6):
+        iceberg.write([file_rows(f"202602{day:02}T1000Z", event(str(day)), 7)])
+    read = files_read(monkeypatch)
+    iceberg.write([file_rows("20260210T1000Z", event("a"))])
+    assert not [path for path in read if "/audit_quarantine/" in path]
+    file = file_rows("20260203T1000Z", event("3"), 7)
+    iceberg.write(reread(iceberg, file))
+    assert len({path for path in read if "/audit_quarantine/" in path}) == 1
+    assert_balanced(read_table(iceberg))
 
 
 def test_two_selections_of_one_file_at_once(iceberg: Warehouse) -> None:
