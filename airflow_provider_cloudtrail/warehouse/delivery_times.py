@@ -1,5 +1,5 @@
 """
-When log files were delivered, by their names: where in the ledger they can be.
+When log files were delivered and what time digests cover, by their names: where in their tables they can be.
 
 An engine that looks for many keys goes through the whole column, which after a year is that of millions of files. Of
 moments it knows which parts of a table can have them.
@@ -13,18 +13,28 @@ from datetime import datetime
 
 from airflow_provider_cloudtrail.warehouse.conditions import Condition, between
 
-# The stamp in the name of a log file, which is its delivered_at in the ledger.
-_STAMP = re.compile(r"_(\d{8}T\d{4}Z)_[^/]*$")
+# The stamps in the names of log files and digests, to the minute and to the second.
+_DELIVERED = re.compile(r"_(\d{8}T\d{4}Z)_[^/]*$")
+_COVERED = re.compile(r"_(\d{8}T\d{6}Z)(?:_backfill)?\.json\.gz$")
 
 
 def delivered_within(uris: Collection[str]) -> list[Condition]:
     """Return what the ledger's rows of log files have in common; nothing if the name of one does not say when."""
-    stamps = [found[1] for uri in uris if (found := _STAMP.search(uri))]
+    return _within("delivered_at", _DELIVERED, "%Y%m%dT%H%M%z", uris)
+
+
+def covered_within(uris: Collection[str]) -> list[Condition]:
+    """Return what the rows of digests have in common; nothing if the name of one does not say when it ends."""
+    return _within("covered_to", _COVERED, "%Y%m%dT%H%M%S%z", uris)
+
+
+def _within(column: str, stamp: re.Pattern[str], form: str, uris: Collection[str]) -> list[Condition]:
+    stamps = [found[1] for uri in uris if (found := stamp.search(uri))]
     if not stamps or len(stamps) < len(uris):
         return []
     try:
-        moments = [datetime.strptime(stamp, "%Y%m%dT%H%M%z") for stamp in (min(stamps), max(stamps))]
+        moments = [datetime.strptime(one, form) for one in (min(stamps), max(stamps))]
     except ValueError:
         # A digest may list anything.
         return []
-    return between("delivered_at", *moments)
+    return between(column, *moments)

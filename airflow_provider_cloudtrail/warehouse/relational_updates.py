@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
 from airflow_provider_cloudtrail.warehouse.conditions import AllOf, Condition, Value
-from airflow_provider_cloudtrail.warehouse.delivery_times import delivered_within
+from airflow_provider_cloudtrail.warehouse.delivery_times import covered_within, delivered_within
 from airflow_provider_cloudtrail.warehouse.relational_tables import RelationalTables
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition, as_sql
 
@@ -106,8 +106,10 @@ class RelationalUpdates(RelationalTables):
     # -- what statements are put together from -----------------------------------------------------
 
     def _within(self, table: str, keys: Collection[str]) -> list[Condition]:
-        """Return what rows with some keys have in common by which an engine finds them: of the ledger, their time."""
-        return delivered_within(keys) if table == self.files else []
+        """Return what rows with some keys have in common by which an engine finds them: when they are from."""
+        if table == self.files:
+            return delivered_within(keys)
+        return covered_within(keys) if table == self.qualified(f"{self.table}_digests") else []
 
     def _where(self, condition: Condition) -> SqlCondition:
         """Return a condition in the words of SQL."""

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail.audit_event import VERIFIED
+from airflow_provider_cloudtrail.audit_event import VERIFIED, DigestEntry
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.conditions import between
-from airflow_provider_cloudtrail.warehouse.delivery_times import delivered_within
+from airflow_provider_cloudtrail.warehouse.delivery_times import covered_within, delivered_within
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence, FileVerdicts
 from tests.support.engines import DUCKDB, ENGINES, ICEBERG
 from tests.support.log_files import event
-from tests.support.rows import file_rows, reread
+from tests.support.rows import AT, file_rows, reread
+from tests.support.tables import query
 
 NewWarehouse = Callable[[str], Warehouse]
 
@@ -28,6 +29,21 @@ def test_names_say_when_files_were_delivered() -> None:
     last = datetime(2026, 2, 3, 10, 5, tzinfo=timezone.utc)
     within = delivered_within([uri_of(stamp) for stamp in ("20260203T1005Z", "20260201T2355Z", "20260202T0000Z")])
     assert within == between("delivered_at", first, last)
+
+
+def digest_of(hour: int, suffix: str = "") -> str:
+    folder = "s3://example-trail/AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/2026/02/03"
+    return (
+        f"{folder}/111122223333_CloudTrail-Digest_eu-west-1_a_trail_eu-west-1_20260203T{hour:02}0501Z{suffix}.json.gz"
+    )
+
+
+def test_names_say_which_time_digests_cover() -> None:
+    within = covered_within([digest_of(11), digest_of(9, "_backfill"), digest_of(10)])
+    first, last = (datetime(2026, 2, 3, hour, 5, 1, tzinfo=timezone.utc) for hour in (9, 11))
+    assert within == between("covered_to", first, last)
+    assert covered_within([digest_of(10), "s3://example-trail/x"]) == []
+    assert covered_within([digest_of(99)]) == []
 
 
 @pytest.mark.parametrize("odd", ["s3://example-trail/x", uri_of("20260203"), uri_of("99999999T9999Z")])
@@ -93,6 +109,32 @@ def test_ledger_is_asked_by_time_of_delivery_as_well(
     assert {text.split()[0] for text in asked} >= {"SELECT"}
     assert len(asked) >= 5
     assert [text for text in asked if '"delivered_at" >= ' not in text.replace("`", '"')] == []
+
+
+@pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine not in ICEBERG])
+def test_digests_are_asked_for_by_the_time_that_they_cover(
+    new_warehouse: NewWarehouse, statements: Callable[[Warehouse], list[str]], engine: str
+) -> None:
+    warehouse = new_warehouse(engine)
+    evidence = Evidence(warehouse)
+    evidence.prepare()
+    nothing = DigestEntry(*[None] * len(DigestEntry._fields))
+    entries = [
+        nothing._replace(
+            digest_uri=digest_of(hour),
+            **dict.fromkeys(("account_id", "region", "trail_name", "home_region", "status"), "x"),
+            **dict.fromkeys(("covered_from", "covered_to", "verified_at"), AT.replace(hour=hour, minute=5, second=1)),
+            backfill=False,
+        )
+        for hour in (9, 10)
+    ]
+    noted = statements(warehouse)
+    for number in (1, 2, 2):
+        evidence.write(entries[:number], [])
+    assert len(query(warehouse, f"SELECT * FROM {evidence.digests}")) == 2
+    asked = [text for text in noted if evidence.digests in text and text.startswith(("SELECT", "UPDATE", "MERGE"))]
+    assert len(asked) >= 3
+    assert [text for text in asked if '"covered_to" >= ' not in text.replace("`", '"')] == []
 
 
 @pytest.mark.skipif(not DUCKDB, reason="needs DuckDB and pyarrow")
