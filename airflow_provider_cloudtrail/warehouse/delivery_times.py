@@ -13,9 +13,10 @@ from datetime import datetime
 
 from airflow_provider_cloudtrail.warehouse.conditions import Condition, between
 
-# The stamps in the names of log files and digests, to the minute and to the second.
-_DELIVERED = re.compile(r"_(\d{8}T\d{4}Z)_[^/]*$")
-_COVERED = re.compile(r"_(\d{8}T\d{6}Z)(?:_backfill)?\.json\.gz$")
+# The stamps in the names of log files and digests, to the minute and to the second. Of a log file it is the fourth
+# part: what follows is random, and who may write to the bucket can have it look like another one.
+_DELIVERED = re.compile(r"/(?:[^/_]+_){3}(\d{8}T\d{4}Z)_[^/]*\Z", re.ASCII)
+_COVERED = re.compile(r"_(\d{8}T\d{6}Z)(?:_backfill)?\.json\.gz\Z", re.ASCII)
 
 
 def delivered_within(uris: Collection[str]) -> list[Condition]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.audit_event import VERIFIED, DigestEntry
+from airflow_provider_cloudtrail.trail.log_file import log_file_of_uri
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.conditions import between
 from airflow_provider_cloudtrail.warehouse.delivery_times import covered_within, delivered_within
@@ -44,6 +45,13 @@ def test_names_say_which_time_digests_cover() -> None:
     assert within == between("covered_to", first, last)
     assert covered_within([digest_of(10), "s3://example-trail/x"]) == []
     assert covered_within([digest_of(99)]) == []
+
+
+@pytest.mark.parametrize("unique", ["_x", "x", "_20250101T0000Z_x", "x_20250101T0000Z_x", "x20250101T0000Z_x"])
+def test_name_with_two_stamps_is_looked_for_where_the_ledger_has_it(unique: str) -> None:
+    file = log_file_of_uri(f"{uri_of('20260203T1000Z').rpartition('_')[0]}{unique}.json.gz")
+    of_ledger = between("delivered_at", file.delivered_at, file.delivered_at)
+    assert delivered_within([file.uri]) == (of_ledger if unique.startswith("_") else [])
 
 
 @pytest.mark.parametrize("odd", ["s3://example-trail/x", uri_of("20260203"), uri_of("99999999T9999Z")])
