@@ -13,6 +13,7 @@ import pytest
 
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.athena import AthenaStandIn
+from tests.support.ending import ended_by_signal
 from tests.support.engines import database_file, installed, warehouse_of
 from tests.support.iceberg import catalog, glue_catalog, sql_catalog
 from tests.support.iceberg_rest import rest_catalog, rest_server
@@ -51,6 +52,13 @@ def short_pauses_between_tries() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda pause: time.sleep(min(pause, 0.05))))
         yield
+
+
+@pytest.fixture
+def end_task() -> Iterator[Callable[[], None]]:
+    """Return what has Airflow end the task."""
+    with ended_by_signal() as end:
+        yield end
 
 
 @pytest.fixture(scope="session")

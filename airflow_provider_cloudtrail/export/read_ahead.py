@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
 
 from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile
-from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST, BucketThreads
+from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST, BucketThreads, StoppingPool
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import ObjectError, StoredObject, StoreError
@@ -123,7 +123,7 @@ class ReadAhead:
         self._bytes_ahead = bytes_ahead
         self._stopped = False
         self._pool = BucketThreads(threads)
-        self._readers = ThreadPoolExecutor(min(AT_FIRST, threads), thread_name_prefix="cloudtrail-read")
+        self._readers = StoppingPool(min(AT_FIRST, threads), thread_name_prefix="cloudtrail-read")
         self._waiting: deque[_Group] = deque()
         self._reading: deque[tuple[_Group, Future[list[FileRows]]]] = deque()
         self._being_read = 0
@@ -136,7 +136,7 @@ class ReadAhead:
     ) -> None:
         self._stopped = True
         self._pool.stop()
-        self._readers.shutdown(cancel_futures=True)
+        self._readers.stop()
 
     def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, FileRows]]:
         """

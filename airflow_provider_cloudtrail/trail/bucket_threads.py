@@ -33,6 +33,19 @@ AT_FIRST = 4
 SLOW_SECONDS = 0.01
 """What even the quickest of some answers takes of a bucket that takes its time."""
 _ANSWERS_LOOKED_AT = 16
+# Far more than an answer of S3 takes. Two pools may take these of the five seconds that Airflow gives who is to end.
+_PATIENCE = 1.0
+
+
+class StoppingPool(ThreadPoolExecutor):
+    """Threads that are left to themselves where they do not end in time: a request may go unanswered for minutes."""
+
+    def stop(self) -> None:
+        """Drop what no thread has begun, and wait for what one has, but not for long."""
+        self.shutdown(wait=False, cancel_futures=True)
+        until = time.monotonic() + _PATIENCE
+        for thread in self._threads:
+            thread.join(max(until - time.monotonic(), 0))
 
 
 class BucketThreads:
@@ -63,8 +76,8 @@ class BucketThreads:
         self.stop()
 
     def stop(self) -> None:
-        """Drop what no thread has begun, and wait for what one has."""
-        self._pool.shutdown(cancel_futures=True)
+        """Drop what no thread has begun, and wait for what one has, but not for long."""
+        self._pool.stop()
 
     def submit(self, work: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
         """Have a thread do some work on an item; may be called by several threads, but not by the work itself."""
@@ -122,5 +135,5 @@ class BucketThreads:
                 self.slow = self.slow or self._quickest >= SLOW_SECONDS
                 self._looked_at, self._quickest = 0, math.inf
 
-    def _new_pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.at_once, thread_name_prefix="cloudtrail")
+    def _new_pool(self) -> StoppingPool:
+        return StoppingPool(self.at_once, thread_name_prefix="cloudtrail")

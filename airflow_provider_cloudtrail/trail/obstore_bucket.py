@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -76,6 +77,27 @@ class UnsureEndError(Exception):
     """Raised behind a listing of which obstore cannot tell whether it has ended, or S3 has answered something else."""
 
 
+def interruptible(ask: Callable[[], _Answer]) -> _Answer:
+    """
+    Return what a call returns that waits for obstore; what the main thread is interrupted by is raised at once.
+
+    Airflow ends a task by an exception from a signal handler, and obstore lets no handler run while S3 does not answer,
+    which can be minutes. The thread that asks is left to itself then: nothing ends a request.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return ask()
+    future: Future[_Answer] = Future()
+
+    def carry_out() -> None:
+        try:
+            future.set_result(ask())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=carry_out, name="cloudtrail-obstore", daemon=True).start()
+    return future.result()
+
+
 class CountingCredentials:
     """
     Credentials for listings, which obstore asks for once for each page, in the thread that waits for it.
@@ -136,7 +158,7 @@ class ObstoreBucket:
         entries = requests = 0
         listed = iter(obstore.list(self._listing, prefix, offset=start_after or None, chunk_size=_PAGE))
         while True:
-            found, pages = self._credentials.counting(lambda: next(listed, ()))
+            found, pages = interruptible(lambda: self._credentials.counting(lambda: next(listed, ())))
             for _ in range(pages):
                 asked()
             requests += pages
@@ -157,11 +179,11 @@ class ObstoreBucket:
         from obstore.exceptions import BaseError, PermissionDeniedError
 
         try:
-            result = self._store.get(key)
+            result = interruptible(lambda: self._store.get(key))
             described = result.meta
             refuse_above(most_bytes, described["size"], f"s3://{self._bucket}/{key}")
             # One copy, so that every reader behind gets plain bytes.
-            body = bytes(result.bytes())
+            body = bytes(interruptible(result.bytes))
             etag = etag_of(described["e_tag"], self._bucket, key)
             metadata = {
                 str(name).lower(): str(value)

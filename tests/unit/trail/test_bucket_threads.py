@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from airflow_provider_cloudtrail.trail import bucket_threads
 from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST, BucketThreads
 
 
@@ -91,3 +93,37 @@ def test_a_failure_comes_in_its_place_and_what_is_behind_it_is_dropped() -> None
         with pytest.raises(OSError, match="no answer"):
             next(results)
     assert len(begun) < 20
+
+
+def test_what_is_not_answered_is_not_waited_for_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket_threads, "_PATIENCE", 0.1)
+    answer, begun = threading.Event(), threading.Semaphore(0)
+
+    def work(number: int) -> int:
+        begun.release()
+        assert answer.wait(120)
+        return number
+
+    before = time.monotonic()
+    with BucketThreads(2) as threads:
+        asked = [threads.submit(work, number) for number in range(4)]
+        assert begun.acquire(timeout=60)
+        assert begun.acquire(timeout=60)
+    assert time.monotonic() - before < 60
+    assert [future.cancelled() for future in asked] == [False, False, True, True]
+    answer.set()
+    assert [future.result(60) for future in asked[:2]] == [0, 1]
+
+
+def test_what_is_being_answered_is_waited_for() -> None:
+    begun = threading.Event()
+
+    def work(seconds: float) -> float:
+        begun.set()
+        time.sleep(seconds)
+        return seconds
+
+    with BucketThreads(1) as threads:
+        asked = threads.submit(work, 0.2)
+        assert begun.wait(60)
+    assert asked.done()
