@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_cloudtrail.audit_event import Column
 from airflow_provider_cloudtrail.one_ahead import one_ahead
 from airflow_provider_cloudtrail.warehouse import arrow_rows
+from airflow_provider_cloudtrail.warehouse.in_thread import in_thread
 
 _Item = TypeVar("_Item")
 STAGE = "cloudtrail_stage"
 """The name of the rows that a statement is given."""
-_BETWEEN_INTERRUPTIONS = 0.1
-"""Seconds."""
 
 
 class InterruptibleConnection:
@@ -40,12 +38,12 @@ class InterruptibleConnection:
         :return: what its rows can be fetched from.
         :raises duckdb.Error: if it fails. What this thread is interrupted by ends the statement and is raised then.
         """
-        self._in_thread(self._connection.interrupt, self._connection.execute, *statement)
+        in_thread(self._connection.interrupt, self._connection.execute, *statement)
         return self
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """Return the rows of the statement, the rest of which DuckDB carries out now; interrupted as that is."""
-        rows: list[tuple[Any, ...]] = self._in_thread(self._connection.interrupt, self._connection.fetchall)
+        rows: list[tuple[Any, ...]] = in_thread(self._connection.interrupt, self._connection.fetchall)
         return rows
 
     def register(self, name: str, rows: Any) -> None:
@@ -54,46 +52,19 @@ class InterruptibleConnection:
 
         DuckDB 1.1 imports a good part of pyarrow for that, and has errors of its own for what ends such an import.
         """
-        self._in_thread(None, self._connection.register, name, rows)
+        in_thread(None, self._connection.register, name, rows)
 
     def unregister(self, name: str) -> None:
         """Forget rows by their name; what this thread is interrupted by waits until that is done."""
-        self._in_thread(None, self._connection.unregister, name)
+        in_thread(None, self._connection.unregister, name)
 
     def commit(self) -> None:
         """Commit; what this thread is interrupted by waits until that is done."""
-        self._in_thread(None, self._connection.commit)
+        in_thread(None, self._connection.commit)
 
     def rollback(self) -> None:
         """Roll back; what this thread is interrupted by waits until that is done."""
-        self._in_thread(None, self._connection.rollback)
-
-    def _in_thread(self, interrupt: Callable[[], None] | None, work: Callable[..., Any], *arguments: Any) -> Any:
-        future: Future[Any] = Future()
-
-        def carry_out() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(work(*arguments))
-            except BaseException as error:
-                future.set_exception(error)
-
-        # Not a pool: what interrupts the start of its thread leaves a statement that nobody knows of, and waits for it.
-        thread = Thread(target=carry_out, name="cloudtrail-duckdb")
-        try:
-            thread.start()
-            return future.result()
-        except BaseException:
-            # Again and again: one that has not begun yet is not ended by it.
-            while not future.cancel() and not future.done():
-                if interrupt is not None:
-                    interrupt()
-                wait([future], _BETWEEN_INTERRUPTIONS)
-            raise
-        finally:
-            if thread.is_alive():
-                thread.join()
+        in_thread(None, self._connection.rollback)
 
     def __getattr__(self, name: str) -> Any:
         """Return what else the connection has."""

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
+from airflow_provider_cloudtrail.warehouse.in_thread import InterruptibleCursor
 from airflow_provider_cloudtrail.warehouse.kept_connection import KeepsConnection
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
 
@@ -28,6 +29,8 @@ _IDS_IN_ONE_QUESTION = 5_000
 _FEW_UPDATES = 100
 _STAGE = "cloudtrail_stage"
 _NULL = r"\N"
+_SECONDS_TO_CANCEL = 5.0
+_ACTIVE = 1  # PQTRANS_ACTIVE of libpq
 _ESCAPES = (("\\", r"\\"), ("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r"))
 
 
@@ -88,6 +91,18 @@ class PostgresWarehouse(KeepsConnection):
             connection.prepare_threshold = None
         return connection
 
+    def _cursor(self, connection: Any) -> Any:
+        cursor = super()._cursor(connection)
+        # psycopg waits in Python; psycopg2 lets no signal handler run while the server is at it.
+        return InterruptibleCursor(cursor) if hasattr(cursor, "copy_expert") else cursor
+
+    def _roll_back(self, connection: Any, error: BaseException) -> None:
+        if _is_at_work(connection):
+            # Who ends the task has interrupted the wait for a statement: the server would go on, and wait for a lock.
+            cancel = getattr(connection, "cancel_safe", None)  # psycopg 3.2
+            connection.cancel() if cancel is None else cancel(timeout=_SECONDS_TO_CANCEL)
+        super()._roll_back(connection, error)
+
     def _lock(self, cursor: Any) -> None:
         # Readers go on; writers queue up, so that "which ids are new" stays true until the commit. Both at once: who
         # waits for an answer waits for Python's lock as well.
@@ -146,6 +161,12 @@ class PostgresWarehouse(KeepsConnection):
         """Tell whether the user may create temporary tables, which a database may be made not to allow."""
         cursor.execute("SELECT HAS_DATABASE_PRIVILEGE(CURRENT_DATABASE(), 'TEMPORARY')")
         return bool(cursor.fetchone()[0])
+
+
+def _is_at_work(connection: Any) -> bool:
+    """Tell whether a connection of psycopg waits for the end of a statement."""
+    server = getattr(connection, "pgconn", None)
+    return server is not None and server.transaction_status == _ACTIVE
 
 
 def _copy_text(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[str]:

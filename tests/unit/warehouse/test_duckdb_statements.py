@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,28 +13,13 @@ from airflow_provider_cloudtrail.audit_event import QuarantineEntry, columns_of
 from airflow_provider_cloudtrail.warehouse import arrow_rows
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from airflow_provider_cloudtrail.warehouse.duckdb_statements import InterruptibleConnection, staged
+from tests.support.ending import TaskEndedError
 from tests.support.rows import AT
 from tests.support.tables import query
 
 duckdb = pytest.importorskip("duckdb")
 NewWarehouse = Callable[[str], Warehouse]
 COLUMNS = columns_of(QuarantineEntry)
-
-
-class TaskEndedError(BaseException):
-    """What Airflow raises in the main thread, wherever it is, when a task is ended or has taken too long."""
-
-
-@pytest.fixture
-def end_task() -> Iterator[Callable[[], None]]:
-    def end(*_: Any) -> None:
-        raise TaskEndedError
-
-    before = signal.signal(signal.SIGALRM, end)
-    main_thread = threading.main_thread().ident
-    assert main_thread is not None
-    yield lambda: signal.pthread_kill(main_thread, signal.SIGALRM)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture
@@ -273,7 +257,7 @@ def test_who_ends_the_task_while_the_thread_of_a_statement_starts_is_heard(
 
     def start_and_end(thread: threading.Thread) -> None:
         start(thread)
-        if thread.name == "cloudtrail-duckdb":
+        if thread.name == "cloudtrail-statement":
             assert began.wait(60)
             end_task()
 
