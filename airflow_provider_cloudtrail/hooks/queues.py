@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cloudtrail.exceptions import CloudTrailQueueError
@@ -44,7 +45,17 @@ def reception(queue_url: str, wait_seconds: int) -> dict[str, Any]:
 
 
 def messages_in(answer: Mapping[str, Any]) -> list[QueueMessage]:
-    """Return the messages in an answer of ``receive_message``."""
+    """
+    Return the messages in an answer of ``receive_message``.
+
+    :raises botocore.parsers.ResponseParserError: if it is none of SQS, such as a proxy's page: the clients take what is
+        no JSON for an answer without messages, which a queue that is asked again would give at once, and for ever.
+    """
+    content_type = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-type", "")
+    if "Messages" not in answer and "json" not in content_type:
+        from botocore.parsers import ResponseParserError
+
+        raise ResponseParserError(f"ReceiveMessage is answered with the type {content_type!r}, which is no JSON")
     return [
         QueueMessage(message["MessageId"], message["ReceiptHandle"], message["Body"])
         for message in answer.get("Messages", ())
@@ -67,6 +78,14 @@ def note_failures(answer: Mapping[str, Any]) -> None:
         log.warning("A message was not deleted and comes again: %s", failure.get("Message", failure))
 
 
+@contextmanager
+def _refusals_of(queue_url: str) -> Iterator[None]:
+    try:
+        yield
+    except api_errors() as error:
+        raise CloudTrailQueueError(f"queue {queue_url}: {said_by(error)}") from None
+
+
 class Queues:
     """
     Queues as tasks read them; safe to be used by several threads.
@@ -85,7 +104,8 @@ class Queues:
 
         :raises CloudTrailQueueError: if the queue refuses.
         """
-        return messages_in(self._ask("receive_message", reception(queue_url, wait_seconds=1)))
+        with _refusals_of(queue_url):
+            return messages_in(self._client_of(queue_url).receive_message(**reception(queue_url, wait_seconds=1)))
 
     def delete(self, queue_url: str, receipts: Sequence[str]) -> None:
         """
@@ -94,16 +114,11 @@ class Queues:
         :raises CloudTrailQueueError: if the queue refuses.
         """
         for deletion in deletions(queue_url, receipts):
-            note_failures(self._ask("delete_message_batch", deletion))
+            with _refusals_of(queue_url):
+                note_failures(self._client_of(queue_url).delete_message_batch(**deletion))
 
-    def _ask(self, action: str, arguments: dict[str, Any]) -> Any:
-        queue_url = arguments["QueueUrl"]
-        try:
-            return getattr(self._client(queue_region(queue_url)), action)(**arguments)
-        except api_errors() as error:
-            raise CloudTrailQueueError(f"queue {queue_url}: {said_by(error)}") from None
-
-    def _client(self, region: str | None) -> Any:
+    def _client_of(self, queue_url: str) -> Any:
+        region = queue_region(queue_url)
         with self._lock:
             if region not in self._clients:
                 self._clients[region] = self._sqs_hook(region).conn

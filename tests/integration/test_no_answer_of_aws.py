@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from datetime import timedelta
@@ -12,7 +13,7 @@ import pytest
 from botocore.credentials import DeferredRefreshableCredentials
 from botocore.parsers import ResponseParserError
 
-from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError, CloudTrailError
+from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError, CloudTrailError, CloudTrailQueueError
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.operators.coverage import CloudTrailCoverageCheckOperator
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
@@ -21,6 +22,8 @@ from airflow_provider_cloudtrail.trail.lookup_errors import Fault, fault_of
 from airflow_provider_cloudtrail.trail.s3_store import S3Store
 from airflow_provider_cloudtrail.trail.store import StoreError
 from airflow_provider_cloudtrail.transfers.cloudtrail_to_sql import CloudTrailToSqlOperator
+from airflow_provider_cloudtrail.triggers import queue
+from airflow_provider_cloudtrail.triggers.cloudtrail import CloudTrailNotificationTrigger
 from tests.support.face import DAY
 from tests.support.http_server import Handler, http_server
 from tests.support.s3 import TRANSPORTS
@@ -87,6 +90,28 @@ def test_apis(connect, page):
     check = CloudTrailCoverageCheckOperator(task_id="check", trail_name="audit", region_name="eu-west-1")
     with pytest.raises(CloudTrailError, match=f"cloudtrail:GetTrail is not answered: .*{SAID}"):
         check.execute({})
+
+
+def test_queue(connect, page):
+    connect()
+    task = CloudTrailLogFileSensor(task_id="wait", queue_url=f"{page}/111122223333/log-files", region_name="eu-west-1")
+    with pytest.raises(CloudTrailQueueError, match=f"queue .*/log-files: .*{SAID}"):
+        task.execute({})
+
+
+def test_queue_that_is_watched_is_not_asked_again_at_once(connect, page, monkeypatch):
+    connect()
+    pauses = []
+
+    async def stop(seconds):
+        pauses.append(seconds)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(queue.asyncio, "sleep", stop)
+    watcher = CloudTrailNotificationTrigger(queue_url=f"{page}/111122223333/log-files", region_name="eu-west-1")
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(asyncio.wait_for(anext(watcher.run()), 60))
+    assert pauses == [2.0]
 
 
 @pytest.mark.parametrize("error", [ResponseParserError("no XML"), KeyError("Credentials")], ids=["page", "no page"])
