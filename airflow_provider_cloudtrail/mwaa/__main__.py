@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
             print("nobody reads the output any more; deploy again to see whether all is done", file=sys.stderr)
         return 141
     except KeyboardInterrupt:
-        print("interrupted; deploy again to finish", file=sys.stderr)
+        print("interrupted; deploy again to finish" if command is _deploy else "interrupted", file=sys.stderr)
         return 130
 
 

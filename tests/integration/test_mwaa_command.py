@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from airflow_provider_cloudtrail.mwaa import __main__ as command_line
 from tests.support.deployment import document
 from tests.support.engines import REPOSITORY, installed
 from tests.support.mwaa_stand_in import contents
@@ -158,6 +159,22 @@ def test_plan_checks_the_rights_for_options_that_it_would_set(deployer, capsys):
     lacking = {entry["sid"]: entry["resource"] for entry in document(capsys)["permissions"]["lacking"]}
     assert lacking["ReadTrail"] == "arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit"
     assert lacking["StageRows"] == "arn:aws:s3:::example-stage/rows/*"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        *((name, "interrupted") for name in ("plan", "status", "verify")),
+        ("deploy", "interrupted; deploy again to finish"),
+    ],
+)
+def test_who_interrupts_a_command_is_told_what_is_left_to_do(capsys, monkeypatch, command, said):
+    def interrupt(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "Aws", interrupt)
+    assert command_line.main([command, "example"]) == 130
+    assert capsys.readouterr().err.strip() == said
 
 
 @pytest.mark.parametrize(
