@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from airflow_provider_cloudtrail.stopping_pool import StoppingPool
 
 _Item = TypeVar("_Item")
 
@@ -16,7 +17,7 @@ def one_ahead(items: Iterator[_Item]) -> Generator[_Item, None, None]:
     :param items: is not asked by two threads at the same time.
     """
     # A thread of its own: among others that work it would wait for its turn.
-    with ThreadPoolExecutor(1, thread_name_prefix="cloudtrail-ahead") as pool:
+    with StoppingPool(1, thread_name_prefix="cloudtrail-ahead") as pool:
         future = pool.submit(next, items, None)
         while (item := future.result()) is not None:
             future = pool.submit(next, items, None)

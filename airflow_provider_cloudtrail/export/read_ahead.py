@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from airflow_provider_cloudtrail.audit_event import FileRows, KnownFile
-from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST, BucketThreads, StoppingPool
+from airflow_provider_cloudtrail.stopping_pool import StoppingPool
+from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST, BucketThreads
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.selection import Selection
 from airflow_provider_cloudtrail.trail.store import ObjectError, StoredObject, StoreError

@@ -12,11 +12,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import islice
 from types import TracebackType
 from typing import TypeVar
+
+from airflow_provider_cloudtrail.stopping_pool import StoppingPool
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -33,19 +35,6 @@ AT_FIRST = 4
 SLOW_SECONDS = 0.01
 """What even the quickest of some answers takes of a bucket that takes its time."""
 _ANSWERS_LOOKED_AT = 16
-# Far more than an answer of S3 takes. Two pools may take these of the five seconds that Airflow gives who is to end.
-_PATIENCE = 1.0
-
-
-class StoppingPool(ThreadPoolExecutor):
-    """Threads that are left to themselves where they do not end in time: a request may go unanswered for minutes."""
-
-    def stop(self) -> None:
-        """Drop what no thread has begun, and wait for what one has, but not for long."""
-        self.shutdown(wait=False, cancel_futures=True)
-        until = time.monotonic() + _PATIENCE
-        for thread in self._threads:
-            thread.join(max(until - time.monotonic(), 0))
 
 
 class BucketThreads:

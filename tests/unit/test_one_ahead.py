@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 
+from airflow_provider_cloudtrail import stopping_pool
 from airflow_provider_cloudtrail.one_ahead import one_ahead
 
 
@@ -33,9 +34,27 @@ def test_the_next_item_is_made_while_this_one_is_used():
         for _ in range(2):
             assert made.acquire(timeout=60)
         assert next(ahead) == 1
-    # Those two that were taken, and the one that was made ahead.
-    assert made.acquire(timeout=60)
+    # Those two that were taken, and perhaps the one that was to be made ahead.
+    made.acquire(blocking=False)
     assert not made.acquire(blocking=False)
     assert threading.current_thread() not in threads
     assert len(threads) == 1
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_an_item_that_never_comes_is_not_waited_for_for_long(monkeypatch):
+    monkeypatch.setattr(stopping_pool, "_PATIENCE", 0.1)
+    asked, answer, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def items():
+        yield "first"
+        asked.set()
+        answer.wait(120)
+        ended.set()
+
+    with closing(one_ahead(items())) as ahead:
+        assert next(ahead) == "first"
+        assert asked.wait(60)
+    assert not ended.is_set()
+    answer.set()
+    assert ended.wait(60)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_provider_cloudtrail.trail import bucket_threads
+from airflow_provider_cloudtrail import stopping_pool
 from airflow_provider_cloudtrail.trail.bucket_threads import AT_FIRST, BucketThreads
 
 
@@ -96,7 +96,7 @@ def test_a_failure_comes_in_its_place_and_what_is_behind_it_is_dropped() -> None
 
 
 def test_what_is_not_answered_is_not_waited_for_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bucket_threads, "_PATIENCE", 0.1)
+    monkeypatch.setattr(stopping_pool, "_PATIENCE", 0.1)
     answer, begun = threading.Event(), threading.Semaphore(0)
 
     def work(number: int) -> int:
