@@ -69,9 +69,11 @@ def test_who_ends_a_task_that_waits_for_the_lock_is_heard(
 def test_who_ends_a_task_while_the_server_is_at_a_statement_is_heard(
     warehouse: Warehouse, end_task: Callable[[], None]
 ) -> None:
+    before = time.monotonic()
     once(lambda: at_work(warehouse, "PgSleep"), end_task)
     with pytest.raises(TaskEndedError):
-        warehouse.transact("waiting", lambda cursor: cursor.execute("SELECT PG_SLEEP(120)"))
+        warehouse.transact("waiting", lambda cursor: cursor.execute("SELECT PG_SLEEP(60)"))
+    assert time.monotonic() - before < 55, "it has waited for the statement"
     until(lambda: not at_work(warehouse, "PgSleep"))
 
 
