@@ -42,8 +42,9 @@ def test_the_next_item_is_made_while_this_one_is_used():
     assert not any(thread.is_alive() for thread in threads)
 
 
-def test_an_item_that_never_comes_is_not_waited_for_for_long(monkeypatch):
-    monkeypatch.setattr(stopping_pool, "_PATIENCE", 0.1)
+def test_an_item_that_never_comes_is_not_waited_for_at_the_end_of_the_task(monkeypatch):
+    monkeypatch.setattr(stopping_pool, "_PATIENCE_AT_THE_END", 0.1)
+    monkeypatch.setattr(stopping_pool, "_PATIENCE", 100.0)
     asked, answer, ended = threading.Event(), threading.Event(), threading.Event()
 
     def items():
@@ -52,9 +53,14 @@ def test_an_item_that_never_comes_is_not_waited_for_for_long(monkeypatch):
         answer.wait(120)
         ended.set()
 
-    with closing(one_ahead(items())) as ahead:
-        assert next(ahead) == "first"
-        assert asked.wait(60)
+    def use():
+        with closing(one_ahead(items())) as ahead:
+            assert next(ahead) == "first"
+            assert asked.wait(60)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        use()
     assert not ended.is_set()
     answer.set()
     assert ended.wait(60)

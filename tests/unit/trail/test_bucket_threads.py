@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 
@@ -95,20 +96,32 @@ def test_a_failure_comes_in_its_place_and_what_is_behind_it_is_dropped() -> None
     assert len(begun) < 20
 
 
-def test_what_is_not_answered_is_not_waited_for_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stopping_pool, "_PATIENCE", 0.1)
+@pytest.mark.parametrize(
+    ("patience", "error"), [("_PATIENCE_AT_THE_END", KeyboardInterrupt()), ("_PATIENCE", LookupError())]
+)
+def test_what_is_not_answered_is_not_waited_for_for_long(
+    monkeypatch: pytest.MonkeyPatch, patience: str, error: BaseException
+) -> None:
+    monkeypatch.setattr(stopping_pool, "_PATIENCE", 100.0)
+    monkeypatch.setattr(stopping_pool, patience, 0.1)
     answer, begun = threading.Event(), threading.Semaphore(0)
+    asked: list[Future[int]] = []
 
     def work(number: int) -> int:
         begun.release()
         assert answer.wait(120)
         return number
 
+    def ask() -> None:
+        with BucketThreads(2) as threads:
+            asked.extend(threads.submit(work, number) for number in range(4))
+            assert begun.acquire(timeout=60)
+            assert begun.acquire(timeout=60)
+            raise error
+
     before = time.monotonic()
-    with BucketThreads(2) as threads:
-        asked = [threads.submit(work, number) for number in range(4)]
-        assert begun.acquire(timeout=60)
-        assert begun.acquire(timeout=60)
+    with pytest.raises(type(error)):
+        ask()
     assert time.monotonic() - before < 60
     assert [future.cancelled() for future in asked] == [False, False, True, True]
     answer.set()
