@@ -25,7 +25,14 @@ from airflow_provider_cloudtrail.trail.codec import DAMAGED
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.trail.reader import MAX_FILE_BYTES, read_log_file, unreadable_file
 from airflow_provider_cloudtrail.trail.selection import Selection
-from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoredObject, StoreError, refuse_unless_listed
+from airflow_provider_cloudtrail.trail.store import (
+    ObjectError,
+    Store,
+    StoredObject,
+    StoreError,
+    is_as_listed,
+    refuse_unless_listed,
+)
 from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, Warehouse, WarehouseError
 
 log = logging.getLogger(__name__)
@@ -111,6 +118,7 @@ class _Export:
         self._started = time.monotonic()
         self._known_files = KnownFiles(selection, max_file_bytes, in_window, self._summary, log)
         self._writer = BatchWriter(warehouse, self._summary, in_window, log)
+        self._log = log
         self._unwritten: set[str] = set()
         self._parsing = threading.Lock()
 
@@ -229,6 +237,7 @@ class _Export:
 
     def _rows_of(self, task: Task, fetched: Fetched) -> FileRows:
         log_file, stored = task.log_file, fetched.stored
+        self._refuse_another(log_file, stored)
         if isinstance(stored, ObjectError):
             rows = unreadable_file(log_file, stored.code, str(stored), task.selection, loaded_by=self._loaded_by)
         else:
@@ -242,15 +251,28 @@ class _Export:
                 parsing=self._parsing,
             )
             rows.getting = fetched.seconds
-            self._refuse_unless_listed(log_file, stored, rows)
+            if log_file.size_bytes is None and (rows.entry.reason or "").startswith(DAMAGED):
+                # Nobody has listed it, and unless the object is what is broken, it would not be read again.
+                refuse_unless_listed(self._store_of(log_file.bucket), log_file.key, log_file.uri, stored)
         rows.previous = task.previous
         return rows
 
-    def _refuse_unless_listed(self, log_file: LogFile, stored: StoredObject, rows: FileRows) -> None:
-        """Refuse what cannot be unpacked, unless the object is what is broken: it would not be read again."""
-        damaged = (rows.entry.reason or "").startswith(DAMAGED)
-        if damaged and (log_file.etag, log_file.size_bytes) != (stored.etag, len(stored.body)):
-            refuse_unless_listed(self._store_of(log_file.bucket), log_file.key, log_file.uri, stored)
+    def _refuse_another(self, log_file: LogFile, stored: StoredObject | ObjectError) -> None:
+        """
+        Refuse what is not the object that was listed: stored as if it was, the listed one would not be read any more.
+
+        :raises StoreError: unless the bucket lists it by now.
+        """
+        if isinstance(stored, ObjectError):
+            if stored.code == "too_large" and (log_file.size_bytes or self._max_file_bytes + 1) <= self._max_file_bytes:
+                raise StoreError(f"{stored}; listed are {log_file.size_bytes} bytes. Run this again")
+        elif not is_as_listed(stored, log_file.etag, log_file.size_bytes):
+            store = self._store_of(log_file.bucket)
+            refuse_unless_listed(store, log_file.key, log_file.uri, stored, was_listed=True)
+            self._log.warning(
+                "%s was overwritten while this ran: %s bytes with ETag %s were listed, %s with ETag %s are read",
+                *(log_file.uri, log_file.size_bytes, log_file.etag, len(stored.body), stored.etag),
+            )
 
     # -- writing -----------------------------------------------------------------------------------
 

@@ -143,7 +143,7 @@ def list_digests(store: Store, folders: Iterable[str], start: datetime, end: dat
             key = digest_key(listed.key)
             if key is not None and start <= key.end <= end:
                 # Equal ones are kept once.
-                found.append(replace(key, chain=chains.setdefault(key.chain, key.chain)))
+                found.append(replace(key, chain=chains.setdefault(key.chain, key.chain), etag=listed.etag))
     # Names begin with the trail: within a day, those of several trails are not in the order of time.
     return sorted(found, key=lambda key: (key.end, key.key))
 

@@ -8,7 +8,7 @@ it. Its signature lies in the S3 metadata of the object, and once more in the ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import MINYEAR, datetime, timedelta
 from typing import NamedTuple
 
@@ -47,12 +47,14 @@ class DigestKey:
 
     :param end: end of the time that it covers, UTC.
     :param bucket: bucket that it lies in; None: the one that the trail delivers to now.
+    :param etag: ETag as listed, without quotes; None if it was not listed.
     """
 
     key: str
     chain: Chain
     end: datetime
     bucket: str | None = None
+    etag: str | None = field(default=None, compare=False)
 
 
 class ListedFiles(NamedTuple):

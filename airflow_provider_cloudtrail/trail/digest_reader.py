@@ -15,7 +15,7 @@ from airflow_provider_cloudtrail.trail.codec import CODEC, DAMAGED, MalformedErr
 from airflow_provider_cloudtrail.trail.digest import Digest, DigestKey, Fault, FetchedDigest, ListedFiles
 from airflow_provider_cloudtrail.trail.log_file import UNFIT
 from airflow_provider_cloudtrail.trail.object_uris import object_uri
-from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoredObject, refuse_unless_listed
+from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoredObject, is_as_listed, refuse_unless_listed
 
 MAX_DIGEST_BYTES = 64 * 1024 * 1024
 """Most bytes that a digest may have when unpacked; one listed file takes about 500."""
@@ -66,13 +66,15 @@ def read_digest(
     """
     Check the form, the name and the place of a digest.
 
-    :param store: the bucket, which is asked once more about what cannot be unpacked.
+    :param store: the bucket, which is asked once more about what was not listed so, or cannot be unpacked.
     :param bucket: bucket that it lies in, or ``file://`` URI of a copy, whose own name is not known then.
     :param stored: its object, or why it cannot be read.
-    :raises StoreError: if what cannot be unpacked is not what the bucket lists.
+    :raises StoreError: if it is not what the bucket lists.
     """
     if isinstance(stored, Fault):
         return FetchedDigest(key, None, fault=stored)
+    if not is_as_listed(stored, key.etag):
+        refuse_unless_listed(store, key.key, object_uri(bucket, key.key), stored, was_listed=True)
     signature = stored.metadata.get("signature")
     generated_at = _generated_at(stored.metadata.get("backfill-generation-timestamp"), key.end)
     try:

@@ -140,7 +140,7 @@ def list_log_files(
                 there = True
                 if is_behind(found.key, folder.path, window.ceiling):
                     break
-                file = log_file(found.key, found.size_bytes, found.etag)
+                file = log_file(found.key, found.size_bytes, found.etag or None)
                 if file is None:
                     log.info("Left alone, because it is not named like a log file: %s", found.key)
                 elif window.reads(file.delivered_at):

@@ -92,23 +92,45 @@ class Store(Protocol):
         """
 
 
-def refuse_unless_listed(store: Store, key: str, uri: str, stored: StoredObject) -> None:
+def plain_etag(etag: str | None) -> str:
+    """Return an ETag without quotes, and without the mark of a weak one; "" if there is none."""
+    return (etag or "").removeprefix("W/").strip('"')
+
+
+def is_as_listed(stored: StoredObject, etag: str | None, size_bytes: int | None = None) -> bool:
     """
-    Refuse what was answered and cannot be unpacked, unless the bucket lists it so: then the object itself is broken.
+    Tell whether an object can be the one of a listing.
+
+    :param etag: ETag as listed; None or "": it is not known.
+    :param size_bytes: size as listed; None: it is not known.
+    """
+    # Not every store that answers like S3 gives an ETag each time.
+    return (not (etag and stored.etag) or etag == stored.etag) and size_bytes in (None, len(stored.body))
+
+
+def refuse_unless_listed(store: Store, key: str, uri: str, stored: StoredObject, *, was_listed: bool = False) -> None:
+    """
+    Refuse what was answered, unless the bucket lists it so: then the object itself is broken, or was overwritten.
 
     What stands between the worker and S3 can cut a body short, convert it or put another in its place, all with headers
-    that fit. Costs a request, where something is wrong; who may not list believes what was answered.
+    that fit. Costs a request, where something is wrong.
 
+    :param was_listed: whether a listing gave the key. Else who may not list believes what was answered.
     :raises StoreError: if the bucket lists another ETag or another size.
     """
     try:
         listed = next(iter(store.objects(key)), None)
     except ListingDeniedError:
+        listed = None
+    if listed is None or listed.key != key:
+        if not was_listed:
+            return
+        lists = "nothing there"
+    elif is_as_listed(stored, listed.etag, listed.size_bytes):
         return
-    if listed is None or listed.key != key or (listed.etag, listed.size_bytes) == (stored.etag, len(stored.body)):
-        return
+    else:
+        lists = f"{listed.size_bytes} bytes with ETag {listed.etag}"
     raise StoreError(
-        f"{uri}: {len(stored.body)} bytes with ETag {stored.etag} were answered, which cannot be unpacked; listed are "
-        f"{listed.size_bytes} bytes with ETag {listed.etag}. Run this again; if it stays, look what stands between the "
-        "worker and S3 (a proxy, the endpoint_url of the connection)"
+        f"{uri}: {len(stored.body)} bytes with ETag {stored.etag} were answered, the bucket lists {lists}. Run this "
+        "again; if it stays, look what stands between the worker and S3 (a proxy, the endpoint_url of the connection)"
     )

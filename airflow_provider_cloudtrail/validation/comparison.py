@@ -23,7 +23,7 @@ from airflow_provider_cloudtrail.trail.codec import CODEC, DAMAGED, MalformedErr
 from airflow_provider_cloudtrail.trail.digest_chain import CheckedDigest
 from airflow_provider_cloudtrail.trail.log_file import log_file
 from airflow_provider_cloudtrail.trail.object_uris import object_uri, split_uri
-from airflow_provider_cloudtrail.trail.store import ObjectError, refuse_unless_listed
+from airflow_provider_cloudtrail.trail.store import ObjectError, is_as_listed, refuse_unless_listed
 from airflow_provider_cloudtrail.validation.digest_batches import UNSEEN, DigestWithFiles
 from airflow_provider_cloudtrail.validation.findings import About, Findings
 from airflow_provider_cloudtrail.validation.run import Validation
@@ -174,6 +174,9 @@ class Comparison:
                 stored = store.get(key, self._run.max_file_bytes)
         except ObjectError as error:
             return HashedFile(uri, etag, None, error.code)
+        if not is_as_listed(stored, etag):
+            # Or a file would be called altered that is not.
+            refuse_unless_listed(store, key, uri, stored, was_listed=True)
         try:
             with self._unpacking:
                 sha256 = hashlib.sha256(CODEC.gunzip(stored.body, self._run.max_file_bytes)).hexdigest()

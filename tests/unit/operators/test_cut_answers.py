@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError, CloudTrailQuarantineError
 from airflow_provider_cloudtrail.trail.store import ListingDeniedError, StoredObject
+from tests.support.log_files import event, log_bytes
 from tests.support.signed_trail import BUCKET
 
 MIDDLE = 6
@@ -22,6 +23,16 @@ CHANGES = {
 }
 changed = pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 Change = Callable[[StoredObject], StoredObject]
+
+
+def another_log_file(_: StoredObject) -> StoredObject:
+    """Whole, and of the form of others: nothing but the listing says that it is not the one that lies there."""
+    return StoredObject(log_bytes(event("another")), "another")
+
+
+changed_or_exchanged = pytest.mark.parametrize(
+    "change", [*CHANGES.values(), another_log_file], ids=[*CHANGES, "another log file"]
+)
 
 
 @pytest.fixture
@@ -51,12 +62,26 @@ def test_log_file_is_read_again(world, trail, disturb, change, named):
     key = trail.logs(MIDDLE)[1]
     arguments = {"files": [f"s3://{BUCKET}/{name}" for name in sorted(trail.in_window())]} if named else {}
     undo = disturb(key, change)
-    with pytest.raises(CloudTrailBucketError, match="which cannot be unpacked; listed are") as raised:
+    with pytest.raises(CloudTrailBucketError, match="were answered, the bucket lists") as raised:
         world.load(**arguments)
     assert str(raised.value).startswith(f"s3://{BUCKET}/{key}: ")
     before = ledger(world)
     assert before[-1][0] < f"s3://{BUCKET}/{key}", "files before it are stored"
     assert {status for _, status in before} == {"loaded"}
+
+    undo()
+    world.load()
+    world.validate()
+    assert set(world.statuses().values()) == {"verified"}
+
+
+def test_another_log_file_is_not_loaded_in_the_place_of_the_one_that_was_listed(world, trail, disturb):
+    key = trail.logs(MIDDLE)[1]
+    undo = disturb(key, another_log_file)
+    with pytest.raises(CloudTrailBucketError, match="were answered, the bucket lists") as raised:
+        world.load()
+    assert str(raised.value).startswith(f"s3://{BUCKET}/{key}: ")
+    assert f"s3://{BUCKET}/{key}" not in dict(ledger(world))
 
     undo()
     world.load()
@@ -81,11 +106,11 @@ def test_log_file_that_is_broken_in_the_bucket_is_quarantined(world, trail, monk
         world.load(files=[f"s3://{BUCKET}/{key}"])
 
 
-@changed
+@changed_or_exchanged
 def test_digest_is_not_called_invalid(world, trail, disturb, change):
     world.load()
     undo = disturb(trail.digests[MIDDLE], change)
-    with pytest.raises(CloudTrailBucketError, match="which cannot be unpacked; listed are") as raised:
+    with pytest.raises(CloudTrailBucketError, match="were answered, the bucket lists") as raised:
         world.validate()
     assert str(raised.value).startswith(f"s3://{BUCKET}/{trail.digests[MIDDLE]}: ")
     assert not world.findings()
@@ -95,11 +120,11 @@ def test_digest_is_not_called_invalid(world, trail, disturb, change):
     assert {status for status, _ in world.digests().values()} == {"valid"}
 
 
-@changed
+@changed_or_exchanged
 def test_log_file_that_is_only_compared_is_not_called_altered(world, trail, disturb, change):
     key = trail.logs(MIDDLE)[1]
     undo = disturb(key, change)
-    with pytest.raises(CloudTrailBucketError, match="which cannot be unpacked; listed are"):
+    with pytest.raises(CloudTrailBucketError, match="were answered, the bucket lists"):
         world.validate(download_missing=True)
     assert not world.findings()
 
