@@ -15,8 +15,8 @@ from datetime import timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from airflow_provider_cloudtrail.trail.s3_errors import NO_BUCKET, answer_in, etag_of, missing, refused
-from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, refuse_above
+from airflow_provider_cloudtrail.trail.s3_errors import NO_BUCKET, answer_in, disordered, etag_of, missing, refused
+from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, plain_etag, refuse_above
 
 if TYPE_CHECKING:
     import obstore.store
@@ -152,10 +152,12 @@ class ObstoreBucket:
         :param asked: called behind each request.
         :raises UnsureEndError: behind a page that may have held nothing. obstore takes any XML for a page, if need be
             an empty one, and S3 may send an error with the status of success.
+        :raises StoreError: if keys are not in their order; a page that follows itself would do so for ever.
         """
         import obstore
 
         entries = requests = 0
+        last = start_after
         listed = iter(obstore.list(self._listing, prefix, offset=start_after or None, chunk_size=_PAGE))
         while True:
             found, pages = interruptible(lambda: self._credentials.counting(lambda: next(listed, ())))
@@ -166,9 +168,13 @@ class ObstoreBucket:
                 break
             entries += len(found)
             for entry in found:
+                key = entry["path"]
+                if key > last:
+                    last = key
+                    yield ListedObject(key, entry["size"], plain_etag(entry["e_tag"]))
                 # obstore starts behind the name without its last slash.
-                if entry["path"] > start_after:
-                    yield ListedObject(entry["path"], entry["size"], (entry["e_tag"] or "").strip('"'))
+                elif key > start_after:
+                    raise disordered(self._bucket, prefix, key, last)
         # S3 may give less than whole pages, and go on. What fits into fewer pages than there were tells nothing, nor do
         # pages that could not be counted.
         if not (requests and (requests - 1) * _PAGE < entries <= requests * _PAGE):

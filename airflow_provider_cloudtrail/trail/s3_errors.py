@@ -6,7 +6,7 @@ import re
 from typing import Any
 from xml.sax.saxutils import unescape
 
-from airflow_provider_cloudtrail.trail.store import ListingDeniedError, ObjectError, StoreError
+from airflow_provider_cloudtrail.trail.store import ListingDeniedError, ObjectError, StoreError, plain_etag
 
 NO_BUCKET = "NoSuchBucket"
 _DENIED = "AccessDenied"
@@ -64,7 +64,7 @@ def etag_of(etag: str | None, bucket: str, key: str) -> str:
             f"s3://{bucket}/{key}: the answer is no object of S3; look what stands between the worker and S3 (a proxy, "
             "the endpoint_url of the connection)"
         )
-    return etag.strip('"')
+    return plain_etag(etag)
 
 
 def unlisted(bucket: str, prefix: str, code: str, said: str) -> StoreError:
@@ -80,6 +80,14 @@ def unlisted(bucket: str, prefix: str, code: str, said: str) -> StoreError:
     if code == NO_BUCKET:
         what += "; check the name of the bucket, which stands in the settings of the trail"
     return StoreError(what)
+
+
+def disordered(bucket: str, prefix: str, key: str, before: str) -> StoreError:
+    """Return the error of a listing that goes back: who reads a window would lose what comes behind its end."""
+    return StoreError(
+        f"listing s3://{bucket}/{prefix}: {key} was listed behind {before}, and S3 lists in the order of the keys; "
+        "look what stands between the worker and S3 (a proxy, the endpoint_url of the connection)"
+    )
 
 
 def answer_in(error: BaseException) -> tuple[str, str]:

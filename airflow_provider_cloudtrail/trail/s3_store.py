@@ -28,6 +28,7 @@ from airflow_provider_cloudtrail.trail.obstore_bucket import (
 from airflow_provider_cloudtrail.trail.s3_errors import (
     NO_BUCKET,
     describe,
+    disordered,
     etag_of,
     first_line,
     missing,
@@ -35,7 +36,7 @@ from airflow_provider_cloudtrail.trail.s3_errors import (
     refused,
     unlisted,
 )
-from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, StoreError, refuse_above
+from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, StoreError, plain_etag, refuse_above
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class S3Store:
         Yield the objects under ``prefix``, one request for 1,000 of them, made when they are asked for.
 
         :param make_sure: whether boto3 is asked as well where obstore cannot tell that this is all.
-        :raises StoreError: if S3 does not answer, or with something else.
+        :raises StoreError: if S3 does not answer, or with something else, or not in the order of the keys.
         """
         if self._obstore is not None and is_plain_listing(prefix, start_after):
             from obstore.exceptions import BaseError
@@ -128,10 +129,17 @@ class S3Store:
             except (BaseError, OSError, ValueError) as error:
                 # A key that obstore does not take, or an error that boto3 meets as well and names as all others.
                 log.debug("Listing s3://%s/%s goes on through boto3: %s", self._bucket, prefix, first_line(error))
+        last = start_after
         after = {"StartAfter": start_after} if start_after else {}
         for page in self._pages(prefix, **after):
             for entry in page.get("Contents", ()):
-                yield ListedObject(entry["Key"], entry["Size"], entry["ETag"].strip('"'))
+                key = entry["Key"]
+                if key > last:
+                    last = key
+                    yield ListedObject(key, entry["Size"], plain_etag(entry.get("ETag")))
+                # Not every server knows where to start.
+                elif key > start_after:
+                    raise disordered(self._bucket, prefix, key, last)
 
     def _pages(self, prefix: str, **arguments: str) -> Iterator[Mapping[str, Any]]:
         from botocore.exceptions import BotoCoreError, ClientError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from itertools import islice
 
 import pytest
 
@@ -152,6 +153,54 @@ def test_who_looks_again_anyway_asks_once(make_sure: bool, requests: int) -> Non
         store = s3_store(server.endpoint, "bucket", "obstore")
         assert list(store.objects("a/", make_sure=make_sure)) == []
     assert len(server.paths) == store.requests["LIST"] == requests
+
+
+@needs_boto3
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_page_that_is_listed_for_ever_is_refused(transport: str) -> None:
+    """As a proxy does that takes no notice of what is asked for behind the name of the bucket."""
+    found = []
+    with ScriptedS3([(200, page_of(NAMES[:1_000], goes_on=True))]).running() as server:
+        store = s3_store(server.endpoint, "bucket", transport)
+        with pytest.raises(StoreError, match=r"listing s3://bucket/a/: a/0000 was listed behind a/0999.*endpoint_url"):
+            found.extend(entry.key for entry in islice(store.objects("a/"), 5_000))
+    assert found == NAMES[:1_000]
+
+
+@needs_boto3
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_listing_in_no_order_is_refused(transport: str) -> None:
+    """Whoever reads a window stops behind it, and would lose what comes later."""
+    found = []
+    with ScriptedS3([(200, page_of(["a/1", "a/3", "a/2"]))]).running() as server:
+        store = s3_store(server.endpoint, "bucket", transport)
+        with pytest.raises(StoreError, match=r"a/2 was listed behind a/3.*endpoint_url"):
+            found.extend(entry.key for entry in store.objects("a/"))
+    assert found == ["a/1", "a/3"]
+
+
+@needs_boto3
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_server_that_does_not_know_where_to_start(transport: str) -> None:
+    with ScriptedS3([(200, page_of(["a/1", "a/2", "a/3"]))]).running() as server:
+        store = s3_store(server.endpoint, "bucket", transport)
+        assert [entry.key for entry in store.objects("a/", "a/1")] == ["a/2", "a/3"]
+
+
+@needs_boto3
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("given", "etag"),
+    [
+        pytest.param(b"<ETag>W/&quot;e&quot;</ETag>", "e", id="weak"),
+        pytest.param(b"<ETag>e</ETag>", "e", id="without quotes"),
+        pytest.param(b"", "", id="none"),
+    ],
+)
+def test_etags_of_a_listing(transport: str, given: bytes, etag: str) -> None:
+    page = page_of(["a/1"]).replace(b"<ETag>&quot;e&quot;</ETag>", given)
+    with ScriptedS3([(200, page)]).running() as server:
+        assert [entry.etag for entry in s3_store(server.endpoint, "bucket", transport).objects("a/")] == [etag]
 
 
 @needs_boto3
