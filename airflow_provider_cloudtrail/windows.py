@@ -94,6 +94,23 @@ def window(
     return found
 
 
+def proven_until(until: Any, seen_within: Any) -> datetime:
+    """
+    Return the moment up to which delivery shall be proven.
+
+    :raises ValueError: if it is none, or ``seen_within`` no duration, or what lies around cannot be looked at.
+    """
+    found, before = moment("until", until), duration("seen_within", seen_within)
+    try:
+        _ = found - before - _LOOKED_AT_AROUND, found + _LOOKED_AT_AROUND
+    except OverflowError:
+        raise ValueError(
+            f"until={found.isoformat()} with seen_within={before!r} leaves the years 2 to 9998; write a time nearer to "
+            "now, or a shorter duration"
+        ) from None
+    return found
+
+
 def history_window(events_from: Any, events_to: Any, earliest: datetime, now: datetime) -> tuple[Span, Span | None]:
     """
     Return the window of event times that Event history can answer, and what was asked for and is too old for it.

@@ -304,9 +304,15 @@ class CloudTrailHook(EventHistoryHook):
         Return what reads a bucket, made once for this hook; safe to be called from several threads.
 
         :param bucket: name of an S3 bucket, or ``file://`` URI of a folder that holds a copy of one.
+        :raises ValueError: if it is no text.
         :raises CloudTrailBucketError: if there is no such bucket.
         :raises StoreError: if S3 does not answer now.
         """
+        if not isinstance(bucket, str):
+            raise ValueError(
+                f"bucket={bucket!r} is no bucket name; write the name of a bucket, or the file:// URI of a folder that "
+                "holds a copy of one"
+            )
         return self._buckets.store(bucket)
 
     def requests(self) -> Counter[str]:

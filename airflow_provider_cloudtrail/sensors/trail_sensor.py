@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _MOST_HAND_OVERS = 3
 # What Airflow calls instead of a method when the trigger failed or was not there.
 _TRIGGER_FAILED = "__fail__"
+# Airflow takes a poke_interval of zero, and the triggerer waits for many.
+_LEAST_PAUSE = 1.0
 # Airflow's own limit is only for a trigger that does not end by itself.
 _GRACE = timedelta(minutes=1)
 
@@ -270,7 +272,7 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
             "account_ids": parameters.account_ids("account_ids", self.account_ids),
             "regions": parameters.regions("regions", self.regions),
             "deadline": deadline.isoformat(),
-            "poke_interval": self.poke_interval,
+            "poke_interval": max(self.poke_interval, _LEAST_PAUSE),
             "exponential_backoff": bool(self.exponential_backoff),
             "max_wait": max_wait.total_seconds() if max_wait else None,
             "aws_conn_id": self.aws_conn_id,

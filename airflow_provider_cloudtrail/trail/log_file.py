@@ -39,6 +39,7 @@ class TrailLocation:
     :param prefix: log file prefix of the trail, without slashes at its ends; may contain slashes.
     :param organization_id: ``o-...`` when only the organization layout is wanted. None: both the
         account folders directly under ``AWSLogs/`` and those of every organization in it.
+    :raises ValueError: if the prefix is no text.
     """
 
     bucket: str
@@ -46,7 +47,13 @@ class TrailLocation:
     organization_id: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "prefix", (self.prefix or "").strip("/"))
+        # None is what an API or a template gives where there is no prefix.
+        prefix = "" if self.prefix is None else self.prefix
+        if not isinstance(prefix, str):
+            raise ValueError(
+                f"prefix={prefix!r} is no text; write what comes before AWSLogs/ in the keys, or leave it out"
+            )
+        object.__setattr__(self, "prefix", prefix.strip("/"))
 
     @property
     def root(self) -> str:

@@ -152,8 +152,7 @@ def delivery_is_proven(
     from airflow_provider_cloudtrail.trail.proven_delivery import waiting_for
     from airflow_provider_cloudtrail.trail.public_keys import KeyRing
 
-    moment = windows.moment("until", until)
-    windows.duration("seen_within", seen_within)
+    moment = windows.proven_until(until, seen_within)
     regions = parameters.regions("regions", trail.regions)
     location, account_ids = hook.locate(
         trail.bucket, trail.prefix, trail.organization_id, trail.trail_name, trail.account_ids

@@ -282,6 +282,12 @@ def test_where_no_region_is_known_it_says_where_to_give_one(monkeypatch, ask):
         ask()
 
 
+@pytest.mark.parametrize("bucket", [None, 7])
+def test_what_is_no_text_is_no_bucket(hook, bucket):
+    with pytest.raises(ValueError, match=f"bucket={bucket} is no bucket name; write the name"):
+        hook.get_store(bucket)
+
+
 @pytest.mark.parametrize("bucket", ["file://data/trail", "file://./trail", "file://trail"])
 def test_a_relative_path_is_no_copy_of_a_bucket(hook, bucket):
     with pytest.raises(CloudTrailBucketError, match=f"{bucket} names a computer .* absolute path .*, as in file:///"):

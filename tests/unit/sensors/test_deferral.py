@@ -184,6 +184,11 @@ def test_a_trigger_that_could_not_look_is_given_time(trail):
     assert timedelta(minutes=9) < left <= timedelta(minutes=10)
 
 
+def test_a_trigger_pauses_though_airflow_takes_no_pause(trail):
+    """The triggerer waits for many sensors, and each look costs requests."""
+    assert deferred(lambda: sensor(trail, poke_interval=0).execute({})).trigger.poke_interval == 1
+
+
 def test_with_silent_fail_the_sensor_waits_on_for_its_trigger(trail):
     deferrals = list(hand_overs(sensor(trail, silent_fail=True), looked=[False] * 6))
     assert deferrals[-1].kwargs["hand_overs"] == 6

@@ -252,6 +252,12 @@ def test_what_is_no_duration_is_named(sensor, value, message):
         sensor(until=UNTIL, seen_within=value).trigger(UNTIL)
 
 
+@pytest.mark.parametrize("until", ["0001-01-01", "0050-01-01", "9999-12-31"])
+def test_a_moment_that_nobody_can_look_around_at_is_named(sensor, until):
+    with pytest.raises(ValueError, match=rf"until={until}T.* leaves the years 2 to 9998; write a time nearer to now"):
+        sensor(until=until, seen_within=timedelta(days=36_000)).poke({})
+
+
 def test_template_fields_are_attributes(sensor):
     task = sensor()
     assert all(hasattr(task, name) for name in task.template_fields)

@@ -180,12 +180,18 @@ def test_around_midnight_folder_or_stamp_may_be_ahead(stamp: str) -> None:
     ("location", "root"),
     [
         pytest.param(TrailLocation("b"), "AWSLogs/", id="no prefix"),
+        pytest.param(TrailLocation("b", None), "AWSLogs/", id="None"),  # type: ignore[arg-type]
         pytest.param(TrailLocation("b", "audit"), "audit/AWSLogs/", id="prefix"),
         pytest.param(TrailLocation("b", "/a/b/"), "a/b/AWSLogs/", id="slashes at its ends do not count"),
     ],
 )
 def test_root_of_a_trail(location: TrailLocation, root: str) -> None:
     assert location.root == root
+
+
+def test_prefix_that_is_no_text() -> None:
+    with pytest.raises(ValueError, match="prefix=7 is no text; write what comes before AWSLogs/"):
+        TrailLocation("b", 7)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("bucket", ["example-trail", "file:///srv/copy"])
