@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from airflow_provider_cloudtrail.trail.object_uris import local_folder
-from airflow_provider_cloudtrail.trail.store import ListedObject, ObjectError, StoredObject, StoreError, refuse_above
+from airflow_provider_cloudtrail.trail.store import (
+    ListedObject,
+    ListingDeniedError,
+    ObjectError,
+    StoredObject,
+    StoreError,
+    refuse_above,
+)
 
 
 class LocalStore:
@@ -24,14 +32,27 @@ class LocalStore:
     def folders(self, prefix: str) -> list[str]:
         """Return the names of the folders under ``prefix``."""
         folder = self._folder / prefix
-        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+        with self._listing(prefix):
+            return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
 
     def objects(self, prefix: str, start_after: str = "", *, make_sure: bool = True) -> Iterator[ListedObject]:  # noqa: ARG002
         """Yield the files under ``prefix``; their ETag says when they were written and how long they are."""
         # Folder by folder, as S3 sorts: by the whole key, in which "/" is a character like others.
         folder = prefix[: prefix.rfind("/") + 1]
         if not _leads_out(folder):
-            yield from self._walk(self._folder / folder, folder, start_after, prefix)
+            with self._listing(prefix):
+                yield from self._walk(self._folder / folder, folder, start_after, prefix)
+
+    @contextmanager
+    def _listing(self, prefix: str) -> Iterator[None]:
+        try:
+            yield
+        except PermissionError as error:
+            raise ListingDeniedError(
+                f"listing {self._bucket}/{prefix}: no permission to read {error.filename}; who runs the worker needs it"
+            ) from None
+        except OSError as error:
+            raise StoreError(f"listing {self._bucket}/{prefix}: {error.filename}: {error.strerror}") from error
 
     def _walk(self, folder: Path, prefix: str, start_after: str, wanted: str = "") -> Iterator[ListedObject]:
         if not folder.is_dir():
@@ -46,7 +67,14 @@ class LocalStore:
                 if key > start_after or start_after.startswith(key):
                     yield from self._walk(folder / name, key, start_after)
             elif key > start_after:
-                stat = os.stat(f"{folder}/{name}")  # noqa: PTH116 - a Path for each file takes longer than the call
+                path = f"{folder}/{name}"
+                try:
+                    stat = os.stat(path)  # noqa: PTH116 - a Path for each file takes longer than the call
+                except FileNotFoundError:
+                    # Who has deleted it since has done so before it was listed; but a link whose file is gone is there.
+                    if not os.path.islink(path):  # noqa: PTH114
+                        continue
+                    stat = os.lstat(path)
                 yield ListedObject(key, stat.st_size, self._etag(stat))
 
     @staticmethod

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_cloudtrail.trail.local_store import LocalStore
-from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
+from airflow_provider_cloudtrail.trail.store import ListingDeniedError, ObjectError, StoreError
 from tests.support.buckets import KEYS, folder_of_keys
 from tests.support.log_files import FolderTrail
 
@@ -93,6 +93,43 @@ def test_file_that_is_a_folder(trail: FolderTrail) -> None:
     (trail.folder / "AWSLogs").mkdir()
     with pytest.raises(StoreError, match="AWSLogs: Is a directory"):
         trail.store.get("AWSLogs")
+
+
+def test_link_whose_file_is_gone_is_listed_and_not_there(trail: FolderTrail) -> None:
+    """As an object that cannot be read it is put into quarantine, and does not end the run."""
+    for name in ("a", "c"):
+        (trail.folder / name).write_bytes(b"1")
+    (trail.folder / "b").symlink_to(trail.folder / "elsewhere")
+    assert [entry.key for entry in trail.store.objects("")] == ["a", "b", "c"]
+    with pytest.raises(ObjectError, match="b: the file is not there"):
+        trail.store.get("b")
+
+
+def test_file_that_is_deleted_while_its_folder_is_listed(trail: FolderTrail) -> None:
+    for name in ("a", "b", "c"):
+        (trail.folder / name).write_bytes(b"1")
+    listing = trail.store.objects("")
+    assert next(listing).key == "a"
+    (trail.folder / "b").unlink()
+    assert [entry.key for entry in listing] == ["c"]
+
+
+def test_link_that_leads_to_itself(trail: FolderTrail) -> None:
+    (trail.folder / "a").symlink_to("a")
+    with pytest.raises(StoreError, match=r"listing file:///.*/a: Too many levels of symbolic links"):
+        list(trail.store.objects(""))
+
+
+def test_folder_that_must_not_be_read(trail: FolderTrail, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    # As root, who may read everything, a test cannot do without.
+    monkeypatch.setattr(os, "scandir", denied)
+    monkeypatch.setattr(Path, "iterdir", denied)
+    for listing in (trail.store.folders, lambda prefix: list(trail.store.objects(prefix))):
+        with pytest.raises(ListingDeniedError, match=rf"listing file:///.*: no permission to read {trail.folder}"):
+            listing("")
 
 
 def test_folder_with_a_space(tmp_path: Path) -> None:
