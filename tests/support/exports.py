@@ -122,6 +122,7 @@ class EndlessTrail(WatchedStore):
 
     def __init__(self, body_of: Callable[[int], bytes]) -> None:
         self._body_of = body_of
+        self._sizes: dict[str, int] = {}
         self._lock = threading.Lock()
         self.gets = Counter()
         self.faults = {}
@@ -144,7 +145,7 @@ class EndlessTrail(WatchedStore):
 
     def objects(self, prefix: str, start_after: str = "", *, make_sure: bool = True) -> Iterator[ListedObject]:
         # Files are given with the size that a test wants: they look as if they had been overwritten since.
-        yield ListedObject(prefix, len(self._body_of(int(prefix[-24:-8]))), "e")
+        yield ListedObject(prefix, self._sizes.pop(prefix), "e")
 
     def get(self, key: str, most_bytes: int | None = None) -> StoredObject:
         index = int(key[-24:-8])
@@ -153,7 +154,9 @@ class EndlessTrail(WatchedStore):
             self.running += 1
             self.most_running = max(self.most_running, self.running)
         try:
-            return StoredObject(self._body_of(index), "e")
+            stored = StoredObject(self._body_of(index), "e")
+            self._sizes[key] = len(stored.body)
+            return stored
         finally:
             with self._lock:
                 self.running -= 1

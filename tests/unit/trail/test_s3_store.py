@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.trail.local_store import LocalStore
+from airflow_provider_cloudtrail.trail.s3_errors import etag_of
 from airflow_provider_cloudtrail.trail.s3_store import ATTEMPTS, S3Store, read_times_quickly
-from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError
+from airflow_provider_cloudtrail.trail.store import ObjectError, StoreError, plain_etag
 from tests.support.buckets import KEYS, folder_of_keys
 from tests.support.engines import installed
 from tests.support.log_files import FolderTrail, key_of
@@ -242,6 +243,11 @@ def test_get_is_tried_again(transport: str, fault: tuple[int, bytes] | str, time
 
 
 PAGE = (200, b"<html><body>Please log in</body></html>")
+
+
+@pytest.mark.parametrize("given", ['"e-2"', 'W/"e-2"', "e-2"])
+def test_etag_of_an_answer_is_the_one_of_a_listing(given: str) -> None:
+    assert etag_of(given, "example-trail", "k") == plain_etag(given) == "e-2"
 
 
 @needs_boto3
