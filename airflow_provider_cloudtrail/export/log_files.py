@@ -264,8 +264,9 @@ class _Export:
         :raises StoreError: unless the bucket lists it by now.
         """
         if isinstance(stored, ObjectError):
-            if stored.code == "too_large" and (log_file.size_bytes or self._max_file_bytes + 1) <= self._max_file_bytes:
-                raise StoreError(f"{stored}; listed are {log_file.size_bytes} bytes. Run this again")
+            listed = log_file.size_bytes
+            if stored.code == "too_large" and listed is not None and listed <= self._max_file_bytes:
+                raise StoreError(f"{stored}; listed are {listed} bytes. Run this again")
         elif not is_as_listed(stored, log_file.etag, log_file.size_bytes):
             store = self._store_of(log_file.bucket)
             refuse_unless_listed(store, log_file.key, log_file.uri, stored, was_listed=True)

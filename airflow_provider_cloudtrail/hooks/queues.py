@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BATCH = 10  # most messages that SQS takes or gives at once
+# JSON today, XML for clients before 2024; botocore has further protocols, to which AWS may move SQS as well.
+_FORMS = ("json", "xml", "cbor")
 
 
 class QueueMessage(NamedTuple):
@@ -48,14 +50,16 @@ def messages_in(answer: Mapping[str, Any]) -> list[QueueMessage]:
     """
     Return the messages in an answer of ``receive_message``.
 
-    :raises botocore.parsers.ResponseParserError: if it is none of SQS, such as a proxy's page: the clients take what is
-        no JSON for an answer without messages, which a queue that is asked again would give at once, and for ever.
+    :raises botocore.parsers.ResponseParserError: if it is none of SQS, such as a proxy's page: the clients take it for
+        an answer without messages, which a queue that is asked again would give at once, and for ever.
     """
     content_type = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-type", "")
-    if "Messages" not in answer and "json" not in content_type:
+    if "Messages" not in answer and not any(form in content_type for form in _FORMS):
         from botocore.parsers import ResponseParserError
 
-        raise ResponseParserError(f"ReceiveMessage is answered with the type {content_type!r}, which is no JSON")
+        raise ResponseParserError(
+            f"ReceiveMessage is answered with the type {content_type!r}, in which SQS never answers"
+        )
     return [
         QueueMessage(message["MessageId"], message["ReceiptHandle"], message["Body"])
         for message in answer.get("Messages", ())
