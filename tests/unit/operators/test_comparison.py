@@ -120,6 +120,28 @@ def test_what_cannot_be_downloaded_is_not_compared(world, trail, monkeypatch, co
     assert summary["files_verified"] == len(trail.in_window()) - 1
 
 
+@pytest.mark.parametrize("loaded", [pytest.param(True, id="loaded"), pytest.param(False, id="never loaded")])
+def test_a_log_file_that_is_deleted_before_it_is_fetched(world, trail, monkeypatch, loaded):
+    """A listing still had it."""
+    gone = trail.logs(MIDDLE)[0]
+    if loaded:
+        world.load()
+        trail.replace(gone, gzip.compress(b'{"Records":[{}]}'))
+        world.use(trail)
+    get = world.store.get
+
+    def deleted(key, *_):
+        if key == gone:
+            raise ObjectError("not_found", f"s3://{BUCKET}/{key}: made up")
+        return get(key)
+
+    monkeypatch.setattr(world.store, "get", deleted)
+    text, summary = world.fails(download_missing=True)
+    assert f"{gone}: listed by s3://{BUCKET}/{digest(trail)}" in text
+    assert (summary["files_deleted"], summary["files_altered"], summary["files_not_loaded"]) == (1, 0, 0)
+    assert world.findings() == {("deleted", gone): True}
+
+
 def test_what_was_downloaded_is_not_downloaded_again_and_can_still_be_loaded(world, trail):
     altered, behind = trail.logs(MIDDLE)[0], trail.logs(MIDDLE + 2)[0]
     trail.flip(altered)
