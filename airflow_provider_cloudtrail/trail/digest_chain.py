@@ -117,8 +117,6 @@ class ChainVerifier:
 
     def _with_named(self, fetched: Iterable[FetchedDigest]) -> Iterator[FetchedDigest | CheckedDigest]:
         for found in fetched:
-            if found.key.key in self._arrived:
-                continue
             yield from self._named_before(found)
             yield self._arrive(found)
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from airflow_provider_cloudtrail.trail import digest_chain
 from airflow_provider_cloudtrail.trail.digest import digest_key
 from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest, Coverage, DigestStatus, Proof
 from airflow_provider_cloudtrail.trail.digest_reader import fetch_digest
@@ -20,6 +21,7 @@ from tests.support.signed_trail import (
     HOURS,
     LAST,
     REGION,
+    TRAIL,
     WINDOW,
     Hour,
     MemoryStore,
@@ -147,11 +149,24 @@ def test_deleted_digests(trail, missing):
     assert faults(checked) == {keys[-1]: "not_found"}
     lost = checked[keys[-1]]
     assert lost.status is DigestStatus.MISSING
+    assert lost.fault.message == f"{trail.digests[missing[-1] + 1]} names it as the digest before itself"
+    assert list(checked) == sorted(checked)
     # What it has covered nobody can say; digests cover an hour.
     assert (lost.start, lost.end) == (trail.hours[missing[-1]].end - HOUR, trail.hours[missing[-1]].end)
     start = max(0.0, (SignedTrail().hours[missing[0]].start - WINDOW[0]) / HOUR)
     end = min(10.0, (SignedTrail().hours[missing[-1]].end - WINDOW[0]) / HOUR)
     assert gaps(checked) == [pytest.approx((start, end))]
+
+
+def test_a_digest_that_two_name_is_reported_once(trail):
+    trail.hours[MIDDLE + 2].document["previousDigestS3Object"] = trail.digests[MIDDLE]
+    trail.build()
+    # check() holds that there are no two verdicts on it, if it is found as well.
+    assert faults(check(trail, listed={*trail.digests} - {trail.digests[MIDDLE]})) == {
+        trail.digests[MIDDLE + 2]: "broken_chain"
+    }
+    trail.delete(trail.digests[MIDDLE])
+    assert faults(check(trail)) == {trail.digests[MIDDLE]: "not_found"}
 
 
 def test_the_newest_three_deleted(trail):
@@ -169,6 +184,8 @@ def test_a_moved_digest_is_invalid_where_it_is_and_missing_where_it_was(trail):
 
 def test_a_digest_of_another_bucket(trail):
     assert set(faults(check(trail, bucket="another-bucket")).values()) == {"moved"}
+    # Nor does it lead to what it names.
+    assert list(check(trail, bucket="another-bucket", listed={trail.digests[MIDDLE]})) == [trail.digests[MIDDLE]]
     assert faults(check(trail, bucket="file:///copy")) == {}
 
 
@@ -286,6 +303,39 @@ def test_the_hash_in_the_next_digest_vouches_where_the_key_is_gone(trail):
     assert faults(check(trail, keys)) == {}
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda trail: trail.flip(trail.digests[MIDDLE]), id="another hash"),
+        pytest.param(lambda trail: trail.lose_metadata(trail.digests[MIDDLE + 1]), id="no signature of its own"),
+        pytest.param(lambda trail: trail.sign(trail.digests[MIDDLE + 1], "00" * 256), id="a wrong signature"),
+    ],
+)
+def test_only_a_signed_digest_with_the_right_hash_vouches(trail, damage):
+    trail.hours[MIDDLE].signed_by = 1
+    trail.build()
+    trail.lose_metadata(trail.digests[MIDDLE])
+    damage(trail)
+    keys = [key for key in trail.public_keys() if key.fingerprint == signing_key(0).fingerprint]
+    assert faults(check(trail, keys))[trail.digests[MIDDLE]] == "unknown_key"
+
+
+def test_a_next_digest_without_the_signature_proves_nothing(trail):
+    trail.hours[MIDDLE + 1].document["previousDigestSignature"] = None
+    trail.build()
+    trail.lose_metadata(trail.digests[MIDDLE])
+    assert faults(check(trail)) == {trail.digests[MIDDLE]: "no_signature"}
+
+
+def test_of_a_long_chain_only_the_last_digests_are_remembered(trail, monkeypatch):
+    monkeypatch.setattr(digest_chain, "_REMEMBERED", 1)
+    assert faults(check(trail)) == {}
+    trail.hours[MIDDLE].document["previousDigestHashValue"] = "ab" * 32
+    trail.build()
+    trail.delete(trail.digests[LAST])
+    assert faults(check(trail)) == {trail.digests[MIDDLE]: "broken_chain", trail.digests[LAST]: "not_found"}
+
+
 def test_digests_that_were_not_listed_are_followed_back(trail):
     # As after a change of the prefix: the older ones lie elsewhere.
     checked = check(trail, listed=set(trail.digests[MIDDLE:]))
@@ -295,16 +345,25 @@ def test_digests_that_were_not_listed_are_followed_back(trail):
 
 
 def test_a_forged_digest_does_not_lead_elsewhere(trail):
-    trail.hours[MIDDLE].document["previousDigestS3Object"] = trail.digests[MIDDLE].replace("T01", "T23")
+    elsewhere = trail.digest_key(Hour(trail.hours[MIDDLE - 1].start - timedelta(minutes=20)))
+    trail.hours[MIDDLE].document["previousDigestS3Object"] = elsewhere
     trail.build()
     trail.sign(trail.digests[MIDDLE], "00" * 256)
     assert faults(check(trail)) == {trail.digests[MIDDLE]: "wrong_signature"}
 
 
 @pytest.mark.parametrize("signed", [pytest.param(True, id="signed"), pytest.param(False, id="unsigned")])
-@pytest.mark.parametrize("ahead", [pytest.param(0, id="itself"), pytest.param(1, id="the one behind")])
-def test_a_digest_that_does_not_name_an_earlier_one_is_not_followed(trail, ahead, signed):
-    trail.hours[MIDDLE].document["previousDigestS3Object"] = trail.digests[MIDDLE + ahead]
+@pytest.mark.parametrize(
+    "named",
+    [
+        pytest.param(lambda trail: trail.digests[MIDDLE], id="itself"),
+        pytest.param(lambda trail: trail.digests[MIDDLE + 1], id="the one behind"),
+        pytest.param(lambda trail: trail.digests[MIDDLE - 1].replace(TRAIL, "another"), id="one of another trail"),
+        pytest.param(lambda trail: trail.logs(MIDDLE - 1)[0], id="a log file"),
+    ],
+)
+def test_a_digest_that_does_not_name_an_earlier_one_is_not_followed(trail, named, signed):
+    trail.hours[MIDDLE].document["previousDigestS3Object"] = named(trail)
     trail.build()
     if not signed:
         trail.lose_metadata(trail.digests[MIDDLE])
