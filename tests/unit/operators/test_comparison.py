@@ -193,9 +193,11 @@ def test_the_gravest_verdict_on_a_file_stays(world, trail):
     forged.sign(forged.digests[MIDDLE + 1], "00" * 256)
     trail.replace(altered, gzip.compress(b"{}"))
     world.use(forged, trail)
-    world.fails()
+    _, summary = world.fails()
     statuses = world.statuses()
     assert (statuses[altered], statuses[verified]) == ("altered", "verified")
+    # What it lists counts nowhere.
+    assert (summary["files_listed"], summary["files_verified"]) == (len(trail.in_window()), len(trail.in_window()) - 1)
 
 
 @pytest.mark.parametrize("when", ["before-loading", "after-loading"])

@@ -202,6 +202,9 @@ def test_what_was_never_loaded_is_a_finding_until_it_is_loaded(world, trail):
     summary = world.validate()
     keys = [uri.removeprefix(f"s3://{BUCKET}/") for uri in summary["not_loaded"]]
     assert world.findings() == {("not_loaded", key): False for key in keys}
+    messages = dict(world.hook.rows("SELECT object_uri, message FROM mwaa_audit_events_findings"))
+    listed_by = f"listed by s3://{BUCKET}/{trail.digests[MIDDLE]}, but never loaded"
+    assert [messages[f"s3://{BUCKET}/{key}"] for key in trail.logs(MIDDLE)] == [listed_by] * 2
     world.load(files=summary["not_loaded"])
     world.validate()
     assert world.findings() == {}
