@@ -281,7 +281,6 @@ def _status(file: _File, found: HashedFile | None) -> str | None:
         if damaged and hashes == {file.sha256}:
             # Put right since then, but what is in it was never loaded.
             return None
-        damaged = False
     if damaged or hashes - {file.sha256}:
         return ALTERED
     if file.etag is None:

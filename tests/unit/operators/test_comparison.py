@@ -71,6 +71,12 @@ def test_what_was_damaged_when_it_was_loaded_and_put_right_since_has_still_to_be
     assert damaged in world.fails()[0]
     assert world.statuses()[damaged] == "altered"
 
+    # What can be unpacked again is not put right by that.
+    trail.replace(damaged, gzip.compress(b'{"Records":[{}]}'))
+    world.use(trail)
+    _, summary = world.fails(run_id="replaced")
+    assert (summary["files_altered"], summary["files_not_loaded"], summary["files_downloaded"]) == (1, 0, 1)
+
     trail.objects[damaged] = original
     world.use(trail)
     summary = world.validate(run_id="put right")
