@@ -11,7 +11,7 @@ from typing import NamedTuple
 from airflow_provider_cloudtrail.audit_event import GAP, MISSING, NOT_LOADED, FindingEntry
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.object_uris import object_uri
-from airflow_provider_cloudtrail.validation.summary import NAMED, ValidationSummary
+from airflow_provider_cloudtrail.validation.summary import ValidationSummary
 
 
 class About(NamedTuple):
@@ -101,8 +101,7 @@ class Findings:
         return rows
 
     def _name(self, kind: str, text: str) -> None:
-        self._summary.name(kind, text)
-        if len(self._summary.found[kind]) < NAMED:
+        if self._summary.name(kind, text):
             self._log.warning("%s: %s", kind, text)
 
 

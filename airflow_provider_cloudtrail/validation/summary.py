@@ -77,11 +77,12 @@ class ValidationSummary:
         """Whether there is not one digest in the window, which always fails a run."""
         return not self.digests_valid + self.digests_invalid
 
-    def name(self, kind: str, finding: object) -> None:
-        """Keep the text of a finding, as long as there are few."""
+    def name(self, kind: str, finding: object) -> bool:
+        """Keep the text of a finding, as long as there are few, and tell whether it was kept."""
         named = self.found.setdefault(kind, [])
-        if len(named) < NAMED:
+        if kept := len(named) < NAMED:
             named.append(str(finding))
+        return kept
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary as JSON types."""
