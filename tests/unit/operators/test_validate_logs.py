@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import re
 import threading
 from datetime import datetime, timedelta, timezone
@@ -29,8 +31,10 @@ from tests.support.signed_trail import (
     BUCKET,
     EMPTY,
     FIRST,
+    HOME,
     LAST,
     REGION,
+    TRAIL,
     WINDOW,
     Hour,
     SignedTrail,
@@ -67,6 +71,25 @@ def test_a_loaded_window_is_proven_without_reading_a_log_file(world, trail):
         f"WHERE digest_uri LIKE '%{trail.digests[MIDDLE]}'"
     )
     assert counts == [(2, 2, "d.t r", f"s3://{BUCKET}/{trail.digests[MIDDLE - 1]}")]
+
+
+def test_what_proves_a_digest_is_kept(world, trail):
+    world.load()
+    trail.lose_metadata(trail.digests[MIDDLE + 1])
+    world.use(trail)
+    world.validate()
+    kept = (
+        "account_id, region, trail_name, home_region, backfill, covered_from, covered_to, reason, proof, sha256, "
+        "public_key_fingerprint"
+    )
+    rows = world.hook.rows(f"SELECT digest_uri, {kept} FROM mwaa_audit_events_digests ORDER BY digest_uri")
+    rows = {uri.partition(f"{BUCKET}/")[2]: row for uri, *row in rows}
+    for number, proof in ((MIDDLE, "own_signature"), (MIDDLE + 1, "next_digest")):
+        hour, key = trail.hours[number], trail.digests[number]
+        times = [moment.isoformat(timespec="microseconds") for moment in (hour.start, hour.end)]
+        content = gzip.decompress(trail.objects[key].body)
+        proven_by = [proof, hashlib.sha256(content).hexdigest(), signing_key(0).fingerprint]
+        assert rows[key] == [ACCOUNT, REGION, TRAIL, HOME, 0, *times, None, *proven_by]
 
 
 def test_again_gives_the_same(world, trail):
