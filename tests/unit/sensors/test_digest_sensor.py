@@ -141,6 +141,22 @@ def test_a_chain_that_begins_again_behind_the_moment_is_waited_for(trail):
     assert "covers only what is later" in reason
 
 
+def test_a_chain_that_was_silent_and_goes_on_behind_the_moment_is_waited_for(trail):
+    """Its digest names one before: it has not begun there."""
+    silent = SignedTrail("444455556666")
+    silent.hours = [hour for hour in silent.hours if hour.end <= UNTIL - 5 * HOUR or hour.start > UNTIL]
+    (reason,) = ask(trail, silent.build(), seen_within=3 * HOUR)
+    assert "444455556666" in reason
+    assert "covers only what is later" in reason
+
+
+def test_backfill_digests_are_not_waited_for(trail):
+    """They are made once, of a time without logging, and nothing says when."""
+    trail.hours.append(Hour(UNTIL - 5 * HOUR, backfill=True))
+    assert ask(trail.build()) == []
+    assert len(trail.backfills) == 1
+
+
 def test_waits_for_the_digest_that_covers_the_moment(trail):
     trail.delete(*trail.digests[covering(trail) :])
     (reason,) = ask(trail)
