@@ -198,6 +198,30 @@ def test_digests_and_verdicts_are_stored_once(engine, new_warehouse):
     assert evidence.chains_between(AT + timedelta(hours=599), AT + timedelta(days=60), "s3://example-trail/") == []
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_gravest_verdict_of_a_run_stays_until_the_next_run(engine, new_warehouse):
+    warehouse = new_warehouse(engine)
+    evidence = Evidence(warehouse)
+    evidence.prepare()
+    files = [ledger(number) for number in range(240)]
+    warehouse.write([FileRows(file, [], []) for file in files])
+    uris = [file.log_file_uri for file in files]
+    evidence.write([], [FileVerdicts(uris[::2], "s3://b/altered", "altered", AT)])
+
+    def verdicts() -> list[tuple]:
+        return query(
+            warehouse, f"SELECT digest_status, min(digest_uri), count(*) FROM {warehouse.files} GROUP BY 1 ORDER BY 1"
+        )
+
+    # Each listed by a digest of its own, all by the same one.
+    evidence.write([], [FileVerdicts([uri], f"s3://b/{number:03}", "verified", AT) for number, uri in enumerate(uris)])
+    assert verdicts() == [("altered", "s3://b/altered", 120), ("verified", "s3://b/001", 120)]
+    evidence.write([], [FileVerdicts(uris, "s3://b/all", "verified", AT)])
+    assert verdicts() == [("altered", "s3://b/altered", 120), ("verified", "s3://b/all", 120)]
+    evidence.write([], [FileVerdicts(uris, "s3://b/later", "verified", AT + HOUR)])
+    assert verdicts() == [("verified", "s3://b/later", 240)]
+
+
 def test_only_the_key_of_a_table_is_a_key():
     assert [column.name for column in columns_of(DigestEntry) if column.kind.value == "key"] == ["digest_uri"]
     assert [column.name for column in columns_of(FindingEntry) if column.kind.value == "key"] == ["finding_id"]
