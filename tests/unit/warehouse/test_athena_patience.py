@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -102,6 +103,33 @@ def test_patience_ends(
     with pytest.raises(WarehouseUnavailableError, match=r"gave up after 1 seconds because of too many statements"):
         athena_warehouse.known_files(["s3://example-trail/none"])
     assert len(athena.queries) - before == 1
+
+
+def test_pauses_grow_end_and_begin_anew_behind_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, handlers = [100.0], {}
+    monkeypatch.setattr(athena_patience, "LONGEST_PAUSE", 10.0)
+    monkeypatch.setattr(athena_patience, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(athena_patience, "random", SimpleNamespace(uniform=lambda low, high: high))
+    events = SimpleNamespace(register_first=handlers.__setitem__, unregister=lambda event, handler: handlers.pop(event))
+
+    def pause(attempts: int, code: str | None = "ThrottlingException", response: bool = True) -> float | None:
+        answer = (None, {"Error": {"Code": code}} if code else {})
+        asked = {"response": answer if response else None, "attempts": attempts, "operation": SimpleNamespace(name="x")}
+        return handlers["needs-retry.athena.GetQueryResults"](**asked, caught_exception=None)
+
+    with athena_patience.patience(SimpleNamespace(meta=SimpleNamespace(events=events)), timedelta(seconds=30)):
+        assert sorted(handlers) == [f"needs-retry.athena.{question}" for question in sorted(CODES)]
+        assert [pause(attempts) for attempts in (1, 2, 3, 4, 5, 2_000)] == [1, 2, 4, 8, 10, 10]
+        now[0] = 125.0
+        assert pause(7) == 5
+        now[0] = 130.0
+        assert pause(8) is None
+        for answered in ({"code": None}, {"code": "InternalServerException"}, {"response": False}):
+            assert pause(1, **answered) is None
+            assert pause(7) == 10
+            now[0] += 30.0
+            assert pause(7) is None
+    assert handlers == {}
 
 
 BUSY_CATALOG = (
