@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_cloudtrail.warehouse import postgres
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 from tests.support.engines import POSTGRES
-from tests.support.tables import execute, query
+from tests.support.log_files import event
+from tests.support.rows import file_rows
+from tests.support.tables import assert_balanced, execute, query, read_table
 
 pytestmark = pytest.mark.skipif(not POSTGRES, reason="needs a PostgreSQL server")
 
@@ -111,3 +114,19 @@ def test_validation_reads_the_ledger_of_its_day_only(warehouse: Warehouse) -> No
     text = "\n".join(line for (line,) in plan)
     assert f"{warehouse.table}_files_delivered_at" in text
     assert "Seq Scan" not in text
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_events_are_asked_for_and_copied_in_portions(
+    engine: str, new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_IDS_IN_ONE_QUESTION", 2)
+    monkeypatch.setattr(postgres, "_ROWS_IN_ONE_BUFFER", 2)
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    (first,) = warehouse.write([file_rows("20260203T1000Z", *map(event, "abcde"))])
+    (second,) = warehouse.write([file_rows("20260203T1005Z", *map(event, "abcdef"))])
+    assert (first.loaded, second.loaded, second.duplicate) == (5, 1, 5)
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert tables.event_ids == list("abcdef")
