@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -142,3 +143,26 @@ def test_text_that_is_no_selection(text: str) -> None:
 )
 def test_needles(selection: Selection, needles: tuple[bytes, ...] | None) -> None:
     assert selection.needles == needles
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names_suffice"),
+    [
+        pytest.param({}, True, id="sources"),
+        pytest.param({"event_names": ["CreateCliToken"]}, True, id="names"),
+        pytest.param({"environment_names": ["audit"]}, False, id="environments"),
+        pytest.param({"include_environment_activity": True}, False, id="activity"),
+    ],
+)
+def test_when_source_and_name_say_enough(arguments, names_suffice):
+    selection = Selection.of(**arguments)
+    assert selection.needs_names_only is names_suffice
+    assert (selection | Selection.of(event_sources=["s3.amazonaws.com"])).needs_names_only is names_suffice
+
+
+def test_text_has_its_clauses_in_order():
+    """As a set has them they would be in another order in the next process, and each file be read again."""
+    selection = Selection(frozenset())
+    for name in "hgfedcba":
+        selection |= Selection.of(event_names=[name])
+    assert [clause["event_names"] for clause in json.loads(selection.to_text())] == [[name] for name in "abcdefgh"]
