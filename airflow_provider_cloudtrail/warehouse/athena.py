@@ -167,8 +167,8 @@ class AthenaWarehouse(AthenaEngine):
         known = ", ".join(map(self.quoted, names))
         uri = self.quoted("log_file_uri")
         nothing = ", ".join(f"CAST(NULL AS {_NULLS.get(name, 'varchar')})" for name in names[1:])
-        of_times = self._of_times(self.files, uris)
-        of_ledger = f"SELECT {known} FROM {self.files} AS t WHERE 1 = 1{of_times}"
+        bound = self._and_time_bound(self.files, uris)
+        of_ledger = f"SELECT {known} FROM {self.files} AS t WHERE 1 = 1{bound}"
         both = f"{of_ledger} UNION ALL SELECT DISTINCT {uri}, {nothing} FROM {self.quarantine}"
         rows = self._find(session, f"({both})", names, uris)
         # Every row of the ledger has a status.

@@ -184,7 +184,7 @@ class AthenaEngine(RelationalWarehouse):
         with source_of(cursor, self._staging, [key], [(value,) for value in keys], self.qualified) as source:
             cursor.execute(
                 f"SELECT {names} FROM {table} AS t JOIN ({source}) AS s "
-                f"ON t.{self.quoted(key.name)} = s.{self.quoted(key.name)}{self._of_times(table, keys)}"
+                f"ON t.{self.quoted(key.name)} = s.{self.quoted(key.name)}{self._and_time_bound(table, keys)}"
             )
             return cursor.fetchall()
 
@@ -204,7 +204,7 @@ class AthenaEngine(RelationalWarehouse):
             names = [self.quoted(column.name) for column in columns[1:]]
             matched = f"WHEN MATCHED THEN UPDATE SET {', '.join(f'{name} = s.{name}' for name in names)} "
             with source_of(cursor, self._staging, columns, rows, self.qualified) as source:
-                within = self._of_times(table, [row[0] for row in rows])
+                within = self._and_time_bound(table, [row[0] for row in rows])
                 self._merge(cursor, table, source, columns, [columns[0].name], within=within, matched=matched)
 
     def update(
@@ -218,8 +218,8 @@ class AthenaEngine(RelationalWarehouse):
         """Update rows that are there, whatever each gets, in one statement."""
         if not rows:
             return
-        condition = "" if where is None else self._besides(where)
-        within = self._of_times(table, [row[0] for row in rows])
+        condition = "" if where is None else self._and(where)
+        within = self._and_time_bound(table, [row[0] for row in rows])
         key, *others = (self.quoted(column.name) for column in columns)
         assignments = ", ".join(f"{name} = s.{name}" for name in others)
         with source_of(cursor, self._staging, columns, rows, self.qualified) as source:
@@ -228,12 +228,12 @@ class AthenaEngine(RelationalWarehouse):
                 f"WHEN MATCHED{condition} THEN UPDATE SET {assignments}"
             )
 
-    def _of_times(self, table: str, keys: Sequence[str]) -> str:
+    def _and_time_bound(self, table: str, keys: Sequence[str]) -> str:
         """Return when rows of a table (``t``) with some keys can be from, as it follows another condition."""
-        within = self._within(table, keys)
-        return self._besides(AllOf(within)) if within else ""
+        bound = self._time_bound(table, keys)
+        return self._and(AllOf(bound)) if bound else ""
 
-    def _besides(self, where: Condition) -> str:
+    def _and(self, where: Condition) -> str:
         """Return a condition for rows of a table (``t``) as it follows another one."""
         mark = self.hook.placeholder
         text, values = as_sql(where, quoted=lambda name: f"t.{self.quoted(name)}", mark=mark, value=self._given)

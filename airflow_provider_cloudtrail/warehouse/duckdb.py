@@ -206,10 +206,10 @@ class DuckDBWarehouse(RelationalWarehouse):
         # A join takes a fifth of the time of a list of placeholders.
         names, key = ", ".join(map(self.quoted, columns)), self.quoted(columns[0])
         wanted = Column("cloudtrail_wanted", ColumnKind.KEY, True, "key that is looked for")
-        within = self._where(AllOf(self._within(table, keys)))
+        bound = self._where(AllOf(self._time_bound(table, keys)))
         with staged(cursor, [wanted], [(one,) for one in dict.fromkeys(keys)]):
             cursor.execute(
-                f"SELECT {names} FROM {table} JOIN {STAGE} ON {key} = {wanted.name}{within.besides}", within.values
+                f"SELECT {names} FROM {table} JOIN {STAGE} ON {key} = {wanted.name}{bound.besides}", bound.values
             )
             found: list[tuple[Any, ...]] = cursor.fetchall()
         return found

@@ -53,16 +53,16 @@ class PinnedTable:
     @property
     def rows(self) -> int:
         """How many rows it has, as its snapshot says; where that says nothing, very many."""
-        return self._total("records")
+        return self._summed("total-records")
 
     @property
     def data_files(self) -> int:
         """How many files they lie in, as its snapshot says; where that says nothing, very many."""
-        return self._total("data-files")
+        return self._summed("total-data-files")
 
-    def _total(self, of: str) -> int:
+    def _summed(self, name: str) -> int:
         snapshot = self._metadata.current_snapshot()
-        return 0 if snapshot is None else int((snapshot.summary or {}).get(f"total-{of}") or 2**63)
+        return 0 if snapshot is None else int((snapshot.summary or {}).get(name) or 2**63)
 
     def read(
         self, columns: Sequence[str], where: Condition, *, ids: Sequence[str] | None = None

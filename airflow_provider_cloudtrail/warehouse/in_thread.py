@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from threading import Thread
 from typing import Any
 
-_BETWEEN_INTERRUPTIONS = 0.1
-"""Seconds."""
+# Seconds. An interruption may be a connection to a server that takes its time.
+_BETWEEN_INTERRUPTIONS, _AT_MOST = 0.1, 1.0
 
 
 def in_thread(interrupt: Callable[[], None] | None, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -38,35 +39,16 @@ def in_thread(interrupt: Callable[[], None] | None, work: Callable[..., Any], *a
         thread.start()
         return future.result()
     except BaseException:
+        pause = _BETWEEN_INTERRUPTIONS
         # Again and again: one that has not begun yet is not ended by it.
         while not future.cancel() and not future.done():
             if interrupt is not None:
-                interrupt()
-            wait([future], _BETWEEN_INTERRUPTIONS)
+                # Where it fails, too, what is told is why this thread was interrupted.
+                with suppress(Exception):
+                    interrupt()
+            wait([future], pause)
+            pause = min(pause * 2, _AT_MOST)
         raise
     finally:
         if thread.is_alive():
             thread.join()
-
-
-class InterruptibleCursor:
-    """
-    A cursor of psycopg2 whose statements another thread carries out.
-
-    :param cursor: the cursor.
-    """
-
-    def __init__(self, cursor: Any) -> None:
-        self._cursor = cursor
-
-    def execute(self, *statement: Any) -> None:
-        """Carry out a statement; what this thread is interrupted by has the server cancel it, and is raised then."""
-        in_thread(self._cursor.connection.cancel, self._cursor.execute, *statement)
-
-    def copy_expert(self, *statement: Any) -> None:
-        """Carry out a COPY; interrupted as a statement is."""
-        in_thread(self._cursor.connection.cancel, self._cursor.copy_expert, *statement)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what else the cursor has."""
-        return getattr(self._cursor, name)

@@ -9,21 +9,16 @@ Works with psycopg 3 and psycopg2, whichever the installed Postgres provider use
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
-from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
-from airflow_provider_cloudtrail.warehouse.in_thread import InterruptibleCursor
+from airflow_provider_cloudtrail.warehouse.in_thread import in_thread
 from airflow_provider_cloudtrail.warehouse.kept_connection import KeepsConnection
+from airflow_provider_cloudtrail.warehouse.postgres_indexes import add_missing_indexes
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
 
-log = logging.getLogger(__name__)
-
-# By what follows the name of the audit table: what a validation looks for rows by that has no key to go with.
-_INDEXED = {"_files": "delivered_at", "_digests": "covered_to"}
 _ROWS_IN_ONE_BUFFER = 500
 _IDS_IN_ONE_QUESTION = 5_000
 _FEW_UPDATES = 100
@@ -54,35 +49,8 @@ class PostgresWarehouse(KeepsConnection):
     def ensure_tables(self, expected: Mapping[str, Sequence[Column]], *, without_key: Collection[str] = ()) -> None:
         """Create the tables that are missing, add the columns that they lack, and the indexes."""
         super().ensure_tables(expected, without_key=without_key)
-        wanted = [suffix for suffix in _INDEXED if self.qualified(f"{self.table}{suffix}") in expected]
-        if not wanted:
-            return
-        there = self.transact(
-            "looking for indexes", lambda cursor: {suffix for suffix in wanted if self._has_index(cursor, suffix)}
-        )
-        for suffix in wanted:
-            if suffix not in there:
-                self._add_index(suffix)
-
-    def _has_index(self, cursor: Any, suffix: str) -> bool:
-        cursor.execute(
-            "SELECT COUNT(*) FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid "
-            "AND a.attnum = i.indkey[0] WHERE i.indrelid = CAST(%s AS regclass) AND a.attname = %s",
-            [self.qualified(f"{self.table}{suffix}"), _INDEXED[suffix]],
-        )
-        return bool(cursor.fetchone()[0])
-
-    def _add_index(self, suffix: str) -> None:
-        table, column = f"{self.table}{suffix}", _INDEXED[suffix]
-        name = self.quoted(f"{table}_{column}")
-        statement = f"CREATE INDEX IF NOT EXISTS {name} ON {self.qualified(table)} ({self.quoted(column)})"
-        try:
-            self.transact(f"adding an index to {table}", lambda cursor: cursor.execute(statement))
-        except WarehouseError as error:
-            # The tables may be somebody else's. All is the same without it, but for the time that it takes.
-            log.info("%s. A validation reads all of %s until its owner runs: %s", error, table, statement)
-        else:
-            log.info("Added the index %s to %s", name, table)
+        if times := {table: column for table, column in self._times_in_keys().items() if table in expected}:
+            add_missing_indexes(self, times)
 
     def _new_connection(self) -> Any:
         connection = super()._new_connection()
@@ -94,7 +62,7 @@ class PostgresWarehouse(KeepsConnection):
     def _cursor(self, connection: Any) -> Any:
         cursor = super()._cursor(connection)
         # psycopg waits in Python; psycopg2 lets no signal handler run while the server is at it.
-        return InterruptibleCursor(cursor) if hasattr(cursor, "copy_expert") else cursor
+        return _Psycopg2Cursor(cursor) if hasattr(cursor, "copy_expert") else cursor
 
     def _roll_back(self, connection: Any, error: BaseException) -> None:
         if _is_at_work(connection):
@@ -163,8 +131,31 @@ class PostgresWarehouse(KeepsConnection):
         return bool(cursor.fetchone()[0])
 
 
+class _Psycopg2Cursor:
+    """
+    A cursor of psycopg2 whose statements another thread carries out.
+
+    What this thread is interrupted by has the server cancel the statement, and is raised behind its end.
+    """
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def execute(self, *statement: Any) -> None:
+        """Carry out a statement."""
+        in_thread(self._cursor.connection.cancel, self._cursor.execute, *statement)
+
+    def copy_expert(self, *statement: Any) -> None:
+        """Carry out a COPY."""
+        in_thread(self._cursor.connection.cancel, self._cursor.copy_expert, *statement)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what else the cursor has."""
+        return getattr(self._cursor, name)
+
+
 def _is_at_work(connection: Any) -> bool:
-    """Tell whether a connection of psycopg waits for the end of a statement."""
+    """Tell whether a connection of psycopg waits for the end of a statement; one of psycopg2 has been waited for."""
     server = getattr(connection, "pgconn", None)
     return server is not None and server.transaction_status == _ACTIVE
 

@@ -76,8 +76,7 @@ class RedshiftWarehouse(KeepsConnection, SqlWarehouse):
         self._stages = itertools.count(1)
 
     def _table_options(self, table: str) -> str:
-        digests = self.qualified(f"{self.table}_digests")
-        column = {self.events: "event_time", self.files: "delivered_at", digests: "covered_to"}.get(table)
+        column = {self.events: "event_time", **self._times_in_keys()}.get(table)
         return f" SORTKEY ({self.quoted(column)})" if column else ""
 
     def _create(self, table: str, columns: Sequence[Column], *, has_key: bool) -> frozenset[str]:
@@ -142,10 +141,10 @@ class RedshiftWarehouse(KeepsConnection, SqlWarehouse):
         if len(keys) <= self.dialect.max_in_list:
             return super()._find(cursor, table, columns, keys)
         names = ", ".join(map(self.quoted, columns))
-        within = self._where(AllOf(self._within(table, keys)))
+        bound = self._where(AllOf(self._time_bound(table, keys)))
         with self._listed(cursor, keys) as listed:
-            where = f"{self.quoted(columns[0])} IN ({listed}){within.besides}"
-            cursor.execute(f"SELECT {names} FROM {table} WHERE {where}", within.values)
+            where = f"{self.quoted(columns[0])} IN ({listed}){bound.besides}"
+            cursor.execute(f"SELECT {names} FROM {table} WHERE {where}", bound.values)
             return list(cursor.fetchall())
 
     def _delete(self, cursor: Any, table: str, uris: Sequence[str]) -> None:

@@ -108,11 +108,11 @@ class RelationalWarehouse(RelationalUpdates):
         """Return columns of the rows with some keys; the first column is the key."""
         names = ", ".join(map(self.quoted, columns))
         found: list[tuple[Any, ...]] = []
-        within = self._where(AllOf(self._within(table, keys)))
+        bound = self._where(AllOf(self._time_bound(table, keys)))
         for portion, marks in self._portions(keys):
             cursor.execute(
-                f"SELECT {names} FROM {table} WHERE {self.quoted(columns[0])} IN ({marks}){within.besides}",
-                [*portion, *within.values],
+                f"SELECT {names} FROM {table} WHERE {self.quoted(columns[0])} IN ({marks}){bound.besides}",
+                [*portion, *bound.values],
             )
             found += cursor.fetchall()
         return found

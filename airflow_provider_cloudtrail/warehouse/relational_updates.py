@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import Column, ColumnKind
 from airflow_provider_cloudtrail.warehouse.conditions import AllOf, Condition, Value
-from airflow_provider_cloudtrail.warehouse.delivery_times import covered_within, delivered_within
+from airflow_provider_cloudtrail.warehouse.delivery_times import TIMES_IN_KEYS, covered_within, delivered_within
 from airflow_provider_cloudtrail.warehouse.relational_tables import RelationalTables
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition, as_sql
+
+# Tables that somebody else has made may hold times without a zone, and compare them in one of the session's.
+_MARGIN = timedelta(days=1)
 
 
 class RelationalUpdates(RelationalTables):
@@ -40,8 +43,8 @@ class RelationalUpdates(RelationalTables):
         """Update rows that are there, in a transaction; others are passed over."""
         if rows:
             besides = [] if where is None else [where]
-            within = self._where(AllOf([*self._within(table, [row[0] for row in rows]), *besides]))
-            self._update(cursor, table, columns, rows, within)
+            which = self._where(AllOf([*self._time_bound(table, [row[0] for row in rows]), *besides]))
+            self._update(cursor, table, columns, rows, which)
 
     def assign(self, cursor: Any, table: str, values: Mapping[str, Value | None], where: Condition) -> None:
         """Set columns of the rows that fulfil a condition to values, in a transaction."""
@@ -105,11 +108,15 @@ class RelationalUpdates(RelationalTables):
 
     # -- what statements are put together from -----------------------------------------------------
 
-    def _within(self, table: str, keys: Collection[str]) -> list[Condition]:
+    def _times_in_keys(self) -> dict[str, str]:
+        """Return, by the qualified name of a table, the column of the time that its keys say."""
+        return {self.qualified(f"{self.table}{suffix}"): column for suffix, column in TIMES_IN_KEYS.items()}
+
+    def _time_bound(self, table: str, keys: Collection[str]) -> list[Condition]:
         """Return what rows with some keys have in common by which an engine finds them: when they are from."""
         if table == self.files:
-            return delivered_within(keys)
-        return covered_within(keys) if table == self.qualified(f"{self.table}_digests") else []
+            return delivered_within(keys, _MARGIN)
+        return covered_within(keys, _MARGIN) if table in self._times_in_keys() else []
 
     def _where(self, condition: Condition) -> SqlCondition:
         """Return a condition in the words of SQL."""

@@ -67,16 +67,18 @@ def filled_by_the_first_version(trail, warehouse):
         create(connection, "mwaa_audit_events", EVENTS, "event_id")
         create(connection, "mwaa_audit_events_files", FILES, "log_file_uri")
         create(connection, "mwaa_audit_events_quarantine", QUARANTINE)
-        of_all = {"account_id": ACCOUNT, "region": "eu-west-1", "delivered_at": MIDNIGHT, "loaded_at": MIDNIGHT}
+        of_all = {"account_id": ACCOUNT, "region": "eu-west-1", "loaded_at": MIDNIGHT}
         counts = {"records": 2, "loaded": 1, "duplicate": 0, "filtered": 1, "quarantined": 0}
-        for uri, status, reason in zip(
-            uris, ("loaded", "no_match", "quarantined"), (None, None, "truncated_gzip: it ends early"), strict=True
+        for minute, (status, reason) in enumerate(
+            (("loaded", None), ("no_match", None), ("quarantined", "truncated_gzip: it ends early"))
         ):
             more = counts if status == "loaded" else {}
             insert(
                 connection,
                 "mwaa_audit_events_files",
-                log_file_uri=uri,
+                log_file_uri=uris[minute],
+                # As its name says, in every version.
+                delivered_at=f"2026-02-03T10:0{minute}:00.000000+00:00",
                 status=status,
                 reason=reason,
                 selection=SELECTION,
