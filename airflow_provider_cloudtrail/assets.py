@@ -15,9 +15,10 @@ FILES_OF_TRIGGERING_EVENTS = (
     "{%- set files = [] -%}"
     "{%- for events in triggering_asset_events.values() -%}{%- for event in events -%}"
     "{%- set payload = (event.extra or {}).get('payload') -%}"
-    # That of another asset's watcher may be a text.
-    "{%- for file in (payload.get('files', ()) if payload is mapping else ()) -%}"
-    "{%- if file not in files -%}{%- set _ = files.append(file) -%}{%- endif -%}"
+    # Another asset's watcher may tell anything.
+    "{%- set told = payload.get('files') if payload is mapping else () -%}"
+    "{%- for file in (told if told is sequence and told is not string and told is not mapping else ()) -%}"
+    "{%- if file is string and file not in files -%}{%- set _ = files.append(file) -%}{%- endif -%}"
     "{%- endfor -%}{%- endfor -%}{%- endfor -%}"
     "{{ files | tojson }}"
 )

@@ -7,29 +7,40 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
-# Airflow gives a task five seconds to end, of which some pools may take these: more than an answer of S3 takes.
-_PATIENCE_AT_THE_END = 1.0
+# Seconds. Airflow kills a task five seconds after it was told to end, and pools are stopped one after the other.
+_PATIENCE_IF_TASK_ENDS = 1.0
 _PATIENCE = 20.0
 
 
 class StoppingPool(ThreadPoolExecutor):
-    """Threads that are left to themselves where they do not end in time: a request may go unanswered for minutes."""
+    """
+    Threads that are left to themselves where they do not end in time: a request may go unanswered for minutes.
+
+    The process of a task ends without them. One that ends as Python itself does, such as a script's, waits for them.
+    """
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
 
-    def stop(self) -> None:
-        """Drop what no thread has begun, and wait for what one has, but not for long, least of all if the task ends."""
+    def stop(self, until: float | None = None) -> float:
+        """
+        Drop what no thread has begun, and wait for what one has, but not for long, least of all if the task ends.
+
+        :param until: reading of the monotonic clock until which to wait, such as that of another pool, if need be.
+        :return: until when it would have been waited.
+        """
         self.shutdown(wait=False, cancel_futures=True)
-        until = time.monotonic() + (_PATIENCE_AT_THE_END if _task_ends() else _PATIENCE)
+        if until is None:
+            until = time.monotonic() + (_PATIENCE_IF_TASK_ENDS if _task_ends() else _PATIENCE)
         for thread in self._threads:
             thread.join(max(until - time.monotonic(), 0))
+        return until
 
 
 def _task_ends() -> bool:
-    """Tell whether what is being handled ends the task: it is no error, nor that a generator is closed for its own."""
+    """Tell whether what ends the task is being handled, which is no error; also by a generator that is closed then."""
     error = sys.exception()
     while isinstance(error, GeneratorExit):
         error = error.__context__

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -124,7 +124,12 @@ class _Export:
 
     def run(self, log_files: Iterable[LogFile]) -> ExportSummary:
         with self._warehouse.session(together=True):
-            self._load_all(log_files)
+            try:
+                self._load_all(log_files)
+            finally:
+                if isinstance(log_files, Generator):
+                    # Or it would be closed behind the error, when it does not know any more that the task has to end.
+                    log_files.close()
         self._summary.seconds = time.monotonic() - self._started
         return self._summary
 
@@ -261,7 +266,7 @@ class _Export:
         """
         Refuse what is not the object that was listed: stored as if it was, the listed one would not be read any more.
 
-        :raises StoreError: unless the bucket lists it by now.
+        :raises StoreError: unless the bucket lists it by now; for one that is too large and was not, in any case.
         """
         if isinstance(stored, ObjectError):
             listed = log_file.size_bytes
@@ -272,7 +277,11 @@ class _Export:
             refuse_unless_listed(store, log_file.key, log_file.uri, stored, was_listed=True)
             self._log.warning(
                 "%s was overwritten while this ran: %s bytes with ETag %s were listed, %s with ETag %s are read",
-                *(log_file.uri, log_file.size_bytes, log_file.etag, len(stored.body), stored.etag),
+                log_file.uri,
+                log_file.size_bytes,
+                log_file.etag,
+                len(stored.body),
+                stored.etag,
             )
 
     # -- writing -----------------------------------------------------------------------------------

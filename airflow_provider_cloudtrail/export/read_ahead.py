@@ -136,8 +136,8 @@ class ReadAhead:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stopped = True
-        self._pool.stop()
-        self._readers.stop()
+        # Readers wait for what is fetched: whoever waits in vain for the one does for the other.
+        self._readers.stop(self._pool.stop())
 
     def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, FileRows]]:
         """

@@ -132,7 +132,7 @@ class CloudTrailHook(EventHistoryHook):
                 ) from None
             raise CloudTrailError(
                 f"cloudtrail:GetTrail failed for trail_name={trail_name!r} with aws_conn_id={self.aws_conn_id!r}: "
-                f"{said_by(error)}. It has to be allowed, and the network to lead to the API (in subnets without "
+                f"{said_by(error)}. GetTrail has to be allowed, and the network to lead to the API (in subnets without "
                 "internet access a VPC endpoint); or give bucket, prefix and organization_id in the place of trail_name"
             ) from None
         location = TrailLocation(trail["S3BucketName"], trail.get("S3KeyPrefix", ""))

@@ -49,6 +49,7 @@ class BucketThreads:
         self.at_once = min(AT_FIRST, most)
         """How many threads there are now."""
         self._pool = self._new_pool()
+        self._stopped = False
         self._submitting = threading.Lock()
         self._counting = threading.Lock()
         self._looked_at = 0
@@ -64,9 +65,10 @@ class BucketThreads:
     ) -> None:
         self.stop()
 
-    def stop(self) -> None:
-        """Drop what no thread has begun, and wait for what one has, but not for long."""
-        self._pool.stop()
+    def stop(self, until: float | None = None) -> float:
+        """Drop what no thread has begun, and wait for what one has, but not for long: see :meth:`StoppingPool.stop`."""
+        self._stopped = True
+        return self._pool.stop(until)
 
     def submit(self, work: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
         """Have a thread do some work on an item; may be called by several threads, but not by the work itself."""
@@ -74,8 +76,10 @@ class BucketThreads:
             if self.slow and self.at_once < self._most:
                 # A pool does not grow: the small one ends what it was given, which is little.
                 self._pool.shutdown()
-                self.at_once = self._most
-                self._pool = self._new_pool()
+                # Work that is left behind may still come here, and nobody would stop the threads of a new one.
+                if not self._stopped:
+                    self.at_once = self._most
+                    self._pool = self._new_pool()
             return self._pool.submit(work, item)
 
     def map(self, work: Callable[[_Item], _Result], items: Iterable[_Item], *, ahead: int) -> Iterator[_Result]:

@@ -172,8 +172,8 @@ class ObstoreBucket:
                 if key > last:
                     last = key
                     yield ListedObject(key, entry["size"], plain_etag(entry["e_tag"]))
-                # obstore starts behind the name without its last slash.
-                elif key > start_after:
+                # obstore starts behind the name without its last slash; a folder's marker has lost it, and its place.
+                elif key > start_after and not (entry["size"] == 0 and key != last and last.startswith(key)):
                     raise disordered(self._bucket, prefix, key, last)
         # S3 may give less than whole pages, and go on. What fits into fewer pages than there were tells nothing, nor do
         # pages that could not be counted.

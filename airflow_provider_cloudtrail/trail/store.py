@@ -116,21 +116,21 @@ def refuse_unless_listed(store: Store, key: str, uri: str, stored: StoredObject,
     that fit. Costs a request, where something is wrong.
 
     :param was_listed: whether a listing gave the key. Else who may not list believes what was answered.
-    :raises StoreError: if the bucket lists another ETag or another size.
+    :raises StoreError: unless the bucket lists it so.
     """
+    now = "the bucket lists nothing there"
     try:
         listed = next(iter(store.objects(key)), None)
     except ListingDeniedError:
-        listed = None
+        listed, now = None, "this key alone may not be listed (s3:ListBucket), although its folder may"
     if listed is None or listed.key != key:
         if not was_listed:
             return
-        lists = "nothing there"
     elif is_as_listed(stored, listed.etag, listed.size_bytes):
         return
     else:
-        lists = f"{listed.size_bytes} bytes with ETag {listed.etag}"
+        now = f"the bucket lists {listed.size_bytes} bytes with ETag {listed.etag}"
     raise StoreError(
-        f"{uri}: {len(stored.body)} bytes with ETag {stored.etag} were answered, the bucket lists {lists}. Run this "
+        f"{uri}: {len(stored.body)} bytes with ETag {stored.etag} were answered, {now}. Run this "
         "again; if it stays, look what stands between the worker and S3 (a proxy, the endpoint_url of the connection)"
     )

@@ -43,7 +43,7 @@ def test_the_next_item_is_made_while_this_one_is_used():
 
 
 def test_an_item_that_never_comes_is_not_waited_for_at_the_end_of_the_task(monkeypatch):
-    monkeypatch.setattr(stopping_pool, "_PATIENCE_AT_THE_END", 0.1)
+    monkeypatch.setattr(stopping_pool, "_PATIENCE_IF_TASK_ENDS", 0.1)
     monkeypatch.setattr(stopping_pool, "_PATIENCE", 100.0)
     asked, answer, ended = threading.Event(), threading.Event(), threading.Event()
 

@@ -88,7 +88,7 @@ def test_a_trail_that_cannot_be_asked_for_says_what_to_do(hook, failure):
         failure(stubber)
         with pytest.raises(
             CloudTrailError,
-            match=r"(?s)GetTrail failed for trail_name='audit'.*\. It has to be allowed.* or give bucket",
+            match=r"(?s)GetTrail failed for trail_name='audit'.*\. GetTrail has to be allowed.* or give bucket",
         ):
             hook.resolve_trail("audit")
 

@@ -97,7 +97,7 @@ def test_a_failure_comes_in_its_place_and_what_is_behind_it_is_dropped() -> None
 
 
 @pytest.mark.parametrize(
-    ("patience", "error"), [("_PATIENCE_AT_THE_END", KeyboardInterrupt()), ("_PATIENCE", LookupError())]
+    ("patience", "error"), [("_PATIENCE_IF_TASK_ENDS", KeyboardInterrupt()), ("_PATIENCE", LookupError())]
 )
 def test_what_is_not_answered_is_not_waited_for_for_long(
     monkeypatch: pytest.MonkeyPatch, patience: str, error: BaseException
@@ -140,3 +140,24 @@ def test_what_is_being_answered_is_waited_for() -> None:
         asked = threads.submit(work, 0.2)
         assert begun.wait(60)
     assert asked.done()
+
+
+def test_pools_that_are_stopped_together_are_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping_pool, "_PATIENCE", 100.0)
+    answer = threading.Event()
+    threads = BucketThreads(1)
+    asked = threads.submit(answer.wait, 120)
+    before = time.monotonic()
+    assert threads.stop(before) == before
+    assert time.monotonic() - before < 60
+    answer.set()
+    assert asked.result(60)
+
+
+def test_who_comes_behind_the_end_is_given_no_threads() -> None:
+    threads = BucketThreads()
+    threads.slow = True
+    threads.stop()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        threads.submit(str, 1)
+    assert threads.at_once == AT_FIRST

@@ -32,7 +32,7 @@ def test_listing_that_is_denied(transport: str) -> None:
 def page_of(names: Sequence[str], *, goes_on: bool = False) -> bytes:
     entries = "".join(
         f"<Contents><Key>{name}</Key><LastModified>2026-02-03T10:00:00.000Z</LastModified>"
-        "<ETag>&quot;e&quot;</ETag><Size>5</Size></Contents>"
+        f"<ETag>&quot;e&quot;</ETag><Size>{0 if name.endswith('/') else 5}</Size></Contents>"
         for name in names
     )
     more = f"<NextContinuationToken>{names[-1:]}</NextContinuationToken>" if goes_on else ""
@@ -177,6 +177,26 @@ def test_listing_in_no_order_is_refused(transport: str) -> None:
         with pytest.raises(StoreError, match=r"a/2 was listed behind a/3.*endpoint_url"):
             found.extend(entry.key for entry in store.objects("a/"))
     assert found == ["a/1", "a/3"]
+
+
+@needs_boto3
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_marker_of_a_folder_is_no_disorder(transport: str) -> None:
+    """The console makes some; obstore leaves out their last slash, which has its place behind ``-``."""
+    names = ["a/3-old/x", "a/3/", "a/3/y", "a/4/", "a/4/z"]
+    with ScriptedS3([(200, page_of(names))]).running() as server:
+        store = s3_store(server.endpoint, "bucket", transport)
+        found = [entry.key for entry in store.objects("a/") if entry.size_bytes]
+    assert found == ["a/3-old/x", "a/3/y", "a/4/z"]
+
+
+@needs_boto3
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_marker_that_is_listed_for_ever_is_refused(transport: str) -> None:
+    with ScriptedS3([(200, page_of(["a/3/"], goes_on=True))]).running() as server:
+        store = s3_store(server.endpoint, "bucket", transport)
+        with pytest.raises(StoreError, match="was listed behind a/3"):
+            list(islice(store.objects("a/"), 5_000))
 
 
 @needs_boto3
