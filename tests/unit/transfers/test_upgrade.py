@@ -69,9 +69,11 @@ def filled_by_the_first_version(trail, warehouse):
         create(connection, "mwaa_audit_events_quarantine", QUARANTINE)
         of_all = {"account_id": ACCOUNT, "region": "eu-west-1", "loaded_at": MIDNIGHT}
         counts = {"records": 2, "loaded": 1, "duplicate": 0, "filtered": 1, "quarantined": 0}
-        for minute, (status, reason) in enumerate(
-            (("loaded", None), ("no_match", None), ("quarantined", "truncated_gzip: it ends early"))
-        ):
+        for minute, (status, reason) in enumerate((
+            ("loaded", None),
+            ("no_match", None),
+            ("quarantined", "truncated_gzip: it ends early"),
+        )):
             more = counts if status == "loaded" else {}
             insert(
                 connection,
