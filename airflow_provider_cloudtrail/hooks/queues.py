@@ -52,11 +52,11 @@ def messages_in(answer: Mapping[str, Any]) -> list[QueueMessage]:
         an answer without messages, which a queue that is asked again would give at once, and for ever.
     """
     content_type = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-type", "")
-    # Of other types, such as none at all, the answers of what stands in for SQS may be.
-    if "Messages" not in answer and "html" in content_type:
+    # What stands in for SQS may answer with other types than JSON.
+    if "Messages" not in answer and (not content_type or "html" in content_type):
         from botocore.parsers import ResponseParserError
 
-        raise ResponseParserError(f"ReceiveMessage is answered with a page ({content_type})")
+        raise ResponseParserError(f"ReceiveMessage is answered with the type {content_type!r}, which SQS does not give")
     return [
         QueueMessage(message["MessageId"], message["ReceiptHandle"], message["Body"])
         for message in answer.get("Messages", ())
