@@ -20,8 +20,6 @@ TIMES_IN_KEYS = {"_files": "delivered_at", "_digests": "covered_to"}
 # part: what follows is random, and who may write to the bucket can have it look like another one.
 _DELIVERED = re.compile(r"/(?:[^/_]+_){3}(\d{8}T\d{4}Z)_[^/]*\Z", re.ASCII)
 _COVERED = re.compile(r"_(\d{8}T\d{6}Z)(?:_backfill)?\.json\.gz\Z", re.ASCII)
-
-
 _NO_MARGIN = timedelta(0)
 
 

@@ -20,8 +20,10 @@ def in_thread(interrupt: Callable[[], None] | None, work: Callable[..., Any], *a
     """
     Have a thread do some work, and return what it gives when it is done.
 
-    :param interrupt: ends the work; called when this thread is interrupted, which is raised behind the end of the work.
-        None: the work is waited for.
+    :param interrupt: ends the work; called when this thread is interrupted, as often as it takes. None: the
+        work is waited for.
+    :param work: is given the arguments.
+    :raises BaseException: what the work raises; what this thread is interrupted by, behind the end of the work.
     """
     future: Future[Any] = Future()
 

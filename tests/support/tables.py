@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
+from unittest import mock
 
 from airflow_provider_cloudtrail.audit_event import (
     AuditEvent,
@@ -102,6 +103,21 @@ def execute(warehouse: Warehouse, *statements: str) -> None:
             cursor.execute(_in_hive(statement) if is_ddl else statement)
         if warehouse.engine != "duckdb":
             connection.commit()
+
+
+@contextmanager
+def beginning_with(warehouse: Warehouse, statement: str) -> Iterator[None]:
+    """Have each new connection of a warehouse in PostgreSQL begin with a statement, such as one that takes a role."""
+    connect = warehouse.hook.get_conn
+
+    def begun() -> Any:
+        connection = connect()
+        connection.cursor().execute(statement)
+        connection.commit()
+        return connection
+
+    with mock.patch.object(warehouse.hook, "get_conn", begun):
+        yield
 
 
 def delete_rows(warehouse: Warehouse, table: str, log_file_uri: str) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from airflow_provider_cloudtrail.trail import digest_chain
 from airflow_provider_cloudtrail.trail.digest import digest_key
-from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, CheckedDigest, Coverage, DigestStatus, Proof
+from airflow_provider_cloudtrail.trail.digest_chain import ChainVerifier, DigestStatus, Proof
 from airflow_provider_cloudtrail.trail.digest_reader import fetch_digest
 from airflow_provider_cloudtrail.trail.digest_signature import own_signature_fault, verified_early
 from airflow_provider_cloudtrail.trail.public_keys import KeyRing, PublicKey
+from tests.support.chains import at, check, faults, gaps
 from tests.support.signed_trail import (
     BUCKET,
     EMPTY,
@@ -21,7 +22,6 @@ from tests.support.signed_trail import (
     HOURS,
     LAST,
     REGION,
-    TRAIL,
     WINDOW,
     Hour,
     MemoryStore,
@@ -35,41 +35,6 @@ MIDDLE = 6
 @pytest.fixture
 def trail() -> SignedTrail:
     return SignedTrail().build()
-
-
-def check(
-    trail: SignedTrail, keys: list[PublicKey] | None = None, bucket: str = BUCKET, listed: set[str] | None = None
-) -> dict[str, CheckedDigest]:
-    """Verify the ordinary digests of a trail as the window sees them."""
-    store = MemoryStore(trail)
-    ring = KeyRing(lambda region, start, end: trail.public_keys() if keys is None else keys, *WINDOW)
-    found = [
-        key
-        for key in map(digest_key, trail.objects)
-        if key is not None and not key.chain.backfill and (listed is None or key.key in listed)
-    ]
-    verifier = ChainVerifier(ring, lambda key: fetch_digest(store, bucket, key), WINDOW[0])
-    fetched = (fetch_digest(store, bucket, key) for key in sorted(found, key=lambda key: key.end))
-    checked = list(verifier.check(digest for digest in fetched if digest is not None))
-    assert len({one.key.key for one in checked}) == len(checked)
-    return {one.key.key: one for one in checked}
-
-
-def faults(checked: dict[str, CheckedDigest]) -> dict[str, str]:
-    return {key: one.fault.code for key, one in checked.items() if one.fault is not None}
-
-
-def gaps(checked: dict[str, CheckedDigest], *, expected: bool = True) -> list[tuple[float, float]]:
-    """Return begin and end of the gaps, in hours of the window."""
-    ordered = sorted(checked.values(), key=lambda one: one.end)
-    coverage = Coverage(ordered[0].key.chain, *WINDOW, WINDOW[1], expected=expected)
-    found = [coverage.add(one) for one in ordered if one.end > WINDOW[0] and one.start < WINDOW[1]]
-    return [((gap.start - WINDOW[0]) / HOUR, (gap.end - WINDOW[0]) / HOUR) for gap in (*found, coverage.rest()) if gap]
-
-
-def at(number: int) -> float:
-    """Return the begin of an hour of the trail, in hours of the window."""
-    return pytest.approx((SignedTrail().hours[number].start - WINDOW[0]) / HOUR)
 
 
 def test_an_untouched_chain_is_valid(trail):
@@ -334,77 +299,3 @@ def test_of_a_long_chain_only_the_last_digests_are_remembered(trail, monkeypatch
     trail.build()
     trail.delete(trail.digests[LAST])
     assert faults(check(trail)) == {trail.digests[MIDDLE]: "broken_chain", trail.digests[LAST]: "not_found"}
-
-
-def test_digests_that_were_not_listed_are_followed_back(trail):
-    # As after a change of the prefix: the older ones lie elsewhere.
-    checked = check(trail, listed=set(trail.digests[MIDDLE:]))
-    assert faults(checked) == {}
-    assert next(iter(checked)) == trail.digests[FIRST]
-    assert gaps(checked) == []
-
-
-def test_a_forged_digest_does_not_lead_elsewhere(trail):
-    elsewhere = trail.digest_key(Hour(trail.hours[MIDDLE - 1].start - timedelta(minutes=20)))
-    trail.hours[MIDDLE].document["previousDigestS3Object"] = elsewhere
-    trail.build()
-    trail.sign(trail.digests[MIDDLE], "00" * 256)
-    assert faults(check(trail)) == {trail.digests[MIDDLE]: "wrong_signature"}
-
-
-@pytest.mark.parametrize("signed", [pytest.param(True, id="signed"), pytest.param(False, id="unsigned")])
-@pytest.mark.parametrize(
-    "named",
-    [
-        pytest.param(lambda trail: trail.digests[MIDDLE], id="itself"),
-        pytest.param(lambda trail: trail.digests[MIDDLE + 1], id="the one behind"),
-        pytest.param(lambda trail: trail.digests[MIDDLE - 1].replace(TRAIL, "another"), id="one of another trail"),
-        pytest.param(lambda trail: trail.logs(MIDDLE - 1)[0], id="a log file"),
-    ],
-)
-def test_a_digest_that_does_not_name_an_earlier_one_is_not_followed(trail, named, signed):
-    trail.hours[MIDDLE].document["previousDigestS3Object"] = named(trail)
-    trail.build()
-    if not signed:
-        trail.lose_metadata(trail.digests[MIDDLE])
-    found = fetch_digest(MemoryStore(trail), BUCKET, digest_key(trail.digests[MIDDLE]))
-    asked = []
-    ring = KeyRing(lambda *_: trail.public_keys(), *WINDOW)
-    (checked,) = ChainVerifier(ring, asked.append, WINDOW[0]).check([found])
-    assert (checked.key, checked.valid) == (found.key, signed)
-    assert asked == []
-
-
-@pytest.mark.parametrize("change", [{"bucket": "new-trail"}, {"root": "new/AWSLogs/"}], ids=["bucket", "prefix"])
-def test_a_change_of_the_trail_is_followed_back(trail, change):
-    old, new = trail.split(MIDDLE, **change)
-    buckets = {BUCKET: MemoryStore(old), "new-trail": MemoryStore(new)} if "bucket" in change else {}
-    both, asked = MemoryStore(old, new), []
-
-    def fetch(key):
-        asked.append((key.bucket, key.key))
-        return fetch_digest(buckets.get(key.bucket, both), key.bucket or BUCKET, key)
-
-    ring = KeyRing(lambda *_: trail.public_keys(), *WINDOW)
-    fetched = [fetch_digest(MemoryStore(new), new.bucket, digest_key(key)) for key in new.digests]
-    checked = {one.key.key: one for one in ChainVerifier(ring, fetch, WINDOW[0]).check(fetched)}
-    assert list(checked) == [*old.digests[FIRST:MIDDLE], *new.digests]
-    assert faults(checked) == {}
-    assert gaps(checked) == []
-    before = BUCKET if "bucket" in change else None
-    assert asked == [(before, key) for key in reversed(old.digests[FIRST:MIDDLE])]
-
-
-def test_a_digest_that_was_replaced_in_the_bucket_before_is_found(trail):
-    old, new = trail.split(MIDDLE, bucket="new-trail")
-    other = SignedTrail()
-    other.hours[MIDDLE - 1].files.clear()
-    other.build()
-    # Validly signed, but not what the first digest in the new bucket names.
-    old.objects[old.digests[MIDDLE - 1]] = other.objects[other.digests[MIDDLE - 1]]
-    store = MemoryStore(old)
-    ring = KeyRing(lambda *_: trail.public_keys(), *WINDOW)
-    fetched = [fetch_digest(MemoryStore(new), new.bucket, digest_key(key)) for key in new.digests]
-    verifier = ChainVerifier(ring, lambda key: fetch_digest(store, BUCKET, key), WINDOW[0])
-    checked = {one.key.key: one for one in verifier.check(fetched)}
-    assert faults(checked) == {new.digests[0]: "broken_chain"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import pytest
 
@@ -27,7 +26,7 @@ from tests.support.engines import (
 from tests.support.iceberg import catalog
 from tests.support.log_files import event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, reread
-from tests.support.tables import add_column, assert_balanced, execute, query, read_table
+from tests.support.tables import add_column, assert_balanced, beginning_with, execute, query, read_table
 
 NewWarehouse = Callable[[str], Warehouse]
 AT = datetime(2026, 2, 3, 10, 5, 12, tzinfo=timezone.utc)
@@ -232,20 +231,11 @@ def test_rows_are_updated_without_the_right_to_temporary_tables(new_warehouse: N
         f"GRANT ALL ON {own} TO {role}",
         "REVOKE TEMPORARY ON DATABASE postgres FROM PUBLIC",
     )
-    connect = warehouse.hook.get_conn
-
-    def as_role() -> Any:
-        connection = connect()
-        connection.cursor().execute(f"SET SESSION AUTHORIZATION {role}")
-        connection.commit()
-        return connection
-
-    warehouse.hook.get_conn = as_role
     try:
-        wider = [file_rows(stamp, *records, foreign(f"f{stamp}")) for stamp, records in files.items()]
-        warehouse.write(reread(warehouse, *wider))
+        with beginning_with(warehouse, f"SET SESSION AUTHORIZATION {role}"):
+            wider = [file_rows(stamp, *records, foreign(f"f{stamp}")) for stamp, records in files.items()]
+            warehouse.write(reread(warehouse, *wider))
     finally:
-        warehouse.hook.get_conn = connect
         execute(
             warehouse, "GRANT TEMPORARY ON DATABASE postgres TO PUBLIC", f"DROP OWNED BY {role}", f"DROP ROLE {role}"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,7 @@ from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from tests.support.engines import POSTGRES
 from tests.support.log_files import event
 from tests.support.rows import file_rows
-from tests.support.tables import assert_balanced, execute, read_table
+from tests.support.tables import assert_balanced, beginning_with, execute, read_table
 
 pytestmark = pytest.mark.skipif(not POSTGRES, reason="needs a PostgreSQL server")
 
@@ -38,20 +37,12 @@ def test_events_are_asked_for_and_copied_in_portions(
 @pytest.mark.parametrize("engine", POSTGRES)
 @pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Tokyo"])
 def test_files_are_found_in_a_table_whose_times_have_no_zone(
-    engine: str, zone: str, new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch
+    engine: str, zone: str, new_warehouse: NewWarehouse
 ) -> None:
     warehouse = new_warehouse(engine)
     warehouse.prepare()
     execute(warehouse, f"ALTER TABLE {warehouse.files} ALTER COLUMN delivered_at TYPE TIMESTAMP")
-    connect = warehouse.hook.get_conn
-
-    def in_zone() -> Any:
-        connection = connect()
-        connection.cursor().execute(f"SET TIME ZONE '{zone}'")
-        connection.commit()
-        return connection
-
-    monkeypatch.setattr(warehouse.hook, "get_conn", in_zone)
-    file = file_rows("20260203T1000Z", event("a"))
-    warehouse.write([file])
-    assert list(warehouse.known_files([file.entry.log_file_uri])) == [file.entry.log_file_uri]
+    with beginning_with(warehouse, f"SET TIME ZONE '{zone}'"):
+        file = file_rows("20260203T1000Z", event("a"))
+        warehouse.write([file])
+        assert list(warehouse.known_files([file.entry.log_file_uri])) == [file.entry.log_file_uri]

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,7 @@ from airflow_provider_cloudtrail.warehouse.base import Warehouse
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence
 from tests.support.engines import POSTGRES
 from tests.support.statements import noted_statements
-from tests.support.tables import execute, query
+from tests.support.tables import beginning_with, execute, query
 
 pytestmark = pytest.mark.skipif(not POSTGRES, reason="needs a PostgreSQL server")
 
@@ -69,9 +68,7 @@ def test_index_of_the_user_is_enough(warehouse: Warehouse) -> None:
     assert indexes(warehouse) == INDEXES[:1]
 
 
-def test_who_may_not_add_an_index_goes_on_without(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_who_may_not_add_an_index_goes_on_without(warehouse: Warehouse, caplog: pytest.LogCaptureFixture) -> None:
     drop_indexes(warehouse)
     role = f"{warehouse.table}_role"
     tables = ", ".join(f"{warehouse.table}{suffix}" for suffix in ("", "_files", "_quarantine", "_digests", "_hashes"))
@@ -80,17 +77,9 @@ def test_who_may_not_add_an_index_goes_on_without(
         f"CREATE ROLE {role}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables}, {warehouse.table}_findings TO {role}",
     )
-    connect = warehouse.hook.get_conn
-
-    def as_role() -> Any:
-        connection = connect()
-        connection.cursor().execute(f"SET ROLE {role}")
-        connection.commit()
-        return connection
-
-    monkeypatch.setattr(warehouse.hook, "get_conn", as_role)
     caplog.set_level(logging.INFO)
-    Evidence(warehouse).prepare()
+    with beginning_with(warehouse, f"SET ROLE {role}"):
+        Evidence(warehouse).prepare()
     assert [text.partition(" until its owner runs: ")[2] for text in caplog.messages] == [
         f'CREATE INDEX ON "{warehouse.table}_{table}" ("{column}")' for table, column in reversed(INDEXES)
     ]
