@@ -22,6 +22,9 @@ SECRET_MEMBERS = frozenset({"clitoken", "webtoken", "restapiresponse"})
 SECRET_OF_REST_CALLS = frozenset({"body"})
 """Members whose values are secret in calls of the REST API as well."""
 _REST_CALL = b"InvokeRestApi"
+_TOKEN, _REST_RESPONSE, _BODY = b'token"', b'restapiresponse"', b'body"'
+# As AWS itself writes what it has masked: in the answer of each REST call.
+_MASKED = b':"%b"' % MASK.encode()
 _ESCAPE = b"\\u"
 # Punctuation and digits of ASCII: of the tokens that AssumeRole answers, each "=" is written so, of URLs each "&".
 _HARMLESS_ESCAPES = (b"\\u002", b"\\u003")
@@ -51,10 +54,13 @@ def suspicious_places(data: bytes) -> Iterator[int]:
             if not data.startswith(_HARMLESS_ESCAPES, place):
                 yield place
     # Bodies are secret in these calls only.
-    yield from searched.places(_REST_CALL)
+    names = (_REST_RESPONSE, _BODY) if next(searched.places(_REST_CALL), None) is not None else (_REST_RESPONSE,)
     searched = Searched(lowered)
-    yield from searched.places(b"restapiresponse")
-    for place in searched.places(b'token"'):
+    for name in names:
+        for place in searched.places(name):
+            if not lowered.startswith(_MASKED, place + len(name)):
+                yield place
+    for place in searched.places(_TOKEN):
         if lowered.startswith((b"cli", b"web"), max(0, place - 3)):
             yield place
 

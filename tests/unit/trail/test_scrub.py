@@ -69,7 +69,16 @@ def test_scrub(record: Any, cleaned: Any, count: int) -> None:
         ),
         pytest.param(b'{"a":"b\\u003d","\\u0043liToken":"b"}', True, id="name in escapes behind such a one"),
         pytest.param(b'{"CLITOKEN":"b"}', True, id="upper case"),
-        pytest.param(b'{"eventName":"InvokeRestApi"}', True, id="REST call"),
+        pytest.param(b'{"eventName":"InvokeRestApi"}', False, id="REST call"),
+        pytest.param(b'{"eventName":"InvokeRestApi","Body":"b"}', True, id="REST call with a body"),
+        pytest.param(b'{"eventName":"InvokeRestApi","Body" :"***"}', True, id="body with a space behind its name"),
+        pytest.param(b'{"eventName":"InvokeRestApi","Body":"***b"}', True, id="body that begins as a mask does"),
+        pytest.param(b'{"eventName":"InvokeRestApi","Body":"***","body":"b"}', True, id="masked, and one that is not"),
+        pytest.param(b'{"eventName":"InvokeRestApi","\\u0042ody":"b"}', True, id="body in escapes"),
+        pytest.param(
+            b'{"eventName":"InvokeRestApi","Body":"***","RestApiResponse":"***"}', False, id="masked by AWS itself"
+        ),
+        pytest.param(b'{"RestApiResponse":{"Body":"***"}}', True, id="answer that is no text"),
         pytest.param(b'{"eventName":"SendEmail","Body":"b"}', False, id="body of another call"),
         pytest.param(b'{"nextToken":"b"}', False, id="other token"),
         pytest.param(b'{"m":"somebody"}', False, id="a word with body"),
