@@ -20,6 +20,7 @@ from airflow_provider_cloudtrail.export.batches import BatchWriter
 from airflow_provider_cloudtrail.export.known import KnownFiles
 from airflow_provider_cloudtrail.export.read_ahead import Fetched, ReadAhead, Task
 from airflow_provider_cloudtrail.export.summary import ExportSummary
+from airflow_provider_cloudtrail.fewer_collections import fewer_collections
 from airflow_provider_cloudtrail.trail.bucket_threads import MOST_AT_ONCE
 from airflow_provider_cloudtrail.trail.codec import DAMAGED
 from airflow_provider_cloudtrail.trail.log_file import LogFile
@@ -123,7 +124,7 @@ class _Export:
         self._parsing = threading.Lock()
 
     def run(self, log_files: Iterable[LogFile]) -> ExportSummary:
-        with self._warehouse.session(together=True):
+        with fewer_collections(), self._warehouse.session(together=True):
             try:
                 self._load_all(log_files)
             finally:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections import Counter
@@ -323,6 +324,18 @@ def test_tables_do_not_depend_on_the_limits(
     assert len(results[0].events) == 60
     assert results[1] == results[0]
     assert results[2] == results[0]
+
+
+def test_garbage_is_looked_for_less_often_while_rows_are_made(
+    trail: FolderTrail, store: WatchedStore, warehouse: Warehouse
+) -> None:
+    usual = gc.get_threshold()
+    seen = []
+    watched = WatchedWarehouse(warehouse)
+    watched.before_write = lambda _: seen.append(gc.get_threshold())
+    export([trail.deliver("20260203T1000Z", event("a"))], store, watched)
+    assert [threshold[0] > usual[0] for threshold in seen] == [True]
+    assert gc.get_threshold() == usual
 
 
 def test_rows_say_what_the_ledger_said_before(warehouse: Warehouse) -> None:
