@@ -30,17 +30,34 @@ _GONE_IN_MYSQL = ((2006,), (2013,))
 _NO_SCHEMA = re.compile(r"(?:Catalog Error: )?Schema with name .* does not exist|unknown database ")
 _NO_SCHEMA_IN_MYSQL = (1049,)
 
+# Where COPY came upon a value. From the begin: behind the column stands the value.
+_COPIED_COLUMN = re.compile(r"COPY \w+, line \d+, column (\w+)")
+
 _CANCELLED = "57014"
+NO_PRIVILEGE = "42501"
 NO_SCHEMA = "There is no such schema: create it, or leave schema out to use the connection's default"
 CONNECTION_LOST = "The connection was lost: run this again, it goes on from what is stored"
 _ADVICE = {
     _CANCELLED: "The statement was cancelled, by somebody or at a limit of time or use: its history in the database "
     "says why. Run this again, it goes on from what is stored",
     "3F000": NO_SCHEMA,
-    "42501": "The user of the connection may not do that: it needs CREATE on the schema (or tables that are there), "
-    "and SELECT, INSERT, UPDATE and DELETE on the tables",
+    NO_PRIVILEGE: "The user of the connection may not do that: it needs CREATE on the schema (or tables that are "
+    "there), and SELECT, INSERT, UPDATE and DELETE on the tables",
+    "25006": "Nothing can be written there, because it is a replica or set to read only: have the connection name the "
+    "server that takes writes (in Aurora the writer's endpoint)",
+    "23514": "No partition of the table takes the row: create one, or a default partition, which takes late events, "
+    "too. Or a CHECK of its own refuses it",
+    "22001": "A column of the table is too short for a value: make it longer (ALTER TABLE)",
+    "42809": "What has the name of one of the tables is not a table",
 }
 """What to do, by SQLSTATE."""
+_ADVICE_BY_WORDS = {
+    "row-level security": "Row-level security of the table is in the way: give the user of the connection BYPASSRLS, "
+    "or let it own the table without FORCE ROW LEVEL SECURITY",
+    "replica identity": "The table is published, and has no key by which a deleted row could be named: ALTER TABLE ... "
+    "REPLICA IDENTITY FULL",
+}
+"""What to do, by what PostgreSQL says, where one SQLSTATE is that of many things."""
 
 
 def sqlstate(error: Exception) -> str | None:
@@ -94,6 +111,8 @@ def describe(error: Exception, *further: str, advice: str = "") -> str:
     for name in ("schema_name", "table_name", "column_name", "constraint_name"):
         if value := getattr(diagnostics, name, None):
             details.append(f"{name.removesuffix('_name')} {value}")
+    if found := _COPIED_COLUMN.match(getattr(diagnostics, "context", None) or ""):
+        details.append(f"column {found[1]}")
     said = ", ".join([*details, *further])
     if advice:
         return f"{said}. {advice}"
@@ -102,7 +121,9 @@ def describe(error: Exception, *further: str, advice: str = "") -> str:
             f"{said}. The column {column} takes no null and has no default, so that no row can be added: give it a "
             "default, or let it take null (ALTER TABLE)"
         )
-    if known := _ADVICE.get(sqlstate(error) or ""):
+    message = getattr(diagnostics, "message_primary", None) or ""
+    known = next((advice for words, advice in _ADVICE_BY_WORDS.items() if words in message), None)
+    if known := known or _ADVICE.get(sqlstate(error) or ""):
         return f"{said}. {known}"
     if is_of_missing_schema(error):
         return f"{said}. {NO_SCHEMA}"

@@ -1,0 +1,229 @@
+"""Tables that others keep in PostgreSQL: parted, published, of few rights, of types of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudtrail.audit_event import (
+    AuditEvent,
+    DigestEntry,
+    FindingEntry,
+    HashEntry,
+    LedgerEntry,
+    QuarantineEntry,
+    columns_of,
+)
+from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
+from airflow_provider_cloudtrail.warehouse.evidence import Evidence, FileVerdicts
+from airflow_provider_cloudtrail.warehouse.findings import Examined
+from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
+from tests.support.engines import POSTGRES
+from tests.support.log_files import event, foreign
+from tests.support.rows import ALL, MWAA, file_rows, reread
+from tests.support.tables import assert_balanced, execute, read_table
+
+NewWarehouse = Callable[[str], Warehouse]
+OF_NAME = {
+    "": AuditEvent,
+    "_files": LedgerEntry,
+    "_quarantine": QuarantineEntry,
+    "_digests": DigestEntry,
+    "_findings": FindingEntry,
+    "_hashes": HashEntry,
+}
+HOUR = timedelta(hours=1)
+SECRET = "a-value-that-must-not-show-up"
+
+
+def columns_in_sql(warehouse: Warehouse, row_type: Any, **other_types: str) -> str:
+    """Return the definitions of the columns of a table, some by the user's own types."""
+    assert isinstance(warehouse, RelationalWarehouse)
+    return ", ".join(
+        f"{warehouse.quoted(column.name)} {other_types.get(column.name, warehouse.dialect.types[column.kind])}"
+        for column in columns_of(row_type)
+    )
+
+
+def parted(warehouse: Warehouse, by: str, *, default: bool) -> None:
+    """Make the audit table a parted one, as the page on warehouses says."""
+    table = warehouse.table
+    execute(
+        warehouse,
+        f"CREATE TABLE {table} ({columns_in_sql(warehouse, AuditEvent)}, PRIMARY KEY (event_id, {by})) "
+        f"PARTITION BY RANGE ({by})",
+        f"CREATE TABLE {table}_2025 PARTITION OF {table} FOR VALUES FROM ('2025-01-01') TO ('2026-01-01')",
+        *([f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT"] if default else []),
+    )
+    Evidence(warehouse).prepare()
+
+
+def act_as(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, **granted: Collection[str]) -> None:
+    """
+    Have the connection act as a user who owns none of the tables.
+
+    :param granted: by a privilege, ends of the names of the tables on which it is given.
+    """
+    role = f"{warehouse.table}_role"
+    grants = [
+        f"GRANT {privilege} ON {', '.join(f'{warehouse.table}{name}' for name in names)} TO {role}"
+        for privilege, names in granted.items()
+    ]
+    execute(warehouse, f"CREATE ROLE {role}", *grants)
+    connect = warehouse.hook.get_conn
+
+    def as_role() -> Any:
+        connection = connect()
+        connection.cursor().execute(f"SET ROLE {role}")
+        connection.commit()
+        return connection
+
+    monkeypatch.setattr(warehouse.hook, "get_conn", as_role)
+
+
+def use_all(warehouse: Warehouse) -> None:
+    """Load, load again for a wider selection, put into quarantine, validate, validate again, resolve."""
+    records = (event("a"), event("late", eventTime="2025-06-01T00:00:00Z"), foreign("f"), 7)
+    (entry, _) = warehouse.write([
+        file_rows("20260203T1000Z", *records, selection=MWAA),
+        file_rows("20260203T1001Z", body=b"no gzip"),
+    ])
+    warehouse.write(reread(warehouse, file_rows("20260203T1000Z", *records, selection=ALL)))
+    warehouse.write([file_rows("20260203T1002Z", event("a"), event("b"))])
+    evidence, at = Evidence(warehouse), entry.delivered_at
+    evidence.prepare()
+    uri = entry.log_file_uri
+    digest = DigestEntry(
+        *("s3://example-trail/d", entry.account_id, entry.region, "audit", entry.region, False, at, at + HOUR),
+        *("valid", None, None, None, None, None, 1, 1, 0, 0, 0, at, "dag.task run"),
+    )
+    finding = FindingEntry(
+        *("finding", "altered", True, "s3://example-trail/", entry.account_id, entry.region, "audit", uri, at),
+        *(at + HOUR, 1, "is not what it was", at, at, "dag.task run", None, None),
+    )
+    hashed = HashEntry(uri, None, None, None, digest.digest_uri, "altered", at, None)
+    for status, moment in (("verified", at), ("altered", at + HOUR)):
+        verdict = FileVerdicts([uri], digest.digest_uri, status, moment)
+        later = finding._replace(last_seen_at=moment)
+        evidence.write([digest._replace(verified_at=moment)], [verdict], [later], [hashed._replace(verified_at=moment)])
+    evidence.findings.resolve(
+        Examined("s3://example-trail/", at, at + HOUR, at, None, None, [], at + 2 * HOUR, "dag.task run")
+    )
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert tables.event_ids == ["a", "b", "f", "late"]
+    assert tables.file(uri)["digest_status"] == "altered"
+
+
+@pytest.mark.parametrize("by", ["event_time", "delivered_at"])
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_parted_table(new_warehouse: NewWarehouse, engine: str, by: str) -> None:
+    warehouse = new_warehouse(engine)
+    parted(warehouse, by, default=True)
+    use_all(warehouse)
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_row_that_no_partition_takes(new_warehouse: NewWarehouse, engine: str) -> None:
+    warehouse = new_warehouse(engine)
+    parted(warehouse, "event_time", default=False)
+    with pytest.raises(WarehouseError, match=r"SQLSTATE 23514, .*\. No partition of the table takes the row: create"):
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_the_audit_table_needs_no_right_to_change_rows(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    warehouse = new_warehouse(engine)
+    Evidence(warehouse).prepare()
+    act_as(
+        warehouse,
+        monkeypatch,
+        SELECT=OF_NAME,
+        INSERT=OF_NAME,
+        UPDATE=["_files", "_digests", "_findings", "_hashes"],
+        DELETE=["_quarantine"],
+    )
+    use_all(warehouse)
+
+
+@pytest.mark.parametrize("name", ["", "_files", "_quarantine"])
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_row_level_security(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str, name: str
+) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    execute(
+        warehouse,
+        f"ALTER TABLE {warehouse.table}{name} ENABLE ROW LEVEL SECURITY",
+        f"CREATE POLICY everybody ON {warehouse.table}{name} USING (true)",
+    )
+    act_as(warehouse, monkeypatch, ALL=["", "_files", "_quarantine"])
+    with pytest.raises(WarehouseError, match=r"SQLSTATE 0A000\. Row-level security of the table is in the way: give"):
+        warehouse.write([file_rows("20260203T1000Z", event("a"), 7)])
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_policy_that_refuses_an_update(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    records = (event("a"), foreign("f"))
+    warehouse.write([file_rows("20260203T1000Z", *records, selection=MWAA)])
+    execute(
+        warehouse,
+        f"ALTER TABLE {warehouse.files} ENABLE ROW LEVEL SECURITY",
+        f"CREATE POLICY reading ON {warehouse.files} FOR SELECT USING (true)",
+        f"CREATE POLICY changing ON {warehouse.files} FOR UPDATE USING (true) WITH CHECK (false)",
+    )
+    act_as(warehouse, monkeypatch, ALL=["", "_files", "_quarantine"])
+    with pytest.raises(WarehouseError, match=r"SQLSTATE 42501.*\. Row-level security of the table is in the way"):
+        warehouse.write(reread(warehouse, file_rows("20260203T1000Z", *records, selection=ALL)))
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_server_that_takes_no_writes(new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    connect = warehouse.hook.get_conn
+
+    def read_only() -> Any:
+        connection = connect()
+        connection.cursor().execute("SET default_transaction_read_only = on")
+        connection.commit()
+        return connection
+
+    monkeypatch.setattr(warehouse.hook, "get_conn", read_only)
+    warehouse.prepare()
+    with pytest.raises(WarehouseError, match=r"SQLSTATE 25006\. Nothing can be written there, because it is a replica"):
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_column_that_is_too_short_is_named(new_warehouse: NewWarehouse, engine: str) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    execute(warehouse, f"ALTER TABLE {warehouse.events} ALTER COLUMN user_agent TYPE VARCHAR(5)")
+    with pytest.raises(WarehouseError, match=r"SQLSTATE 22001, column user_agent\. A column .* is too short") as caught:
+        warehouse.write([file_rows("20260203T1000Z", event("a", userAgent=SECRET))])
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_materialized_view_in_the_place_of_a_table(new_warehouse: NewWarehouse, engine: str) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    real = f"{warehouse.table}_real"
+    execute(
+        warehouse,
+        f"ALTER TABLE {warehouse.events} RENAME TO {real}",
+        f"CREATE MATERIALIZED VIEW {warehouse.events} AS SELECT * FROM {real}",
+    )
+    with pytest.raises(WarehouseError, match=r"42809\. What has the name of one of the tables is not a table"):
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
