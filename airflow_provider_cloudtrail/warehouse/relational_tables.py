@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from airflow_provider_cloudtrail.audit_event import Column
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError, WarehouseUnavailableError
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
+from airflow_provider_cloudtrail.warehouse.driver_errors import NO_PRIVILEGE, sqlstate
 from airflow_provider_cloudtrail.warehouse.unfit_tables import unfit
 
 log = logging.getLogger(__name__)
@@ -98,11 +99,22 @@ class RelationalTables(Warehouse):
 
     def _add(self, cursor: Any, *, table: str, columns: Sequence[Column]) -> None:
         present = self._columns(cursor, table)
-        for column in columns:
-            if column.name not in present:
-                # Never NOT NULL: the rows that are there have no value.
-                kind = self.dialect.types[column.kind]
-                cursor.execute(f"ALTER TABLE {table} ADD COLUMN {self.quoted(column.name)} {kind}")
+        # Never NOT NULL: the rows that are there have no value.
+        statements = [
+            f"ALTER TABLE {table} ADD COLUMN {self.quoted(column.name)} {self.dialect.types[column.kind]}"
+            for column in columns
+            if column.name not in present
+        ]
+        try:
+            for statement in statements:
+                cursor.execute(statement)
+        except Exception as error:
+            if sqlstate(error) != NO_PRIVILEGE:
+                raise
+            raise WarehouseError(
+                f"{self.engine}, adding columns to {table}: only its owner may do that ({type(error).__name__}, "
+                f"SQLSTATE {NO_PRIVILEGE}). Have the owner run: {'; '.join(statements)}"
+            ) from None
 
     def _unfit(self) -> str:
         with self._transaction() as cursor:

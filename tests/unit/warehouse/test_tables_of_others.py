@@ -24,7 +24,7 @@ from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 from tests.support.engines import POSTGRES
 from tests.support.log_files import event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, reread
-from tests.support.tables import assert_balanced, execute, read_table
+from tests.support.tables import assert_balanced, drop_column, execute, read_table
 
 NewWarehouse = Callable[[str], Warehouse]
 OF_NAME = {
@@ -149,6 +149,25 @@ def test_the_audit_table_needs_no_right_to_change_rows(
         DELETE=["_quarantine"],
     )
     use_all(warehouse)
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_columns_that_only_the_owner_can_add(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    warehouse = new_warehouse(engine)
+    Evidence(warehouse).prepare()
+    for column in ("rest_path", "redacted"):
+        drop_column(warehouse, warehouse.events, column)
+    with monkeypatch.context() as as_user:
+        act_as(warehouse, as_user, ALL=OF_NAME)
+        with pytest.raises(WarehouseError, match=r"only its owner may do that .*SQLSTATE 42501") as caught:
+            warehouse.prepare()
+    _, _, statements = str(caught.value).partition("Have the owner run: ")
+    assert statements.count("ADD COLUMN") == 2
+    execute(warehouse, statements)
+    monkeypatch.setattr(warehouse, "_add", None)
+    warehouse.prepare()
 
 
 @pytest.mark.parametrize("name", ["", "_files", "_quarantine"])
