@@ -35,16 +35,20 @@ class PostgresWarehouse(KeepsConnection):
     engine = "postgres"
     # Transactions are cheap: the server stores one batch while threads read the next.
     limits: ClassVar[Mapping[str, int]] = {"batch_bytes": 8 * 1024 * 1024}
-    dialect = Dialect({
-        ColumnKind.KEY: "TEXT",
-        ColumnKind.TEXT: "TEXT",
-        ColumnKind.INTEGER: "BIGINT",
-        ColumnKind.BOOLEAN: "BOOLEAN",
-        ColumnKind.TIMESTAMP: "TIMESTAMPTZ",
-        ColumnKind.JSON: "JSONB",
-        # JSONB would re-order members and drop repeated ones: the record is kept as it is.
-        ColumnKind.RAW_JSON: "JSON",
-    })
+    dialect = Dialect(
+        {
+            ColumnKind.KEY: "TEXT",
+            ColumnKind.TEXT: "TEXT",
+            ColumnKind.INTEGER: "BIGINT",
+            ColumnKind.BOOLEAN: "BOOLEAN",
+            ColumnKind.TIMESTAMP: "TIMESTAMPTZ",
+            ColumnKind.JSON: "JSONB",
+            # JSONB would re-order members and drop repeated ones: the record is kept as it is.
+            ColumnKind.RAW_JSON: "JSON",
+        },
+        # As COPY is given them. Of a time with a zone a column without one would take the time of the session's zone.
+        convert={ColumnKind.TIMESTAMP: str},
+    )
 
     def ensure_tables(self, expected: Mapping[str, Sequence[Column]], *, without_key: Collection[str] = ()) -> None:
         """Create the tables that are missing, add the columns that they lack, and the indexes."""
