@@ -75,6 +75,10 @@ class PostgresWarehouse(KeepsConnection):
             connection.cancel() if cancel is None else cancel(timeout=_SECONDS_TO_CANCEL)
         super()._roll_back(connection, error)
 
+    def _table_options(self, table: str) -> str:
+        # It has no key, and in a database of which all tables are published nothing could be deleted from it.
+        return f"; ALTER TABLE {table} REPLICA IDENTITY FULL" if table == self.quarantine else ""
+
     def _lock(self, cursor: Any) -> None:
         # Readers go on; writers queue up, so that "which ids are new" stays true until the commit. Both at once: who
         # waits for an answer waits for Python's lock as well.

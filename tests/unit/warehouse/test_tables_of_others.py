@@ -208,6 +208,19 @@ def test_policy_that_refuses_an_update(
 
 
 @pytest.mark.parametrize("engine", POSTGRES)
+def test_tables_that_are_published(new_warehouse: NewWarehouse, engine: str) -> None:
+    warehouse = new_warehouse(engine)
+    Evidence(warehouse).prepare()
+    names = ", ".join(f"{warehouse.table}{name}" for name in OF_NAME)
+    execute(warehouse, f"CREATE PUBLICATION {warehouse.table}_all FOR TABLE {names}")
+    use_all(warehouse)
+    # As tables were made before.
+    execute(warehouse, f"ALTER TABLE {warehouse.quarantine} REPLICA IDENTITY DEFAULT")
+    with pytest.raises(WarehouseError, match=r"SQLSTATE 55000\. The table is published, .* REPLICA IDENTITY FULL"):
+        warehouse.write([file_rows("20260203T1100Z", 7)])
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
 def test_server_that_takes_no_writes(new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
     warehouse = new_warehouse(engine)
     warehouse.prepare()
