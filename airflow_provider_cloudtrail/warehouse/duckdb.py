@@ -177,11 +177,11 @@ class DuckDBWarehouse(RelationalWarehouse):
     def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
         columns = columns_of(AuditEvent)
         names, event_id = self._names(columns), self.quoted("event_id")
-        if self._file.rows > _MOST_ROWS_TO_SCAN:
+        if self._file.rows > _MOST_ROWS_TO_SCAN and self._has_key(cursor):
             with staged(cursor, columns, events):
                 cursor.execute(
                     f"INSERT INTO {self.events} ({names}) SELECT {names} FROM {STAGE} "
-                    f"ON CONFLICT DO NOTHING RETURNING {event_id}"
+                    f"ON CONFLICT ({event_id}) DO NOTHING RETURNING {event_id}"
                 )
                 inserted = {row[0] for row in cursor.fetchall()}
             self._file.stored(len(inserted))
@@ -193,6 +193,16 @@ class DuckDBWarehouse(RelationalWarehouse):
         new = [event for event in events if event.event_id not in present]
         self._insert(cursor, self.events, columns, new)
         return {event.event_id for event in new}
+
+    def _has_key(self, cursor: Any) -> bool:
+        """Tell whether the audit table has its key: a copy that a user has made of one has none."""
+        cursor.execute(
+            "SELECT COUNT(*) FROM duckdb_constraints() WHERE database_name = CURRENT_DATABASE() "
+            "AND schema_name = COALESCE(?, CURRENT_SCHEMA()) AND table_name = ? "
+            "AND constraint_type IN ('PRIMARY KEY', 'UNIQUE') AND constraint_column_names = ['event_id']",
+            [self.schema, self.table],
+        )
+        return bool(cursor.fetchall()[0][0])
 
     def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         names = self._names(columns)

@@ -1,4 +1,4 @@
-"""Tables that others keep in PostgreSQL: parted, published, of few rights, of types of their own."""
+"""Tables that others keep in PostgreSQL and DuckDB: parted, copied, published, of few rights, of types of their own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from airflow_provider_cloudtrail.warehouse.evidence import Evidence, FileVerdicts
 from airflow_provider_cloudtrail.warehouse.findings import Examined
 from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
-from tests.support.engines import POSTGRES
+from tests.support.engines import DUCKDB, POSTGRES
 from tests.support.log_files import event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, reread
 from tests.support.tables import assert_balanced, drop_column, execute, query, read_table
@@ -290,3 +290,41 @@ def test_times_without_a_zone_are_utc_whatever_the_zone_of_the_server(
     (delivered,) = {row["delivered_at"] for row in read_table(warehouse).files if row["loaded"] == 3}
     assert len(evidence.chains_between(delivered, delivered + HOUR, "s3://example-trail/")) == 1
     assert evidence.chains_between(delivered - 9 * HOUR, delivered - 8 * HOUR, "s3://example-trail/") == []
+
+
+@pytest.mark.parametrize("rows", [0, 1_000_000])
+@pytest.mark.parametrize("engine", DUCKDB)
+def test_copy_without_keys_of_any_size(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str, rows: int
+) -> None:
+    monkeypatch.setattr("airflow_provider_cloudtrail.warehouse.duckdb._MOST_ROWS_TO_SCAN", rows - 1)
+    warehouse = new_warehouse(engine)
+    Evidence(warehouse).prepare()
+    has_key = warehouse._has_key  # type: ignore[attr-defined]
+    assert warehouse.transact("asking for the key", has_key)
+    for name in OF_NAME:
+        table = f"{warehouse.table}{name}"
+        # As COPY from Parquet, or a copy of a file into another one, makes them.
+        execute(
+            warehouse,
+            f"CREATE TABLE copied AS FROM {table}",
+            f"DROP TABLE {table}",
+            f"ALTER TABLE copied RENAME TO {table}",
+        )
+    assert not warehouse.transact("asking for the key", has_key)
+    use_all(warehouse)
+
+
+@pytest.mark.parametrize("engine", DUCKDB)
+def test_unique_column_of_the_users_own_hides_no_event(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.setattr("airflow_provider_cloudtrail.warehouse.duckdb._MOST_ROWS_TO_SCAN", -1)
+    warehouse = new_warehouse(engine)
+    columns = columns_in_sql(warehouse, AuditEvent)
+    execute(warehouse, f"CREATE TABLE {warehouse.events} ({columns}, PRIMARY KEY (event_id), UNIQUE (user_agent))")
+    warehouse.prepare()
+    warehouse._lock_timeout = timedelta(0)
+    with pytest.raises(WarehouseError, match="ConstraintException"):
+        warehouse.write([file_rows("20260203T1000Z", *(event(name, userAgent="one") for name in "ab"))])
+    assert read_table(warehouse).events == []
