@@ -6,7 +6,8 @@ import re
 
 # SQLSTATEs of a transaction that lost against another: serialization failure, deadlock, lock not
 # available, and a key that somebody else has just made. Not 42P07: a table that is there stays there.
-CONFLICTS = frozenset({"40001", "40P01", "55P03", "23505"})
+_THERE = "23505"
+CONFLICTS = frozenset({"40001", "40P01", "55P03", _THERE})
 
 # What engines say of a column that no row brings and that takes no null. From the begin: behind it may stand values.
 _LEFT_OUT = [
@@ -18,6 +19,17 @@ _LEFT_OUT = [
         r"Field '(\w+)' doesn't have a default value",  # MySQL
     )
 ]
+
+# What is said of a check, and of a column whose value is there already. From the begin: behind it may stand the value.
+_CHECK_FAILED = re.compile(r"(?:Constraint Error: )?CHECK constraint failed")  # DuckDB, SQLite
+_THERE_ALREADY = [
+    re.compile(text)
+    for text in (
+        r"UNIQUE constraint failed: \w+\.(\w+)",  # SQLite
+        r'Key \("?(\w+)',  # PostgreSQL
+    )
+]
+_KEYS = frozenset({"event_id", "log_file_uri", "digest_uri", "finding_id", "lookup_uri"})
 
 # What drivers say of a connection that is gone where they give no SQLSTATE.
 _GONE = re.compile(
@@ -80,6 +92,19 @@ def left_out(error: Exception) -> str | None:
     return next((found[1] for text in said for pattern in _LEFT_OUT if (found := pattern.match(text))), None)
 
 
+def refused_by(error: Exception) -> str | None:
+    """Return the constraint, which must be one of the user's own, that a row breaks however often it is tried."""
+    diagnostics = getattr(error, "diag", None)
+    if sqlstate(error) not in (None, _THERE) or getattr(diagnostics, "schema_name", None) == "pg_catalog":
+        # Of the catalog it is said when another task creates a table of this name.
+        return None
+    said = [str(error), str(getattr(diagnostics, "message_detail", None))]
+    if any(map(_CHECK_FAILED.match, said)):
+        return "a CHECK"
+    columns = [found[1] for text in said for pattern in _THERE_ALREADY if (found := pattern.match(text))]
+    return next((f"a unique {column}" for column in columns if column not in _KEYS), None)
+
+
 def is_of_lost_connection(error: Exception) -> bool:
     """Tell whether the connection is gone."""
     state = sqlstate(error)
@@ -114,19 +139,23 @@ def describe(error: Exception, *further: str, advice: str = "") -> str:
     if found := _COPIED_COLUMN.match(getattr(diagnostics, "context", None) or ""):
         details.append(f"column {found[1]}")
     said = ", ".join([*details, *further])
-    if advice:
-        return f"{said}. {advice}"
+    known = advice or _advice_on(error)
+    return f"{said}. {known}" if known else said
+
+
+def _advice_on(error: Exception) -> str:
+    """Return what to do about an error, or nothing."""
     if column := left_out(error):
         return (
-            f"{said}. The column {column} takes no null and has no default, so that no row can be added: give it a "
-            "default, or let it take null (ALTER TABLE)"
+            f"The column {column} takes no null and has no default, so that no row can be added: give it a default, or "
+            "let it take null (ALTER TABLE)"
         )
-    message = getattr(diagnostics, "message_primary", None) or ""
-    known = next((advice for words, advice in _ADVICE_BY_WORDS.items() if words in message), None)
-    if known := known or _ADVICE.get(sqlstate(error) or ""):
-        return f"{said}. {known}"
+    if constraint := refused_by(error):
+        return f"The table has {constraint} of its own, which events need not keep to: drop this constraint"
+    message = getattr(getattr(error, "diag", None), "message_primary", None) or ""
+    by_words = next((advice for words, advice in _ADVICE_BY_WORDS.items() if words in message), None)
+    if known := by_words or _ADVICE.get(sqlstate(error) or ""):
+        return known
     if is_of_missing_schema(error):
-        return f"{said}. {NO_SCHEMA}"
-    if is_of_lost_connection(error):
-        return f"{said}. {CONNECTION_LOST}"
-    return said
+        return NO_SCHEMA
+    return CONNECTION_LOST if is_of_lost_connection(error) else ""

@@ -12,7 +12,7 @@ from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKi
 from airflow_provider_cloudtrail.warehouse.base import BatchesLostError, WarehouseError
 from airflow_provider_cloudtrail.warehouse.conditions import AllOf
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
-from airflow_provider_cloudtrail.warehouse.driver_errors import NO_SCHEMA, is_of_missing_schema, left_out
+from airflow_provider_cloudtrail.warehouse.driver_errors import NO_SCHEMA, is_of_missing_schema, left_out, refused_by
 from airflow_provider_cloudtrail.warehouse.duckdb_file import DuckDBFile
 from airflow_provider_cloudtrail.warehouse.duckdb_statements import STAGE, staged
 from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
@@ -155,7 +155,7 @@ class DuckDBWarehouse(RelationalWarehouse):
             # Our bound was too tight for these rows.
             return True
         if name == "ConstraintException":
-            return left_out(error) is None
+            return left_out(error) is None and refused_by(error) is None
         return name == "TransactionException" or super()._is_conflict(error)
 
     def _describe(self, error: Exception) -> str:

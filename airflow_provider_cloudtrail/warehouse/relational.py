@@ -24,7 +24,7 @@ from airflow_provider_cloudtrail.audit_event import (
 )
 from airflow_provider_cloudtrail.warehouse.base import WarehouseUnavailableError, first_of_each
 from airflow_provider_cloudtrail.warehouse.conditions import AllOf, Condition
-from airflow_provider_cloudtrail.warehouse.driver_errors import CONFLICTS, describe, left_out, sqlstate
+from airflow_provider_cloudtrail.warehouse.driver_errors import CONFLICTS, describe, left_out, refused_by, sqlstate
 from airflow_provider_cloudtrail.warehouse.relational_updates import RelationalUpdates
 
 _Result = TypeVar("_Result")
@@ -123,7 +123,7 @@ class RelationalWarehouse(RelationalUpdates):
 
     def _is_conflict(self, error: Exception) -> bool:
         """Tell whether a transaction failed only because of another one, so that it can be tried again."""
-        if left_out(error):
+        if left_out(error) or refused_by(error):
             return False
         return type(error).__name__ == "IntegrityError" or sqlstate(error) in CONFLICTS
 
