@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from airflow_provider_cloudtrail.audit_event import AuditEvent, DigestEntry, LedgerEntry, QuarantineEntry
+
 # SQLSTATEs of a transaction that lost against another: serialization failure, deadlock, lock not
 # available, and a key that somebody else has just made. Not 42P07: a table that is there stays there.
 _THERE = "23505"
@@ -30,6 +32,7 @@ _THERE_ALREADY = [
     )
 ]
 _KEYS = frozenset({"event_id", "log_file_uri", "digest_uri", "finding_id", "lookup_uri"})
+_OURS = frozenset(AuditEvent._fields + LedgerEntry._fields + QuarantineEntry._fields + DigestEntry._fields)
 
 # What drivers say of a connection that is gone where they give no SQLSTATE.
 _GONE = re.compile(
@@ -85,7 +88,7 @@ def sqlstate(error: Exception) -> str | None:
 
 
 def left_out(error: Exception) -> str | None:
-    """Return the column, which must be one of the user's own, that keeps out a row because it has no value for it."""
+    """Return the column, which a user must have made or changed, that keeps out a row which has no value for it."""
     said = [str(error)]
     for part in error.args:
         said.append(str(part.get("M", "")) if isinstance(part, dict) else str(part))
@@ -146,6 +149,8 @@ def describe(error: Exception, *further: str, advice: str = "") -> str:
 def _advice_on(error: Exception) -> str:
     """Return what to do about an error, or nothing."""
     if column := left_out(error):
+        if column in _OURS:
+            return f"The column {column} must be allowed to be null, which a default does not do (ALTER TABLE)"
         return (
             f"The column {column} takes no null and has no default, so that no row can be added: give it a default, or "
             "let it take null (ALTER TABLE)"

@@ -356,3 +356,13 @@ def test_check_of_the_users_own_is_named_at_once(new_warehouse: NewWarehouse, en
         warehouse.write([file_rows("20260203T1000Z", event("a", userAgent=SECRET))])
     assert type(caught.value) is WarehouseError
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("engine", [*DUCKDB, *POSTGRES, "sqlite"])
+def test_column_of_ours_that_takes_no_null_is_named(new_warehouse: NewWarehouse, engine: str) -> None:
+    warehouse = new_warehouse(engine)
+    columns = columns_in_sql(warehouse, AuditEvent, environment_name="VARCHAR(50) DEFAULT 'none' NOT NULL")
+    execute(warehouse, f"CREATE TABLE {warehouse.events} ({columns}, PRIMARY KEY (event_id))")
+    warehouse.prepare()
+    with pytest.raises(WarehouseError, match=r"\. The column environment_name must be allowed to be null, which a def"):
+        warehouse.write([file_rows("20260203T1000Z", event("a", requestParameters=None))])
