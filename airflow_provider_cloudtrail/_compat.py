@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         AirflowNotFoundException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTimeout,
     )
     from airflow.triggers.base import BaseEventTrigger
 else:
@@ -32,6 +33,7 @@ else:
             AirflowFailException,
             AirflowSensorTimeout,
             AirflowSkipException,
+            AirflowTaskTimeout,
             Asset,
             BaseHook,
             BaseSensorOperator,
@@ -41,7 +43,12 @@ else:
         )
     except ImportError:
         from airflow.configuration import conf
-        from airflow.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+        from airflow.exceptions import (
+            AirflowFailException,
+            AirflowSensorTimeout,
+            AirflowSkipException,
+            AirflowTaskTimeout,
+        )
         from airflow.hooks.base import BaseHook
 
         try:  # Airflow 3.0
@@ -66,6 +73,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "Asset",
     "BaseEventTrigger",
     "BaseHook",

@@ -17,6 +17,7 @@ from airflow_provider_cloudtrail._compat import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
@@ -234,7 +235,8 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
             return self.poke(context)
         except AirflowSkipException:
             raise
-        except AirflowFailException as error:
+        except (AirflowFailException, AirflowTaskTimeout) as error:
+            # The latter is the task's execution_timeout.
             if self.soft_fail or self._never_fails:
                 raise AirflowSkipException(str(error)) from error
             raise

@@ -14,6 +14,7 @@ from airflow_provider_cloudtrail._compat import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     triggerer_imports,
 )
 from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError, CloudTrailTriggerError
@@ -123,6 +124,7 @@ def failing(monkeypatch, error):
         pytest.param(CloudTrailBucketError("bucket b: AccessDenied"), CloudTrailBucketError, id="error-of-ours"),
         pytest.param(ValueError("delivered_to is not set"), ValueError, id="wrong-parameter"),
         pytest.param(AirflowFailException("no"), AirflowSkipException, id="fail-at-once"),
+        pytest.param(AirflowTaskTimeout("Timeout"), AirflowSkipException, id="execution-timeout"),
     ],
 )
 def test_an_error_is_the_same_in_every_mode(trail, error, soft, monkeypatch):
