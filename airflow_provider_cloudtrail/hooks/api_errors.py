@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_cloudtrail.trail.s3_errors import no_answer
+from airflow_provider_cloudtrail.trail.s3_errors import is_page, no_answer
 
 
 def api_errors() -> tuple[type[Exception], ...]:
@@ -15,9 +15,10 @@ def api_errors() -> tuple[type[Exception], ...]:
 
 def said_by(error: Exception) -> str:
     """Return the text of one of them."""
-    from botocore.exceptions import NoRegionError
+    from botocore.exceptions import ClientError, NoRegionError
     from botocore.parsers import ResponseParserError
 
     if isinstance(error, NoRegionError):
         return "no Region is known; give region_name here, or in the extra of the AWS connection"
-    return no_answer(error) if isinstance(error, ResponseParserError | KeyError) else str(error)
+    page = isinstance(error, ResponseParserError | KeyError) or (isinstance(error, ClientError) and is_page(error))
+    return no_answer(error) if page else str(error)

@@ -198,7 +198,7 @@ def _ask(request: Callable[[], Any], permission: str, nothing: Collection[str] =
         if code in nothing:
             return {}
         if code in _PASSING or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400) >= 500:
-            raise CloudTrailError(f"{permission} is not answered: {error}") from None
+            raise CloudTrailError(f"{permission} is not answered: {said_by(error)}") from None
         return Unanswered(permission, code)
     except api_errors() as error:
         raise CloudTrailError(f"{permission} is not answered: {said_by(error)}") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Any
 
-from airflow_provider_cloudtrail.trail.s3_errors import no_answer
+from airflow_provider_cloudtrail.trail.s3_errors import is_page, no_answer
 
 
 class EventHistoryError(Exception):
@@ -114,7 +114,8 @@ def fault_of(error: Exception, region: str) -> tuple[Fault | None, str]:
         fault = _CODES.get(code, Fault.NO_ANSWER if status >= 500 else Fault.RUN)
         # What a role needs to be assumed is another matter.
         advice = _ADVICE.get(_SAME_ADVICE.get(code, code)) if error.operation_name == "LookupEvents" else None
-        return fault, f"{region}: {error.operation_name}: {code}: {message}" + (f"; {advice}" if advice else "")
+        said = no_answer(error) if is_page(error) else f"{error.operation_name}: {code}: {message}"
+        return fault, f"{region}: {said}" + (f"; {advice}" if advice else "")
     if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError | exceptions.IncompleteReadError):
         text = (
             f"{region}: the CloudTrail API does not answer ({type(error).__name__}: {error}); in a network without "

@@ -109,6 +109,16 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0][:300] if text else type(error).__name__
 
 
+def is_page(error: Any) -> bool:
+    """
+    Tell whether a ``ClientError`` is no refusal of AWS, but a page with the status of one, as of a gateway.
+
+    Of what is no JSON botocore makes the message, and its status the code; AWS gives its refusals a name.
+    """
+    details = error.response.get("Error", {})
+    return str(details.get("Code", "")).isdecimal() and "<" in str(details.get("Message", ""))
+
+
 def no_answer(error: BaseException) -> str:
     """Return what is to be said where a client could not make out an answer, as of a proxy's page."""
     return (

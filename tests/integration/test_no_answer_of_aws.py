@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import boto3
 import pytest
 from botocore.credentials import DeferredRefreshableCredentials
+from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from airflow_provider_cloudtrail.exceptions import CloudTrailBucketError, CloudTrailError, CloudTrailQueueError
@@ -37,24 +38,32 @@ PAGES = {
 SAID = "is no answer of AWS.*a proxy, the endpoint_url of the connection"
 
 
-@pytest.fixture(params=PAGES.values(), ids=PAGES)
-def page(request):
+def answering(body, status=200):
     class Proxy(Handler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(request.param)))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(request.param)
+            self.wfile.write(body)
 
         do_GET = do_POST
 
-    with http_server(Proxy) as endpoint:
+    return http_server(Proxy)
+
+
+@pytest.fixture(params=PAGES.values(), ids=PAGES)
+def page(request):
+    with answering(request.param) as endpoint:
         yield endpoint
 
 
 @pytest.fixture
 def connect(page, monkeypatch):
+    return connecting(page, monkeypatch)
+
+
+def connecting(page, monkeypatch):
     def make(**extra):
         services = {name: {"endpoint_url": page} for name in ("s3", "sts", "cloudtrail", "sqs", "ec2")}
         extra |= {"service_config": services, "region_name": "eu-west-1"}
@@ -112,6 +121,23 @@ def test_queue_that_is_watched_is_not_asked_again_at_once(connect, page, monkeyp
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(asyncio.wait_for(anext(watcher.run()), 60))
     assert pauses == [2.0]
+
+
+def test_page_with_the_status_of_an_error(monkeypatch):
+    """Its text is no message of AWS: of a page of many lines, the log and the error hold one."""
+    with answering(b"<!DOCTYPE html>\n<h1>Bad Gateway</h1>\n<p>Try later</p>\n</html>", status=502) as endpoint:
+        hook = connecting(endpoint, monkeypatch)(config_kwargs={"retries": {"total_max_attempts": 1}})
+        with pytest.raises(CloudTrailError, match=f"GetTrail failed for trail_name='audit'.*{SAID}") as raised:
+            hook.resolve_trail("audit")
+        assert "Bad Gateway" not in str(raised.value)
+        with pytest.raises(ClientError) as raised:
+            hook.conn.lookup_events()
+        check = CloudTrailCoverageCheckOperator(task_id="check", trail_name="audit", region_name="eu-west-1")
+        with pytest.raises(CloudTrailError, match=f"cloudtrail:GetTrail is not answered: .*{SAID}"):
+            check.execute({})
+    fault, text = fault_of(raised.value, "eu-west-1")
+    assert fault is Fault.NO_ANSWER
+    assert re.fullmatch(rf"eu-west-1: what was answered {SAID}\)", text)
 
 
 @pytest.mark.parametrize("error", [ResponseParserError("no XML"), KeyError("Credentials")], ids=["page", "no page"])
