@@ -28,8 +28,10 @@ def moment(parameter: str, value: Any, *, instead: str | None = None) -> datetim
     """
     if value in NOTHING:
         raise ValueError(
-            f"{parameter} is not set; a run that was triggered by hand or by an asset has no data interval. Give "
-            f"{parameter} a time such as 2026-02-03T00:00:00Z{f', or give {instead}' if instead else ''}"
+            f"{parameter} is not set; a run without a logical date, as the command line, the API or an asset starts "
+            "it, has no data interval. Load days that have passed with a backfill, trigger the DAG in the UI with a "
+            f"logical date, or give {parameter} a time such as 2026-02-03T00:00:00Z"
+            f"{f', or give {instead}' if instead else ''}"
         )
     if isinstance(value, datetime):
         found = value

@@ -230,7 +230,9 @@ def test_quarantine_may_be_tolerated(trail, warehouse):
         pytest.param({"schema": 'x"y'}, "schema=", id="unsafe-schema"),
         pytest.param({"delivered_from": "2026-02-05T00:00:00Z"}, "later than delivered_to", id="reversed"),
         pytest.param({"delivered_from": "2026-02-04T00:00:00Z"}, "CronDataIntervalTimetable", id="no-length"),
-        pytest.param({"delivered_from": "None"}, "no data interval.*00Z, or give files$", id="no-interval"),
+        pytest.param(
+            {"delivered_from": "None"}, "no data interval.*backfill.*UI.*00Z, or give files$", id="no-interval"
+        ),
         pytest.param({"delivered_to": "tomorrow"}, "ISO 8601", id="no-time"),
         pytest.param({"lookback": timedelta(days=-1)}, "zero or more", id="negative-lookback"),
         pytest.param({"lookback": 7}, "lookback=7 is no duration; write a timedelta", id="lookback-is-number"),
