@@ -163,6 +163,7 @@ class CloudTrailToSqlOperator(WarehouseOperator):
         self.lookback = lookback
         self.settle = settle
         self.files = files
+        self._names_files = files is not None
         self.event_sources = event_sources
         self.event_names = event_names
         self.environment_names = environment_names
@@ -240,6 +241,12 @@ class CloudTrailToSqlOperator(WarehouseOperator):
     def _given_files(self) -> list[LogFile] | None:
         uris = parameters.uris("files", self.files)
         if uris is None:
+            if self._names_files and parameters.text(self.bucket) is None and parameters.text(self.trail_name) is None:
+                raise ValueError(
+                    "files has become None, as the output of a task does that was skipped, or marked as success before "
+                    "it had found any, and there is no bucket to list instead. Run that task again, or give bucket or "
+                    "trail_name, too, to load the window then"
+                )
             return None
         try:
             return [log_file_of_uri(uri) for uri in uris]

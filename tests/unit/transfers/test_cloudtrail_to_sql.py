@@ -256,6 +256,9 @@ def test_quarantine_may_be_tolerated(trail, warehouse):
         pytest.param({"fail_on_quarantine": None}, "fail_on_quarantine=None is neither", id="fails-is-none"),
         pytest.param({"max_file_bytes": "1000"}, "max_file_bytes='1000' is no size", id="size-is-text"),
         pytest.param({"bucket": " "}, "neither bucket nor trail_name is set", id="blank-bucket"),
+        pytest.param(
+            {"bucket": None, "files": "None"}, "files has become None.*Run that task again", id="files-skipped"
+        ),
         pytest.param({"files": ["s3://b/key"]}, "is not a CloudTrail log file", id="foreign-file"),
         pytest.param(
             {"files": [f"s3://b/{key_of()}"], "botocore_config": "{}"}, "botocore_config .* no dictionary", id="config"
