@@ -218,7 +218,12 @@ class TrailSensor(AwsBaseSensor[CloudTrailHook]):
         return None
 
     def _look(self) -> Answer:
-        answer = self.look()
+        try:
+            answer = self.look()
+        except Exception as error:
+            # With silent_fail the sensor goes on, and may say it at its timeout.
+            self._said = f"{type(error).__name__}: {error}"
+            raise
         self._said = answer.said
         self.log.info("%s", answer.said)
         return answer

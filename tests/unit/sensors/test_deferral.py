@@ -220,6 +220,16 @@ def test_an_error_of_a_look_that_is_overlooked(trail, flags, expected, monkeypat
         sensor(trail, **flags).execute({})
 
 
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_the_timeout_says_how_the_last_look_failed(trail, deferrable, monkeypatch):
+    """With silent_fail nothing else tells those who hear of the timeout; an earlier look had found something else."""
+    task = sensor(trail, silent_fail=True, timeout=0, deferrable=deferrable)
+    task._said = "0 log files"
+    failing(monkeypatch, CloudTrailBucketError("bucket b: SlowDown"))
+    with pytest.raises(AirflowSensorTimeout, match="The last look: CloudTrailBucketError: bucket b: SlowDown"):
+        task.execute({})
+
+
 @pytest.mark.parametrize("soft_fail", [False, True])
 def test_a_trigger_that_ended_without_an_answer(trail, soft_fail):
     task = sensor(trail, soft_fail=soft_fail)
