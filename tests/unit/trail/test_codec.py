@@ -43,6 +43,28 @@ def test_gunzip(codec: StandardCodec, packed: bytes, content: bytes) -> None:
     assert codec.gunzip(packed, MiB) == content
 
 
+def test_a_worker_that_is_out_of_memory_does_not_call_a_file_damaged() -> None:
+    """In a process of its own, one of whose requests for memory is refused: the first, then the second, and so on."""
+    pytest.importorskip("_testcapi", reason="needs Python's own tests")
+    program = """if True:
+        import _testcapi, gzip, random
+        from airflow_provider_cloudtrail.trail.codec import StandardCodec
+        packed = gzip.compress(bytes(random.Random(1).choices(b"abcdefgh", k=100_000)))
+        refused = 0
+        for number in range(60):
+            _testcapi.set_nomemory(number, number + 1)
+            try:
+                StandardCodec().gunzip(packed, 1_000_000)
+            except MemoryError:
+                refused += 1
+            finally:
+                _testcapi.remove_mem_hooks()
+        assert refused
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize(
     ("packed", "code"),
