@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
-from airflow_provider_cloudtrail.warehouse.in_thread import in_thread
 from airflow_provider_cloudtrail.warehouse.kept_connection import KeepsConnection
 from airflow_provider_cloudtrail.warehouse.postgres_indexes import add_missing_indexes
+from airflow_provider_cloudtrail.warehouse.psycopg2_statements import Psycopg2Cursor, commit
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
 
 _ROWS_IN_ONE_BUFFER = 500
@@ -66,7 +66,14 @@ class PostgresWarehouse(KeepsConnection):
     def _cursor(self, connection: Any) -> Any:
         cursor = super()._cursor(connection)
         # psycopg waits in Python; psycopg2 lets no signal handler run while the server is at it.
-        return _Psycopg2Cursor(cursor) if hasattr(cursor, "copy_expert") else cursor
+        return Psycopg2Cursor(cursor) if hasattr(cursor, "copy_expert") else cursor
+
+    def _commit(self, connection: Any) -> None:
+        if hasattr(connection, "pgconn"):  # psycopg
+            super()._commit(connection)
+        else:
+            self._connections.committing()
+            commit(connection)
 
     def _roll_back(self, connection: Any, error: BaseException) -> None:
         if _is_at_work(connection):
@@ -137,29 +144,6 @@ class PostgresWarehouse(KeepsConnection):
         """Tell whether the user may create temporary tables, which a database may be made not to allow."""
         cursor.execute("SELECT HAS_DATABASE_PRIVILEGE(CURRENT_DATABASE(), 'TEMPORARY')")
         return bool(cursor.fetchone()[0])
-
-
-class _Psycopg2Cursor:
-    """
-    A cursor of psycopg2 whose statements another thread carries out.
-
-    What this thread is interrupted by has the server cancel the statement, and is raised behind its end.
-    """
-
-    def __init__(self, cursor: Any) -> None:
-        self._cursor = cursor
-
-    def execute(self, *statement: Any) -> None:
-        """Carry out a statement."""
-        in_thread(self._cursor.connection.cancel, self._cursor.execute, *statement)
-
-    def copy_expert(self, *statement: Any) -> None:
-        """Carry out a COPY."""
-        in_thread(self._cursor.connection.cancel, self._cursor.copy_expert, *statement)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what else the cursor has."""
-        return getattr(self._cursor, name)
 
 
 def _is_at_work(connection: Any) -> bool:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import select
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +19,7 @@ import pytest
 
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseUnavailableError
 from tests.support.ending import TaskEndedError, once
-from tests.support.engines import POSTGRES
+from tests.support.engines import POSTGRES, REPOSITORY
 from tests.support.log_files import event
 from tests.support.rows import file_rows
 from tests.support.tables import query
@@ -85,3 +91,88 @@ def test_a_lock_that_is_not_given_in_time_is_an_error(
         warehouse.write([FILE])
     other_writer.rollback()
     assert len(warehouse.write([FILE])) == 1
+
+
+class Middleman:
+    """Stands between a task and the server: at first it passes all on, then nothing more, and ends no connection."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.is_deaf = False
+        self._connections: list[socket.socket] = []
+
+    @contextmanager
+    def running(self) -> Iterator[Middleman]:
+        threading.Thread(target=self._accept, daemon=True).start()
+        try:
+            yield self
+        finally:
+            for one in (self._listener, *self._connections):
+                one.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                self._connections.append(self._listener.accept()[0])
+                if not self.is_deaf:
+                    threading.Thread(target=self._pass_on, args=[self._connections[-1]], daemon=True).start()
+
+    def _pass_on(self, task: socket.socket) -> None:
+        with suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as server:
+            server.connect(self._server)
+            self._connections.append(server)
+            while True:
+                for one in select.select([task, server], [], [], 0.1)[0]:
+                    if self.is_deaf or not (data := one.recv(65536)):
+                        return
+                    (server if one is task else task).sendall(data)
+
+
+PROGRAM = """if True:
+    import json, sys
+    from tests.support.ending import TaskEndedError, ended_by_signal
+    from tests.support.engines import warehouse_of
+    engine, uri, statement = json.loads(sys.argv[1])
+    def work(cursor):
+        cursor.execute("SELECT 1")
+        print("ready", flush=True)
+        sys.stdin.readline()
+        cursor.execute(statement) if statement else None
+    with ended_by_signal():
+        try:
+            warehouse_of(engine, uri, airflow=False).transact("waiting", work)
+        except TaskEndedError:
+            print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("statement", ["SELECT 2", ""], ids=["statement", "commit"])
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_who_ends_a_task_whose_server_does_not_answer_any_more_is_heard(
+    engine: str, statement: str, postgres_uri: str
+) -> None:
+    """In a process of its own: psycopg2 can stop all threads of one."""
+    folder = postgres_uri.partition("?host=")[2]
+    with Middleman(f"{folder}/.s.PGSQL.5432").running() as middleman:
+        uri = f"postgresql://postgres@127.0.0.1:{middleman.port}/postgres"
+        with subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, json.dumps([engine, uri, statement])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+        ) as task:
+            assert task.stdout is not None
+            assert task.stdin is not None
+            try:
+                assert task.stdout.readline() == "ready\n"
+                middleman.is_deaf = True
+                task.stdin.write("go on\n")
+                task.stdin.flush()
+                time.sleep(0.5)
+                task.send_signal(signal.SIGALRM)
+                assert task.communicate(timeout=60)[0] == "ended\n"
+            finally:
+                task.kill()
