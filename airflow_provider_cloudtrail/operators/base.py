@@ -19,6 +19,7 @@ from airflow_provider_cloudtrail._compat import (
 )
 from airflow_provider_cloudtrail.exceptions import CloudTrailWarehouseError
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
+from airflow_provider_cloudtrail.shortage import shortage
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 
 if TYPE_CHECKING:
@@ -83,9 +84,11 @@ def push_of_failing(task: AwsBaseOperator[Any], context: Context, key: str, valu
 
 
 def where(error: Exception) -> str:
-    """Return kind and place of an unexpected error, without its text and without any value."""
+    """Return kind and place of an unexpected error, without its text and any value, or what the machine lacks."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    if (lacking := shortage(error)) is not None:
+        return f"{lacking} ({type(error).__name__} in {places})"
     return f"unexpected {type(error).__name__} in {places}; what was stored before is complete, please report this"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, DigestEntry, LedgerEntry, QuarantineEntry
+from airflow_provider_cloudtrail.shortage import shortage
 
 # SQLSTATEs of a transaction that lost against another: serialization failure, deadlock, lock not
 # available, and a key that somebody else has just made. Not 42P07: a table that is there stays there.
@@ -47,6 +48,11 @@ _NO_SCHEMA_IN_MYSQL = (1049,)
 
 # Where COPY came upon a value. From the begin: behind the column stands the value.
 _COPIED_COLUMN = re.compile(r"COPY \w+, line \d+, column (\w+)")
+# What SQLite says of its file: nothing of what is in it.
+_OF_THE_FILE = re.compile(
+    r"database or disk is full|disk I/O error|attempt to write a readonly database|unable to open database file"
+    r"|database disk image is malformed|file is not a database"
+)
 
 _CANCELLED = "57014"
 NO_PRIVILEGE = "42501"
@@ -55,15 +61,20 @@ CONNECTION_LOST = "The connection was lost: run this again, it goes on from what
 _ADVICE = {
     _CANCELLED: "The statement was cancelled, by somebody or at a limit of time or use: its history in the database "
     "says why. Run this again, it goes on from what is stored",
+    "25006": "The server takes no writes: it is a standby, or default_transaction_read_only is on, which services set "
+    "when a disk is nearly full. Let the connection lead to the primary (in Aurora to the writer's endpoint), or have "
+    "writes allowed there",
+    "25P03": CONNECTION_LOST,
     "3F000": NO_SCHEMA,
     NO_PRIVILEGE: "The user of the connection may not do that: it needs CREATE on the schema (or tables that are "
     "there), and SELECT, INSERT, UPDATE and DELETE on the tables",
-    "25006": "Nothing can be written there, because it is a replica or set to read only: have the connection name the "
-    "server that takes writes (in Aurora the writer's endpoint)",
     "23514": "No partition of the table takes the row: create one, or a default partition, which takes late events, "
     "too. Or a CHECK of its own refuses it",
     "22001": "A column of the table is too short for a value: make it longer (ALTER TABLE)",
     "42809": "What has the name of one of the tables is not a table",
+    "53100": "The disk of the server is full: make room there. Then run this again, it goes on from what is stored",
+    "53200": "The server is out of memory, or has too many locks (max_locks_per_transaction): give it more, or let "
+    "fewer tasks use it at once. Then run this again, it goes on from what is stored",
 }
 """What to do, by SQLSTATE."""
 _ADVICE_BY_WORDS = {
@@ -113,7 +124,7 @@ def is_of_lost_connection(error: Exception) -> bool:
     state = sqlstate(error)
     if state is not None:
         # Connection exceptions, and a server that is shut down or ends the session.
-        return state.startswith(("08", "57P0"))
+        return state.startswith(("08", "57P0", "25P03"))
     # A network that has forgotten the connection says nothing: what waits for an answer ends at a limit of time.
     broken = isinstance(error, (ConnectionError, TimeoutError))
     return broken or error.args[:1] in _GONE_IN_MYSQL or _GONE.match(str(error)) is not None
@@ -142,6 +153,8 @@ def describe(error: Exception, *further: str, advice: str = "") -> str:
     if found := _COPIED_COLUMN.match(getattr(diagnostics, "context", None) or ""):
         details.append(f"column {found[1]}")
     said = ", ".join([*details, *further])
+    if found := _OF_THE_FILE.match(str(error)):
+        said += f": {found[0]}"
     known = advice or _advice_on(error)
     return f"{said}. {known}" if known else said
 
@@ -163,4 +176,4 @@ def _advice_on(error: Exception) -> str:
         return known
     if is_of_missing_schema(error):
         return NO_SCHEMA
-    return CONNECTION_LOST if is_of_lost_connection(error) else ""
+    return shortage(error) or (CONNECTION_LOST if is_of_lost_connection(error) else "")

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 # These say something about files and memory, never about values.
 _SAFE_TO_QUOTE = ("IOException", "OutOfMemoryException", "ConnectionException", "CatalogException", "BinderException")
+_TAKEN = "Could not set lock on file"
+# A commit whose files could not be opened or written says so behind other words, in an error of another kind.
+_FILE_FAULT = re.compile(r"(?:Could not (?!set lock)|Cannot |Failed to )[a-z ]+ (?:file|directory) [^\n]*")
 _HOLDER = re.compile(r"PID \d+")
 # An absolute path, the home directory, or what an extension of DuckDB opens, such as md: (MotherDuck).
 _SAME_FOR_EVERY_TASK = re.compile(r"/|~/|[A-Za-z][A-Za-z0-9+.-]+:")
@@ -150,18 +153,22 @@ class DuckDBWarehouse(RelationalWarehouse):
     def _is_conflict(self, error: Exception) -> bool:
         name = type(error).__name__
         if name == "IOException":
-            return "lock" in str(error).lower()
+            # Nothing shorter: blocks of a damaged file and paths have it in their names, too.
+            return _TAKEN in str(error)
         if _is_short_of_memory(error) and self._file.widen():
             # Our bound was too tight for these rows.
             return True
         if name == "ConstraintException":
             return left_out(error) is None and refused_by(error) is None
-        return name == "TransactionException" or super()._is_conflict(error)
+        if name == "TransactionException":
+            return _FILE_FAULT.search(str(error)) is None
+        return super()._is_conflict(error)
 
     def _describe(self, error: Exception) -> str:
         name = type(error).__name__
+        fault = _FILE_FAULT.search(str(error))
         if name not in _SAFE_TO_QUOTE:
-            return super()._describe(error)
+            return f"{name}: {fault[0]}" if fault else super()._describe(error)
         text = str(error).splitlines()[0]
         if is_of_missing_schema(error):
             return f"{name}: {text.rstrip('.!')}. {NO_SCHEMA}"

@@ -72,3 +72,15 @@ def test_unexpected_error_shows_no_values(trail, warehouse, monkeypatch):
     assert "secret-value" not in str(raised.value)
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__
+
+
+def test_worker_that_lacks_memory_is_told_so(trail, warehouse, monkeypatch):
+    trail.deliver("20260203T1000Z", record("a"))
+
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("airflow_provider_cloudtrail.export.log_files.read_log_file", fail)
+    with pytest.raises(CloudTrailError, match=r"The worker is out of memory: .* \(MemoryError in .*\)") as raised:
+        operator(trail).execute({})
+    assert "please report" not in str(raised.value)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,51 @@ def test_commit_that_fails_is_not_hidden_by_the_rollback(
     # Not written again; the second connection asks whether something is wrong with the tables.
     assert len(faults.opened) == 2
     assert read_table(warehouse).files == []
+
+
+@pytest.mark.parametrize("folder", ["blocks", "sherlock"])
+def test_a_path_that_cannot_be_opened_is_no_other_writer(new_warehouse: NewWarehouse, folder: str) -> None:
+    warehouse = new_warehouse("duckdb")
+    warehouse._lock_timeout = timedelta(0)
+    warehouse.hook.path = str(Path(warehouse.hook.path).with_name(folder) / "audit.duckdb")
+    with pytest.raises(WarehouseError, match=r"cannot connect .*No such file or directory"):
+        warehouse.prepare()
+
+
+def test_a_block_that_is_damaged_is_no_other_writer(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import duckdb
+
+    warehouse = new_warehouse("duckdb")
+    warehouse.prepare()
+    warehouse._lock_timeout = timedelta(0)
+    text = "Corrupt database file: computed checksum 1 does not match stored checksum 2 in block at location 12288"
+    fail_commits(monkeypatch, warehouse, duckdb.IOException(f"IO Error: {text}"))
+    with pytest.raises(WarehouseError, match=text) as caught:
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    assert "another writer" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'Could not write file "/data/audit.duckdb.wal": No space left on device',
+        'Cannot open file "/data/audit.duckdb.tmp/duckdb_temp_1_storage_S32K-0.tmp": Too many open files',
+    ],
+)
+def test_a_commit_whose_files_cannot_be_written_is_no_lost_race(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    import duckdb
+
+    warehouse = new_warehouse("duckdb")
+    warehouse.prepare()
+    warehouse._lock_timeout = timedelta(0)
+    error = duckdb.TransactionException(f"TransactionContext Error: Failed to commit: {said}")
+    fail_commits(monkeypatch, warehouse, error)
+    with pytest.raises(WarehouseError, match=re.escape(f"TransactionException: {said}")):
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
 
 
 @pytest.mark.parametrize(

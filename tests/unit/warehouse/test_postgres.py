@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from airflow_provider_cloudtrail.warehouse import postgres
-from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from tests.support.engines import POSTGRES
 from tests.support.log_files import event
 from tests.support.rows import file_rows
@@ -46,3 +48,32 @@ def test_files_are_found_in_a_table_whose_times_have_no_zone(
         file = file_rows("20260203T1000Z", event("a"))
         warehouse.write([file])
         assert list(warehouse.known_files([file.entry.log_file_uri])) == [file.entry.log_file_uri]
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_a_server_that_takes_no_writes_is_called_so(engine: str, new_warehouse: NewWarehouse) -> None:
+    warehouse = new_warehouse(engine)
+    read_only, said = "SET default_transaction_read_only = on", r"ing .*The server takes no writes: it is a standby, or"
+    with beginning_with(warehouse, read_only), pytest.raises(WarehouseError, match=f"creat{said}"):
+        warehouse.prepare()
+    warehouse.prepare()
+    with beginning_with(warehouse, read_only), pytest.raises(WarehouseError, match=f"writ{said}"):
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_a_session_that_ends_because_it_is_idle_in_a_transaction_is_lost(
+    engine: str, new_warehouse: NewWarehouse
+) -> None:
+    warehouse = new_warehouse(engine)
+
+    def stall(cursor: Any) -> None:
+        cursor.execute("SELECT 1")
+        time.sleep(1)
+        cursor.execute("SELECT 1")
+
+    with (
+        beginning_with(warehouse, "SET idle_in_transaction_session_timeout = '100ms'"),
+        pytest.raises(WarehouseError, match=r"stalling: .*The connection was lost: run this again"),
+    ):
+        warehouse.transact("stalling", stall)

@@ -221,24 +221,6 @@ def test_tables_that_are_published(new_warehouse: NewWarehouse, engine: str) -> 
 
 
 @pytest.mark.parametrize("engine", POSTGRES)
-def test_server_that_takes_no_writes(new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
-    warehouse = new_warehouse(engine)
-    warehouse.prepare()
-    connect = warehouse.hook.get_conn
-
-    def read_only() -> Any:
-        connection = connect()
-        connection.cursor().execute("SET default_transaction_read_only = on")
-        connection.commit()
-        return connection
-
-    monkeypatch.setattr(warehouse.hook, "get_conn", read_only)
-    warehouse.prepare()
-    with pytest.raises(WarehouseError, match=r"SQLSTATE 25006\. Nothing can be written there, because it is a replica"):
-        warehouse.write([file_rows("20260203T1000Z", event("a"))])
-
-
-@pytest.mark.parametrize("engine", POSTGRES)
 def test_column_that_is_too_short_is_named(new_warehouse: NewWarehouse, engine: str) -> None:
     warehouse = new_warehouse(engine)
     warehouse.prepare()
