@@ -44,8 +44,6 @@ DAMAGED = ("bytes_behind_gzip", "truncated_gzip", "not_gzip", "packed_twice")
 GZIP_WINDOW = 31
 """``wbits`` of a gzip stream with header and checksum."""
 _DEFLATE = b"\x08"
-# Of zlib, in the words of Python: it has no error of its own for a worker that is out of memory.
-_NO_MEMORY = "Error -4 "
 # RFC 1952: whoever reads a file with one of these set must give an error.
 _RESERVED_FLAGS = 0xE0
 
@@ -111,7 +109,7 @@ class StandardCodec:
             if stream.unconsumed_tail and len(content) <= limit:
                 content += stream.decompress(stream.unconsumed_tail, limit + 1 - len(content))
         except self._decompress_error as error:
-            if str(error).startswith(_NO_MEMORY):
+            if str(error).startswith("Error -4 "):  # Z_MEM_ERROR, for which Python has no other
                 raise MemoryError from None
             raise MalformedError(
                 "truncated_gzip", "the gzip stream is damaged (its data or checksum is wrong)"
