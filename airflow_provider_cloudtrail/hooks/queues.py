@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BATCH = 10  # most messages that SQS takes or gives at once
+_REGION = r"[a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2}"
+# Endpoints of FIPS, dual stack and a VPC, and the old ones, which older versions of boto3 gave out.
+_QUEUE_REGION = re.compile(
+    rf"https?://(?:(?:vpce-[a-z0-9-]+\.)?sqs(?:-fips)?\.(?P<region>{_REGION})|(?P<old>{_REGION})\.queue)\.|"
+    r"https?://(?P<first>queue\.amazonaws\.com)/"
+)
 
 
 class QueueMessage(NamedTuple):
@@ -34,9 +41,11 @@ class QueueMessage(NamedTuple):
 
 
 def queue_region(queue_url: str) -> str | None:
-    """Return the Region in ``https://sqs.REGION.amazonaws.com/...``, or None for another endpoint."""
-    host = queue_url.partition("://")[2].partition("/")[0].split(".")
-    return host[1] if len(host) > 2 and host[0] == "sqs" else None
+    """Return the Region in the URL of a queue, whichever endpoint of SQS that names; None: it names another server."""
+    found = _QUEUE_REGION.match(queue_url)
+    if found is None:
+        return None
+    return "us-east-1" if found["first"] else found["region"] or found["old"]
 
 
 def reception(queue_url: str, wait_seconds: int) -> dict[str, Any]:
