@@ -7,19 +7,35 @@ cannot read as S3 does.
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import timedelta
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.request import getproxies
 
-from airflow_provider_cloudtrail.trail.s3_errors import NO_BUCKET, answer_in, disordered, etag_of, missing, refused
+from airflow_provider_cloudtrail.trail.s3_errors import (
+    NO_BUCKET,
+    answer_in,
+    disordered,
+    etag_of,
+    first_line,
+    missing,
+    refused,
+)
 from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, plain_etag, refuse_above
 
 if TYPE_CHECKING:
     import obstore.store
+
+log = logging.getLogger(__name__)
 
 OBSTORE_INSTALLED = find_spec("obstore") is not None
 
@@ -56,7 +72,30 @@ def fits_obstore(client: Any, verify: bool | str | None) -> bool:
         or config.signature_version in (UNSIGNED, "s3", "v2")
         # A CA bundle replaces the trusted roots in boto3, obstore would only add to them.
         or isinstance(verify, str)
+        or _is_ignored_proxy(client.meta.endpoint_url)
     )
+
+
+def address_of(client: Any, bucket: str) -> tuple[str, str]:
+    """
+    Return the URL at which a boto3 client asks for a bucket, and the Region that it signs for; nothing is sent.
+
+    :param client: boto3 S3 client that no other thread uses yet.
+    """
+    asked: list[tuple[str, str]] = []
+
+    def answer(params: Any, context: Any, **_: Any) -> tuple[Any, dict[str, Any]]:
+        region = context.get("signing", {}).get("region") or client.meta.region_name
+        asked.append((params["url"].rstrip("/"), region))
+        return SimpleNamespace(status_code=200), {}
+
+    events = client.meta.events
+    events.register("before-call.s3.HeadBucket", answer)
+    try:
+        client.head_bucket(Bucket=bucket)
+    finally:
+        events.unregister("before-call.s3.HeadBucket", answer)
+    return asked[0]
 
 
 def is_plain_key(key: str) -> bool:
@@ -71,6 +110,32 @@ def is_plain_listing(prefix: str, start_after: str) -> bool:
         and is_plain_key(prefix[:-1])
         and (not start_after or is_plain_key(start_after.rstrip("/")))
     )
+
+
+def _is_ignored_proxy(endpoint: str) -> bool:
+    """Tell whether the environment names a proxy that boto3 does not ask and obstore would: ALL_PROXY."""
+    proxies = getproxies()
+    return "all" in proxies and endpoint.partition(":")[0] not in proxies
+
+
+def obstore_bucket(client: Any, bucket: str, session: Any, verify: bool | str | None) -> ObstoreBucket | None:
+    """
+    Return what reads a bucket through obstore; None: it cannot honour what is said.
+
+    The parameters are those of :class:`ObstoreBucket`.
+    """
+    from obstore.exceptions import BaseError
+
+    if not fits_obstore(client, verify):
+        return None
+    try:
+        return ObstoreBucket(client, bucket, session, verify)
+    except (BaseError, OSError, ValueError) as error:
+        # Older versions take no CA bundle.
+        log.info(
+            "Bucket %s is read through boto3 alone, because obstore cannot be set up: %s", bucket, first_line(error)
+        )
+        return None
 
 
 class UnsureEndError(Exception):
@@ -140,10 +205,11 @@ class ObstoreBucket:
 
         self._bucket = bucket
         credentials = Boto3CredentialProvider(session, ttl=_CREDENTIALS_LIFETIME)
-        self._store = _obstore_store(client, bucket, credentials, verify, retries=8)
+        trust = _trust(session, verify)
+        self._store = _obstore_store(client, bucket, credentials, trust, retries=8)
         self._credentials = CountingCredentials(session)
         # What it cannot list is listed by boto3, which tries again in its own way.
-        self._listing = _obstore_store(client, bucket, self._credentials, verify, retries=1)
+        self._listing = _obstore_store(client, bucket, self._credentials, trust, retries=1)
 
     def objects(self, prefix: str, start_after: str, asked: Callable[[], None]) -> Iterator[ListedObject]:
         """
@@ -205,29 +271,47 @@ class ObstoreBucket:
         return StoredObject(body, etag, metadata)
 
 
+def _trust(session: Any, verify: bool | str | None) -> dict[str, Any]:
+    """Return the options for the certificates that a boto3 client trusts; its environment may name a bundle."""
+    bundle = session._session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    if verify is not None or not bundle:
+        return {"allow_invalid_certificates": verify is False}
+    return {"root_certificate": Path(bundle).read_bytes(), "disable_system_certificates": True}
+
+
 def _obstore_store(
-    client: Any, bucket: str, credentials: Callable[[], Any], verify: bool | str | None, *, retries: int
+    client: Any, bucket: str, credentials: Callable[[], Any], trust: dict[str, Any], *, retries: int
 ) -> obstore.store.S3Store:
+    from obstore.exceptions import UnknownConfigurationKeyError
     from obstore.store import S3Store as ObstoreS3Store
 
     config = client.meta.config
     # Who reads is told alike by both, as far as a header can.
     agent = str(config.user_agent or "")
     options: dict[str, Any] = {"user_agent": agent} if agent and agent.isascii() and agent.isprintable() else {}
-    options |= {
+    options |= trust | {
         "allow_http": client.meta.endpoint_url.startswith("http://"),
-        "allow_invalid_certificates": verify is False,
         "connect_timeout": timedelta(seconds=config.connect_timeout or 60),
         # Of the whole request, where boto3's is of one read.
         "timeout": timedelta(seconds=max(300, config.read_timeout or 0)),
     }
-    return ObstoreS3Store(
+    # What boto3 resolved: a private endpoint, FIPS, dual stack, another partition, and the host. Access points have one
+    # of their own and no other, and networks that let a worker ask that of a bucket may not let it ask that of all.
+    address, region = address_of(client, bucket)
+    store = partial(
+        ObstoreS3Store,
         bucket,
-        # What boto3 resolved: a private endpoint, FIPS, dual stack, another partition.
-        endpoint=client.meta.endpoint_url,
-        region=client.meta.region_name,
-        virtual_hosted_style_request=False,
+        endpoint=address,
+        region=region,
+        # The address names the bucket, be it in its host or in its path.
+        virtual_hosted_style_request=True,
         credential_provider=credentials,
         client_options=cast("obstore.store.ClientConfig", options),
         retry_config={"max_retries": retries, "retry_timeout": timedelta(minutes=2)},
     )
+    try:
+        # Else AWS_ENDPOINT_URL_S3 of the environment would come before the endpoint.
+        return store(aws_endpoint_url_s3=address)
+    except UnknownConfigurationKeyError:
+        # Older versions do not look at it.
+        return store()

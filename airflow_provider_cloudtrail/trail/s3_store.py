@@ -21,9 +21,9 @@ from airflow_provider_cloudtrail.trail.obstore_bucket import (
     OBSTORE_INSTALLED,
     ObstoreBucket,
     UnsureEndError,
-    fits_obstore,
     is_plain_key,
     is_plain_listing,
+    obstore_bucket,
 )
 from airflow_provider_cloudtrail.trail.s3_errors import (
     NO_BUCKET,
@@ -96,8 +96,8 @@ class S3Store:
         self._obstore: ObstoreBucket | None = None
         # That there are no credentials is said by boto3, when it is asked.
         can_sign = session is not None and session.get_credentials() is not None
-        if OBSTORE_INSTALLED and can_sign and fits_obstore(client, verify):
-            self._obstore = ObstoreBucket(client, bucket, session, verify)
+        if OBSTORE_INSTALLED and can_sign:
+            self._obstore = obstore_bucket(client, bucket, session, verify)
         log.debug("Objects of %s are read through %s", bucket, "obstore" if self._obstore else "boto3")
 
     def folders(self, prefix: str) -> list[str]:

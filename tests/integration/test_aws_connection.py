@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import boto3
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
@@ -18,6 +24,7 @@ from airflow_provider_cloudtrail.trail.lookup import Span
 from airflow_provider_cloudtrail.trail.s3_store import S3Store
 from tests.support.event_history import NOW, EventHistoryStandIn, served
 from tests.support.http_server import Handler, http_server
+from tests.support.s3 import transport_of
 
 READERS = ["boto3", "obstore"] if s3_store.OBSTORE_INSTALLED else ["boto3"]
 KEY = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/02/03/x.json.gz"
@@ -35,6 +42,9 @@ class Bucket(Handler):
     """An S3 bucket that remembers who asked, and the STS that gives roles out."""
 
     asked: SimpleNamespace
+
+    def do_HEAD(self) -> None:
+        self._answer(b"", {"x-amz-bucket-region": "eu-central-1"})
 
     def do_GET(self) -> None:
         self.asked.seen.append((urlsplit(self.path).path, self.headers.get("Authorization", ""), dict(self.headers)))
@@ -165,6 +175,96 @@ def test_settings_that_only_boto3_honours_stay_with_boto3(config, verify, fits):
         "s3", region_name="eu-west-1", aws_access_key_id="k", aws_secret_access_key="s", config=Config(**config)
     )
     assert obstore_bucket.fits_obstore(client, verify) is fits
+
+
+@pytest.fixture
+def authority(tmp_path):
+    """Return a certificate for 127.0.0.1 that only this file vouches for, and the file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "example")])
+    now = datetime.now(timezone.utc)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    certificate = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    file = tmp_path / "ca.pem"
+    file.write_bytes(certificate.public_bytes(Encoding.PEM))
+    secret = tmp_path / "key.pem"
+    secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file, secret)
+    return context, file
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_ca_bundle_of_the_environment(authority, reader, monkeypatch, variable):
+    context, file = authority
+
+    class OfThisTest(Bucket):
+        asked = SimpleNamespace(seen=[], roles=0)
+
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with http_server(OfThisTest, context) as endpoint:
+        retries = {"total_max_attempts": 1}
+        connect(monkeypatch, endpoint_url=endpoint, region_name="eu-central-1", config_kwargs={"retries": retries})
+        monkeypatch.setenv(variable, str(file))
+        store = CloudTrailHook(aws_conn_id="audit_reader").get_store("example-trail")
+        assert transport_of(store) == reader
+        assert store.get(KEY).body == b"content"
+
+
+def test_ca_bundle_that_obstore_does_not_take_stays_with_boto3(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+    hook = connect(monkeypatch, endpoint_url=server.url, region_name="eu-central-1")
+    assert transport_of(hook.get_store("example-trail")) == "boto3"
+    # It is not looked at where nothing is verified.
+    hook = CloudTrailHook(aws_conn_id="audit_reader", verify=False)
+    assert transport_of(hook.get_store("example-trail")) == READERS[-1]
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
+def test_endpoint_of_the_connection_comes_before_that_of_the_environment(server, reader, monkeypatch, variable):
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    hook = connect(monkeypatch, endpoint_url=server.url, region_name="eu-central-1")
+    assert hook.get_store("example-trail").get(KEY).body == b"content"
+
+
+def test_endpoint_of_the_environment(server, reader, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.url)
+    hook = connect(monkeypatch, region_name="eu-central-1")
+    assert hook.get_store("example-trail").get(KEY).body == b"content"
+    assert server.seen[-1][0] == f"/example-trail/{KEY}"
+
+
+def test_a_proxy_that_boto3_does_not_ask_is_asked_by_neither(monkeypatch):
+    client = boto3.client("s3", region_name="eu-west-1", aws_access_key_id="k", aws_secret_access_key="s")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    assert not obstore_bucket.fits_obstore(client, None)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    assert obstore_bucket.fits_obstore(client, None)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "host", "folder"),
+    [
+        pytest.param("example-trail", "example-trail.s3.eu-west-1.amazonaws.com", "/", id="bucket"),
+        pytest.param("audit-s3alias", "audit-s3alias.s3.eu-west-1.amazonaws.com", "/", id="access point"),
+        pytest.param("Example_Trail", "s3.eu-west-1.amazonaws.com", "/Example_Trail/", id="old name"),
+    ],
+)
+def test_both_ask_the_same_host(server, reader, monkeypatch, bucket, host, folder):
+    """A network can let a worker ask the host of one bucket alone, and access points have no other."""
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    session = boto3.session.Session("USERKEY", "secret", region_name="eu-west-1")
+    store = S3Store(session.client("s3", use_ssl=False), bucket, session=session if reader == "obstore" else None)
+    assert transport_of(store) == reader
+    store.get(KEY)
+    assert [listed.etag for listed in store.objects("AWSLogs/o-exampleorgid/")] == ["abc"]
+    asked = [
+        ({name.lower(): value for name, value in headers.items()}["host"], path) for path, _, headers in server.seen
+    ]
+    assert {name for name, _ in asked} == {host}
+    assert [path for _, path in asked] == [f"{folder}{KEY}", folder.rstrip("/") or "/"]
 
 
 def test_credentials_that_change_while_a_run_reads(server, reader, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -31,12 +32,18 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def http_server(handler: type[Handler]) -> Iterator[str]:
-    """Run a server, and yield its address; at the end, connections that a client keeps open are closed."""
+def http_server(handler: type[Handler], context: ssl.SSLContext | None = None) -> Iterator[str]:
+    """
+    Run a server, and yield its address; at the end, connections that a client keeps open are closed.
+
+    :param context: with the certificate of the server; None: it does without TLS.
+    """
     server = _Server(("127.0.0.1", 0), handler)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     try:
         with serving(server) as address:
-            yield address
+            yield address if context is None else address.replace("http:", "https:")
     finally:
         server.close_connections()
 
