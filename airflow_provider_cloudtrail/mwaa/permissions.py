@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from airflow_provider_cloudtrail.mwaa.aws import Aws, is_denied
 from airflow_provider_cloudtrail.mwaa.environment import Environment
+from airflow_provider_cloudtrail.trail.object_uris import is_own_name
 
 EXPORT, VALIDATION, COVERAGE = "export", "validation", "coverage"
 NOTIFICATIONS, EVENT_HISTORY, BULK_LOAD, ENCRYPTION = "notifications", "event-history", "bulk-load", "encryption"
@@ -201,10 +202,12 @@ def resources_of(environment: Environment, *, bucket: str | None, trail: str | N
     named = trail or environment.option("trail_name")
     if named and not named.startswith("arn:"):
         named = f"arn:{partition}:cloudtrail:{region}:{account}:trail/{named}"
+    trail_bucket = bucket or environment.option("bucket")
     staging = environment.option("staging_uri")
     return Resources(
         partition=environment.partition,
-        bucket=bucket or environment.option("bucket"),
+        # What an access point needs is not to be told from its alias.
+        bucket=trail_bucket if trail_bucket and is_own_name(trail_bucket) else None,
         trail=named,
         queue=queue_arn(queue or environment.option("queue_url"), partition),
         staging=f"arn:{environment.partition}:s3:::{staging.removeprefix('s3://').rstrip('/')}/*" if staging else None,

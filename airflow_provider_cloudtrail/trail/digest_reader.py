@@ -14,7 +14,7 @@ from typing import Any
 from airflow_provider_cloudtrail.trail.codec import CODEC, DAMAGED, MalformedError, StandardCodec
 from airflow_provider_cloudtrail.trail.digest import Digest, DigestKey, Fault, FetchedDigest, ListedFiles
 from airflow_provider_cloudtrail.trail.log_file import UNFIT
-from airflow_provider_cloudtrail.trail.object_uris import object_uri
+from airflow_provider_cloudtrail.trail.object_uris import is_own_name, object_uri
 from airflow_provider_cloudtrail.trail.store import ObjectError, Store, StoredObject, is_as_listed, refuse_unless_listed
 
 MAX_DIGEST_BYTES = 64 * 1024 * 1024
@@ -36,7 +36,7 @@ def fetch_digest(store: Store, bucket: str, key: DigestKey, codec: StandardCodec
     """
     Read a digest and check its form, its name and its place.
 
-    :param bucket: bucket that it lies in, or ``file://`` URI of a copy, whose own name is not known then.
+    :param bucket: bucket that it lies in; of a copy (``file://``) and behind an access point its own name is not known.
     :return: None if it is not there.
     :raises StoreError: if the bucket does not answer.
     """
@@ -67,7 +67,7 @@ def read_digest(
     Check the form, the name and the place of a digest.
 
     :param store: the bucket, which is asked once more about what was not listed so, or cannot be unpacked.
-    :param bucket: bucket that it lies in, or ``file://`` URI of a copy, whose own name is not known then.
+    :param bucket: bucket that it lies in; of a copy (``file://``) and behind an access point its own name is not known.
     :param stored: its object, or why it cannot be read.
     :raises StoreError: if it is not what the bucket lists.
     """
@@ -87,7 +87,7 @@ def read_digest(
         message = "it unpacks to more than a digest does" if error.code == "too_large" else str(error)
         return FetchedDigest(key, None, signature, generated_at, Fault("invalid_format", message))
     fault = None
-    if digest.key != key.key or (digest.bucket != bucket and not bucket.startswith("file://")):
+    if digest.key != key.key or (digest.bucket != bucket and is_own_name(bucket)):
         fault = Fault("moved", f"it was delivered as {object_uri(digest.bucket, digest.key)}")
     elif key.chain.backfill and signature is not None and generated_at is None:
         fault = Fault("invalid_format", "a backfill digest without a usable backfill-generation-timestamp")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
+ACCESS_POINT = "-s3alias"
+"""What the alias of an access point ends with, and no name of a bucket."""
+
 
 class KeyGrammarError(ValueError):
     """Raised when a URI or key is not what CloudTrail writes; the message says what was expected."""
@@ -12,6 +15,11 @@ class KeyGrammarError(ValueError):
 def object_uri(bucket: str, key: str) -> str:
     """Return the URI of an object: ``s3://bucket/key``, or below the folder if ``bucket`` is a ``file://`` URI."""
     return f"{bucket.rstrip('/')}/{key}" if bucket.startswith("file://") else f"s3://{bucket}/{key}"
+
+
+def is_own_name(bucket: str) -> bool:
+    """Tell whether a bucket is called as it calls itself; a copy in a folder and an access point have other names."""
+    return not bucket.startswith("file://") and not bucket.endswith(ACCESS_POINT)
 
 
 def split_uri(uri: str) -> tuple[str, str]:

@@ -48,6 +48,14 @@ def test_plan_prints_the_statements_where_it_must_not_simulate(deployer, capsys)
     assert '"sqs:ReceiveMessage"' in said
 
 
+def test_plan_does_not_guess_what_an_access_point_needs(deployer, capsys):
+    """Rights to it are rights to its ARN, which its alias does not tell."""
+    assert deployer("plan", "--json", "--set", "bucket=audit-q1w2e3r4t5-s3alias") == 3
+    permissions = document(capsys)["permissions"]
+    assert {"ListTrailBucket", "ReadLogFiles"} <= set(permissions["not_checked"])
+    assert "audit-q1w2e3r4t5-s3alias" not in str(permissions)
+
+
 @pytest.mark.parametrize(
     ("option", "said"),
     [

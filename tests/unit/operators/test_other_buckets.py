@@ -1,4 +1,4 @@
-"""Log files that digests list outside of what is listed: in a bucket that the trail has left, in a copy of a bucket."""
+"""Log files that digests list under another name: of a bucket that the trail left, behind a copy or an access point."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.support.signed_trail import BUCKET, HOUR, MemoryStore, SignedTrail, s
 
 MIDDLE = 6
 OLD = "old-trail"
+ALIAS = "audit-q1w2e3r4t5-s3alias"
 LISTED = len(SignedTrail().in_window())
 
 
@@ -91,3 +92,13 @@ def test_a_log_file_of_another_day_is_found_in_a_copy_in_a_folder(world, tmp_pat
     world.load(bucket=f"file://{tmp_path}")
     summary = world.validate(bucket=f"file://{tmp_path}")
     assert (summary["files_verified"], summary["files_deleted"]) == (LISTED + 1, 0)
+
+
+def test_through_an_access_point(world, trail, monkeypatch):
+    """Digests name the bucket behind it, which nobody may be allowed to ask for itself."""
+    asked = set()
+    monkeypatch.setattr(CloudTrailHook, "get_store", lambda _, name: (asked.add(name), world.store)[1])
+    world.load(bucket=ALIAS)
+    summary = world.validate(bucket=ALIAS)
+    assert (summary["digests_valid"], summary["files_verified"]) == (summary["digests"], LISTED)
+    assert asked == {ALIAS}

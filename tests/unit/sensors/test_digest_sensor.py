@@ -72,6 +72,11 @@ def test_many_accounts_and_regions_are_asked_ahead_and_named_in_their_order(ahea
     assert (store.threads != {threading.current_thread()}) == ahead
 
 
+def test_a_digest_is_valid_behind_an_access_point_too(trail):
+    ring = KeyRing(lambda *_: trail.public_keys(), UNTIL, UNTIL)
+    assert waiting_for(MemoryStore(trail), TrailLocation("audit-q1w2e3r4t5-s3alias"), UNTIL, ring) == []
+
+
 def test_a_valid_digest_proves_delivery(trail):
     assert ask(trail) == []
 

@@ -152,6 +152,7 @@ def test_a_digest_of_another_bucket(trail):
     # Nor does it lead to what it names.
     assert list(check(trail, bucket="another-bucket", listed={trail.digests[MIDDLE]})) == [trail.digests[MIDDLE]]
     assert faults(check(trail, bucket="file:///copy")) == {}
+    assert faults(check(trail, bucket="audit-q1w2e3r4t5-s3alias")) == {}
 
 
 @pytest.mark.parametrize("signature", ["00" * 256, "", "no hex", "abc"])

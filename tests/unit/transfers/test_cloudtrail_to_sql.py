@@ -223,6 +223,11 @@ def test_quarantine_may_be_tolerated(trail, warehouse):
         pytest.param({"bucket": None}, "neither bucket nor trail_name is set", id="no-bucket"),
         pytest.param({"bucket": "s3://b/p"}, "is no bucket name", id="bucket-is-uri"),
         pytest.param({"bucket": "arn:aws:s3:::b"}, "is no bucket name", id="bucket-is-arn"),
+        pytest.param(
+            {"bucket": "arn:aws:s3:eu-west-1:111122223333:accesspoint/trail"},
+            "write the alias of the access point.* ends with -s3alias",
+            id="bucket-is-access-point",
+        ),
         pytest.param({"prefix": "x/AWSLogs/"}, "holds AWSLogs/", id="prefix-too-long"),
         pytest.param({"organization_id": "111122223333"}, "no organization; write its id", id="no-organization"),
         pytest.param({"trail_name": "audit"}, "both bucket and trail_name", id="bucket-and-trail"),
