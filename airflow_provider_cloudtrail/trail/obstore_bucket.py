@@ -54,6 +54,7 @@ _SYSTEM_METADATA = frozenset({
 })
 # What boto3 promises of refreshable credentials is that 10 minutes are left when they are handed out.
 _CREDENTIALS_LIFETIME = timedelta(minutes=8)
+_WRONG_REGION = "AuthorizationHeaderMalformed"
 # What S3 gives with one request at most.
 _PAGE = 1_000
 # Credentials that have expired when they are handed out are asked for again by the next request.
@@ -140,6 +141,10 @@ def obstore_bucket(client: Any, bucket: str, session: Any, verify: bool | str | 
 
 class UnsureEndError(Exception):
     """Raised behind a listing of which obstore cannot tell whether it has ended, or S3 has answered something else."""
+
+
+class WrongRegionError(Exception):
+    """Raised when S3 says that a request was signed for another Region than the bucket's, which boto3 then tries."""
 
 
 def interruptible(ask: Callable[[], _Answer]) -> _Answer:
@@ -247,7 +252,11 @@ class ObstoreBucket:
             raise UnsureEndError(f"{entries} objects in {requests} pages, which may not be all")
 
     def get(self, key: str, most_bytes: int | None) -> StoredObject:
-        """Read one object with one GET; of one with more bytes only its head."""
+        """
+        Read one object with one GET; of one with more bytes only its head.
+
+        :raises WrongRegionError: if the bucket lies in another Region.
+        """
         from obstore.exceptions import BaseError, PermissionDeniedError
 
         try:
@@ -266,8 +275,11 @@ class ObstoreBucket:
             raise missing(self._bucket, key, in_no_bucket=answer_in(error)[0] == NO_BUCKET) from None
         except BaseError as error:
             # The text holds the key, too, which has no such brackets as an answer.
+            code, said = answer_in(error)
+            if code == _WRONG_REGION:
+                raise WrongRegionError(said) from None
             is_denied = isinstance(error, PermissionDeniedError)
-            raise refused(self._bucket, key, *answer_in(error), is_denied=is_denied) from None
+            raise refused(self._bucket, key, code, said, is_denied=is_denied) from None
         return StoredObject(body, etag, metadata)
 
 

@@ -21,6 +21,7 @@ from airflow_provider_cloudtrail.trail.obstore_bucket import (
     OBSTORE_INSTALLED,
     ObstoreBucket,
     UnsureEndError,
+    WrongRegionError,
     is_plain_key,
     is_plain_listing,
     obstore_bucket,
@@ -176,9 +177,7 @@ class S3Store:
         for attempt in range(1, ATTEMPTS + 1):
             self._count("GET")
             try:
-                if self._obstore is not None and is_plain_key(key):
-                    return self._obstore.get(key, most_bytes)
-                return self._get_through_boto3(key, most_bytes)
+                return self._get(key, most_bytes)
             except StoreError as error:
                 if attempt == ATTEMPTS:
                     raise
@@ -186,6 +185,19 @@ class S3Store:
                 log.warning("%s; trying again in %s seconds (attempt %s of %s)", error, seconds, attempt, ATTEMPTS)
                 self._sleep(seconds)
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _get(self, key: str, most_bytes: int | None) -> StoredObject:
+        obstore = self._obstore
+        if obstore is not None and is_plain_key(key):
+            try:
+                return obstore.get(key, most_bytes)
+            except WrongRegionError as error:
+                # Only with an endpoint of the connection: otherwise the Region was asked for.
+                said = "Bucket %s: %s. boto3 alone reads it; set region_name of the connection, and it is read faster"
+                log.warning(said, self._bucket, error)
+                self._obstore = None
+                self._count("GET")
+        return self._get_through_boto3(key, most_bytes)
 
     def _count(self, method: str) -> None:
         with self._counting:

@@ -65,8 +65,8 @@ class Bucket(Handler):
             {"Content-Type": "text/xml"},
         )
 
-    def _answer(self, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(200)
+    def _answer(self, body: bytes, headers: dict[str, str], status: int = 200) -> None:
+        self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
@@ -234,6 +234,29 @@ def test_endpoint_of_the_environment(server, reader, monkeypatch):
     hook = connect(monkeypatch, region_name="eu-central-1")
     assert hook.get_store("example-trail").get(KEY).body == b"content"
     assert server.seen[-1][0] == f"/example-trail/{KEY}"
+
+
+def test_another_region_than_that_of_the_endpoint_is_found_out(reader, monkeypatch, caplog):
+    class OfThisTest(Bucket):
+        asked = SimpleNamespace(seen=[], roles=0)
+
+        def do_GET(self) -> None:
+            if "/eu-central-1/s3/" in self.headers["Authorization"]:
+                super().do_GET()
+                return
+            body = (
+                b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>expecting 'eu-central-1'</Message>"
+                b"<Region>eu-central-1</Region></Error>"
+            )
+            self._answer(body, {"x-amz-bucket-region": "eu-central-1"}, status=400)
+
+    with http_server(OfThisTest) as endpoint:
+        hook = connect(monkeypatch, endpoint_url=endpoint, region_name="eu-west-1")
+        store = hook.get_store("example-trail")
+        assert [store.get(KEY).body for _ in range(3)] == [b"content"] * 3
+        assert next(iter(store.objects("AWSLogs/o-exampleorgid/"))).etag == "abc"
+    assert store.requests["GET"] == (4 if reader == "obstore" else 3)
+    assert ("set region_name of the connection" in caplog.text) is (reader == "obstore")
 
 
 def test_a_proxy_that_boto3_does_not_ask_is_asked_by_neither(monkeypatch):
