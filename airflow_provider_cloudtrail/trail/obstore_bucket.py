@@ -125,14 +125,15 @@ def obstore_bucket(client: Any, bucket: str, session: Any, verify: bool | str | 
 
     The parameters are those of :class:`ObstoreBucket`.
     """
+    from botocore.exceptions import BotoCoreError
     from obstore.exceptions import BaseError
 
     if not fits_obstore(client, verify):
         return None
     try:
         return ObstoreBucket(client, bucket, session, verify)
-    except (BaseError, OSError, ValueError) as error:
-        # Older versions take no CA bundle.
+    except (BaseError, BotoCoreError, OSError, ValueError) as error:
+        # Older versions take no CA bundle. What can be no bucket boto3 names when it is asked.
         log.info(
             "Bucket %s is read through boto3 alone, because obstore cannot be set up: %s", bucket, first_line(error)
         )

@@ -22,6 +22,13 @@ _ABOUT_WHO_ASKS = (
 _ANSWER = re.compile(r"<Code>([^<]+)</Code>(?:\s*<Message>([^<]*)</Message>)?")
 
 
+# Why obstore has no connection stands far behind what it says of that, which names the URL and no cause.
+_NO_CONNECTION = re.compile(
+    r'kind: Connect\b.*?(?:(?:message|error): "(?P<cause>[^"]+)"|InvalidCertificate\(\s*(?P<certificate>\w+))',
+    re.DOTALL,
+)
+
+
 def missing(bucket: str, key: str, *, in_no_bucket: bool) -> ObjectError:
     """Return the error of an object that is not there."""
     what = f"there is no bucket {bucket}" if in_no_bucket else "the object is not there any more"
@@ -91,10 +98,21 @@ def disordered(bucket: str, prefix: str, key: str, before: str) -> StoreError:
 
 
 def answer_in(error: BaseException) -> tuple[str, str]:
-    """Return code and message of S3's answer in the text of an error, or "" and the text's first line."""
+    """Return code and message of S3's answer in the text of an error, or "" and what is known where there is none."""
     if (found := _ANSWER.search(str(error))) is None:
-        return "", first_line(error)
+        return "", _without_connection(str(error)) or first_line(error)
     return found[1], f"{found[1]}: {unescape(found[2] or '')}".rstrip(": ")
+
+
+def _without_connection(text: str) -> str | None:
+    if (found := _NO_CONNECTION.search(text)) is None:
+        return None
+    if found["certificate"] is None:
+        return f"no connection to S3: {found['cause']}"
+    return (
+        f"no connection to S3: its certificate is not trusted ({found['certificate']}); if a proxy stands between, "
+        "name its CA bundle with AWS_CA_BUNDLE or verify"
+    )
 
 
 def describe(error: Any) -> str:
@@ -104,9 +122,9 @@ def describe(error: Any) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, which can be a whole answer."""
-    text = str(error).strip()
-    return text.splitlines()[0][:300] if text else type(error).__name__
+    """Return the first line of an error's text, which can be a whole answer; two, if the first one announces it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return " ".join(lines[:2] if lines[0].endswith(":") else lines[:1])[:300]
 
 
 def is_page(error: Any) -> bool:

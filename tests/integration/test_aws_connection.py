@@ -22,6 +22,7 @@ from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSens
 from airflow_provider_cloudtrail.trail import obstore_bucket, s3_store
 from airflow_provider_cloudtrail.trail.lookup import Span
 from airflow_provider_cloudtrail.trail.s3_store import S3Store
+from airflow_provider_cloudtrail.trail.store import StoreError
 from tests.support.event_history import NOW, EventHistoryStandIn, served
 from tests.support.http_server import Handler, http_server
 from tests.support.s3 import transport_of
@@ -213,6 +214,21 @@ def test_ca_bundle_of_the_environment(authority, reader, monkeypatch, variable):
         assert store.get(KEY).body == b"content"
 
 
+def test_a_certificate_that_is_not_trusted_is_called_so(authority, reader, monkeypatch):
+    context, _ = authority
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(s3_store, "ATTEMPTS", 1)
+    with http_server(Bucket, context) as endpoint:
+        retries = {"total_max_attempts": 1}
+        hook = connect(
+            monkeypatch, endpoint_url=endpoint, region_name="eu-central-1", config_kwargs={"retries": retries}
+        )
+        said = "certificate is not trusted .*AWS_CA_BUNDLE" if reader == "obstore" else "certificate verify failed"
+        with pytest.raises(StoreError, match=said):
+            hook.get_store("example-trail").get(KEY)
+
+
 def test_ca_bundle_that_obstore_does_not_take_stays_with_boto3(server, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "missing.pem"))
     hook = connect(monkeypatch, endpoint_url=server.url, region_name="eu-central-1")
@@ -257,6 +273,14 @@ def test_another_region_than_that_of_the_endpoint_is_found_out(reader, monkeypat
         assert next(iter(store.objects("AWSLogs/o-exampleorgid/"))).etag == "abc"
     assert store.requests["GET"] == (4 if reader == "obstore" else 3)
     assert ("set region_name of the connection" in caplog.text) is (reader == "obstore")
+
+
+def test_what_can_be_no_bucket_is_named_when_it_is_read(server, reader, monkeypatch):
+    hook = connect(monkeypatch, endpoint_url=server.url, region_name="eu-west-1")
+    store = hook.get_store("arn:aws:s3:eu-west-1:111122223333:accesspoint")
+    monkeypatch.setattr(store, "_sleep", lambda _: None)
+    with pytest.raises(StoreError, match="Invalid bucket name"):
+        store.get(KEY)
 
 
 def test_a_proxy_that_boto3_does_not_ask_is_asked_by_neither(monkeypatch):
