@@ -160,7 +160,8 @@ def test_role_that_is_assumed_anew(connect, page, transport, monkeypatch):
         lambda: sts.assume_role(RoleArn="arn:aws:iam::111122223333:role/reader", RoleSessionName="audit"), "assume-role"
     )
     client._request_signer._credentials = expired
-    session = SimpleNamespace(get_credentials=lambda: expired)
+    settings = SimpleNamespace(get_config_variable=lambda _: None)
+    session = SimpleNamespace(get_credentials=lambda: expired, _session=settings)
     monkeypatch.setattr(s3_store, "OBSTORE_INSTALLED", transport == "obstore")
     store = S3Store(client, "example-trail", session=session, sleep=lambda _: None)
     for ask in (lambda: store.folders("AWSLogs/"), lambda: list(store.objects("AWSLogs/")), lambda: store.get("a/b")):
