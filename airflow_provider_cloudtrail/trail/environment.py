@@ -53,7 +53,10 @@ _ARN = re.compile(
     "(?P<workflow>[A-Za-z0-9_-]+?)(?:-[A-Za-z0-9]{10})?(?![A-Za-z0-9_-])"
 )
 _NAME = re.compile(NAME)
-PARTITIONS = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("us-isob-", "aws-iso-b"), ("us-iso-", "aws-iso"))
+PARTITIONS = (
+    *(("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("eusc-", "aws-eusc")),
+    *(("us-iso-", "aws-iso"), ("us-isob-", "aws-iso-b"), ("eu-isoe-", "aws-iso-e"), ("us-isof-", "aws-iso-f")),
+)
 """Partitions by the beginning of their Regions; all others lie in ``aws``."""
 
 

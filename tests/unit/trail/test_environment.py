@@ -2,9 +2,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import botocore.session
 import pytest
 
-from airflow_provider_cloudtrail.trail.environment import Environment, environment_of, is_environment_activity
+from airflow_provider_cloudtrail.trail.environment import (
+    Environment,
+    environment_of,
+    is_environment_activity,
+    partition_of,
+)
 from tests.support.log_files import ACCOUNT, event
 
 ARN = f"arn:aws:airflow:eu-west-1:{ACCOUNT}:environment/orders"
@@ -113,6 +119,15 @@ SERVERLESS = "airflow-serverless.amazonaws.com"
 )
 def test_environment_of(members: dict[str, Any], name: str | None, arn: str | None) -> None:
     assert environment_of(event(**members)) == Environment(name, arn)
+
+
+def test_partitions_are_those_of_aws() -> None:
+    session = botocore.session.get_session()
+    partitions = session.get_available_partitions()
+    assert {"aws", "aws-cn", "aws-us-gov"} <= set(partitions)
+    for partition in partitions:
+        for region in session.get_available_regions("cloudtrail", partition):
+            assert partition_of(region) == partition
 
 
 def identity(session: str) -> dict[str, Any]:
