@@ -109,7 +109,7 @@ def documented_actor(found: DocumentedRecord) -> Actor:
 
 def _kind(name: str | None, has_type: bool, arn: str | None, invoked_by: str | None, assumed_root: Any) -> str:
     kind = KINDS.get(name or "", "unknown")
-    if kind == "unknown" and not has_type and invoked_by and arn is None:
+    if not has_type and invoked_by and arn is None:
         return "aws_service"
     return "root" if assumed_root is not None and boolean(assumed_root) else kind
 

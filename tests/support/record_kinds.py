@@ -410,6 +410,16 @@ KINDS = [
         id="sign-in that says nothing of MFA",
     ),
     pytest.param(
+        event(eventName="ConsoleLogin", userIdentity={"type": "IAMUser"}, additionalEventData="MFAUsed"),
+        {"mfa_authenticated": None},
+        id="sign-in whose details are text",
+    ),
+    pytest.param(
+        event(eventName="GetEnvironment", userIdentity={}, additionalEventData={"MFAUsed": "Yes"}),
+        {"mfa_authenticated": None},
+        id="MFA of a call that is no sign-in",
+    ),
+    pytest.param(
         event(
             eventSource="signin.amazonaws.com",
             eventName="CredentialVerification",

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from airflow_provider_cloudtrail.audit_event import AuditEvent
 from airflow_provider_cloudtrail.trail.actor import Actor, actor_of
+from tests.support.documented_records import FULL, both
 
 A = "111122223333"
 PROVIDER = f"arn:aws:iam::{A}:oidc-provider/oidc.example.org/id/0A1B"
@@ -32,6 +35,7 @@ IDENTITIES = [
         },
         id="Root",
     ),
+    pytest.param({"type": "AssumedRoot"}, {"actor_kind": "root"}, id="AssumedRoot"),
     pytest.param(
         {
             "type": "IAMUser",
@@ -105,6 +109,11 @@ IDENTITIES = [
         id="AssumedRole whose ARN names no session",
     ),
     pytest.param(
+        {"type": "AssumedRole", "arn": f"arn:aws:sts::{A}:assumed-role//"},
+        {"actor_kind": "temporary_credentials", "actor_arn": f"arn:aws:sts::{A}:assumed-role//"},
+        id="AssumedRole whose ARN names nobody",
+    ),
+    pytest.param(
         {
             "type": "AssumedRole",
             "arn": f"arn:aws:sts::{A}:assumed-role/OrgRoot/root-task",
@@ -119,6 +128,11 @@ IDENTITIES = [
             "session_issuer_arn": f"arn:aws:iam::{A}:role/OrgRoot",
         },
         id="session that assumed root",
+    ),
+    pytest.param(
+        {"type": "AssumedRole", "sessionContext": {"assumedRoot": "false"}},
+        {"actor_kind": "temporary_credentials"},
+        id="session that did not assume root",
     ),
     pytest.param(
         {"type": "Role", "arn": f"arn:aws:iam::{A}:role/Platform", "userName": "Platform"},
@@ -222,9 +236,26 @@ IDENTITIES = [
         {"actor_kind": "aws_service", "invoked_by": "logs.amazonaws.com"},
         id="no type, but invokedBy",
     ),
+    pytest.param(
+        {"invokedBy": "logs.amazonaws.com", "arn": f"arn:aws:iam::{A}:user/ines"},
+        {"actor_arn": f"arn:aws:iam::{A}:user/ines", "invoked_by": "logs.amazonaws.com"},
+        id="no type, but somebody for whom a service called",
+    ),
+    pytest.param(
+        {"type": "TypeOfTomorrow", "invokedBy": "logs.amazonaws.com"},
+        {"invoked_by": "logs.amazonaws.com"},
+        id="type of tomorrow, for whom a service called",
+    ),
     pytest.param({"accountId": A}, {"actor_account_id": A}, id="no type"),
     pytest.param({"type": None, "userName": "x"}, {"actor_user_name": "x"}, id="type null"),
     pytest.param({}, {}, id="empty"),
+    pytest.param(
+        dict.fromkeys(("arn", "accountId", "principalId", "userName", "accessKeyId", "invokedBy"), "")
+        | {"sessionContext": {"sessionIssuer": dict.fromkeys(("arn", "accountId", "userName"), "")}}
+        | {"onBehalfOf": {"userId": ""}},
+        {},
+        id="members empty",
+    ),
     pytest.param(None, {}, id="null"),
     pytest.param("HIDDEN_DUE_TO_SECURITY_REASONS", {}, id="hidden"),
     pytest.param([{"type": "Root"}], {}, id="a list"),
@@ -239,6 +270,13 @@ IDENTITIES = [
 @pytest.mark.parametrize(("identity", "columns"), IDENTITIES)
 def test_identity(identity: Any, columns: dict[str, Any]) -> None:
     assert actor_of({"userIdentity": identity}) == NOBODY._replace(**columns)
+
+
+@pytest.mark.parametrize(("identity", "columns"), IDENTITIES)
+def test_identity_in_a_record_that_is_written_as_documented(identity: Any, columns: dict[str, Any]) -> None:
+    for row in both(json.dumps(FULL | {"userIdentity": identity}).encode()):
+        assert isinstance(row, AuditEvent)
+        assert {name: getattr(row, name) for name in Actor._fields} == NOBODY._replace(**columns)._asdict()
 
 
 def test_no_identity_at_all() -> None:

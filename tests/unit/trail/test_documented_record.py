@@ -18,6 +18,7 @@ from airflow_provider_cloudtrail.trail.scrub import may_need_scrubbing
 from airflow_provider_cloudtrail.trail.selection import Selection
 from tests.support.documented_records import ALL, FULL, PROVENANCE, STANDARD, both, changed, paths, without
 from tests.support.log_files import ACCOUNT, REGION, event
+from tests.support.record_kinds import KINDS
 
 msgspec = pytest.importorskip("msgspec")
 
@@ -74,6 +75,13 @@ def test_resources_without_an_environment_are_not_gone_through(monkeypatch: pyte
     row = read_record(json.dumps(record).encode(), 0, ALL, PROVENANCE)
     assert isinstance(row, AuditEvent)
     assert row.environment_name is None
+
+
+@pytest.mark.parametrize("record", [kind.values[0] for kind in KINDS], ids=[kind.id for kind in KINDS])
+def test_a_record_of_any_kind_gives_the_same_row(record: dict[str, Any]) -> None:
+    fast, lenient = both(json.dumps(record).encode())
+    assert isinstance(fast, AuditEvent)
+    assert fast == lenient
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=".".join(path)) for path in paths(FULL)])
