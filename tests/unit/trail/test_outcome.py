@@ -34,6 +34,8 @@ def test_error_codes_of_what_was_denied(error_code: str | None, outcome: str) ->
         pytest.param("RestApiClientException", 404, "error", id="refused by Airflow for another reason"),
         pytest.param(None, 401, "denied", id="denied, without an error code"),
         pytest.param(None, 500, "error", id="failed, without an error code"),
+        pytest.param(None, 400, "error", id="least status of a failure"),
+        pytest.param(None, 399, "success", id="greatest status of a success"),
         pytest.param("200", 204, "success", id="success"),
     ],
 )
@@ -45,6 +47,13 @@ def test_calls_of_the_rest_api(error_code: str | None, status: int, outcome: str
     ("name", "answers", "outcome"),
     [
         pytest.param("ConsoleLogin", ({"ConsoleLogin": "Failure"}, None), "denied", id="refused"),
+        *(
+            pytest.param(name, ({name: "Failure"},), "denied", id=name)
+            for name in (
+                *("SwitchRole", "CheckMfa", "PasswordUpdated", "ExternalIdPDirectoryLogin", "CredentialChallenge"),
+                *("CredentialVerification", "UserAuthentication"),
+            )
+        ),
         pytest.param("UserAuthentication", (None, {"UserAuthentication": "Failure"}), "denied", id="in the details"),
         pytest.param("ConsoleLogin", ({"ConsoleLogin": "Success"},), "success", id="accepted"),
         pytest.param("ConsoleLogin", ("Failure", ["ConsoleLogin"]), "success", id="not written as documented"),
