@@ -74,6 +74,15 @@ def test_member_that_another_of_its_name_hides_is_scrubbed(
     assert "\\u" not in row.raw_event
 
 
+def test_body_of_a_rest_call_that_another_one_hides_is_scrubbed() -> None:
+    raw = json.dumps(event(eventName="InvokeRestApi", requestParameters={"Body": "@"})).encode()
+    raw = raw.replace(b'"@"', json.dumps({"value": TOKEN}).encode() + b', "Body": ""')
+    row = audit_event(CODEC.decode(raw), raw, 3, Provenance(FILE, NOW, "me"), CODEC)
+    assert row.redacted == 1
+    assert json.loads(row.raw_event)["requestParameters"] == {"Body": ""}
+    assert TOKEN not in row.raw_event
+
+
 def test_member_that_another_of_its_name_hides_is_kept_where_it_holds_no_secret() -> None:
     raw = b'{"eventTime":"2026-02-03T09:58:00Z","a":1E5,"a":2,"CliToken":"***","b":"\\u00e9"}'
     assert audit_event(CODEC.decode(raw), raw, 0, Provenance(FILE, NOW, None), CODEC).raw_event == raw.decode()

@@ -17,6 +17,12 @@ TOKEN = "gAAAA-a-token-that-was-written-down"
         pytest.param({"WebToken": TOKEN}, {"WebToken": "***"}, 1, id="WebToken"),
         pytest.param({"webtoken": TOKEN}, {"webtoken": "***"}, 1, id="other case"),
         pytest.param(
+            {"CliToken": "1", "a": [], "WebToken": "2", "b": {"CliToken": "3"}},
+            {"CliToken": "***", "a": [], "WebToken": "***", "b": {"CliToken": "***"}},
+            3,
+            id="several in one object",
+        ),
+        pytest.param(
             {"RestApiResponse": {"dags": [1]}, "x": [{"RestApiResponse": "text"}]},
             {"RestApiResponse": "***", "x": [{"RestApiResponse": "***"}]},
             2,
@@ -32,6 +38,12 @@ TOKEN = "gAAAA-a-token-that-was-written-down"
             id="the same text elsewhere, also as a name",
         ),
         pytest.param({"CliToken": "dag", "m": "a dag"}, {"CliToken": "***", "m": "a dag"}, 1, id="short text stays"),
+        pytest.param(
+            {"CliToken": "a" * 15, "WebToken": "b" * 16, "m": ["a" * 15, "b" * 16]},
+            {"CliToken": "***", "WebToken": "***", "m": ["a" * 15, "***"]},
+            2,
+            id="shortest text that goes",
+        ),
         pytest.param(
             {"eventName": "InvokeRestApi", "requestParameters": {"Body": {"conf": 1}, "Path": "/x"}},
             {"eventName": "InvokeRestApi", "requestParameters": {"Body": "***", "Path": "/x"}},
