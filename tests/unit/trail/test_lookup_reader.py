@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_cloudtrail.audit_event import COMPLETE, RECENT
 from airflow_provider_cloudtrail.trail.event_history import HistoryEvent, Page
 from airflow_provider_cloudtrail.trail.lookup import SECOND, Attribute, Lookup, Span, missing, span_of_uri
-from airflow_provider_cloudtrail.trail.lookup_reader import Part, Parts, read_part
+from airflow_provider_cloudtrail.trail.lookup_reader import BYTES_IN_A_PART, Part, Parts, read_part
 from airflow_provider_cloudtrail.trail.selection import Selection
 from tests.support.log_files import ACCOUNT, REGION, event
 
@@ -64,6 +64,20 @@ def test_more_events_in_one_second_than_a_part():
     assert described(found) == [(501, 1000, [900], COMPLETE), (0, 501, [*([500] * 12), 1], COMPLETE)]
 
 
+def test_a_part_is_ended_before_large_records_fill_the_memory():
+    third = "x" * (BYTES_IN_A_PART // 3 + 1)
+    seconds = (900, 800, 700, 600, 500)
+    given = [
+        Page([at(second, third), at(second, None)], START + second * SECOND, LATER, START, second == 500)
+        for second in seconds
+    ]
+    found, _ = parts_of(given, size=100)
+    assert described(found) == [
+        (701, 1000, [900, 900, 800, 800], COMPLETE),
+        (0, 701, [700, 700, 600, 600, 500, 500], COMPLETE),
+    ]
+
+
 def test_what_may_still_appear_is_not_complete():
     found, _ = parts_of(pages([900, 800, 700]), settled=START + 800 * SECOND)
     assert described(found) == [(800, 1000, [900, 800], RECENT), (0, 800, [700], COMPLETE)]
@@ -105,6 +119,8 @@ def test_what_was_read_of_a_begin_that_dropped_out_is_kept():
 def test_events_outside_of_what_was_asked_are_kept():
     found, _ = parts_of(pages([1_200, 900], [800, 950], [-5, 10]))
     assert sorted(found for part in described(found) for found in part[2]) == [-5, 10, 800, 900, 950, 1_200]
+    # What lies beyond was not asked for, and other events of it are not known.
+    assert all(WINDOW.start <= part.span.start and part.span.end <= WINDOW.end for part in found)
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -152,6 +168,9 @@ def test_rows_and_balance():
         (6, "invalid_utf8"),
     ]
     assert {found.log_file_uri for found in result.quarantine} == {entry.lookup_uri}
+    assert (result.quarantine[2].raw, result.quarantine[2].quarantined_at) == (None, LATER)
+    assert entry.lookup_uri.startswith(f"event-history://{ACCOUNT}/{REGION}/")
+    assert (entry.account_id, entry.region, entry.loaded_at, entry.loaded_by) == (ACCOUNT, REGION, LATER, "me")
     assert span_of_uri(entry.lookup_uri) == WINDOW
     assert (entry.window_from, entry.window_to, entry.lookup_attribute) == (WINDOW.start, WINDOW.end, "EventName=x")
     row = result.rows[0]
@@ -159,3 +178,10 @@ def test_rows_and_balance():
     assert (row.loaded_by, row.raw_event) == ("me", records[0])
     assert result.rows[1].redacted == 1
     assert "secret-value" not in str(result.rows) + str([found.reason for found in result.quarantine])
+
+
+def test_what_was_looked_up_without_an_attribute_has_none():
+    lookup = Lookup(None, Selection.of(event_sources=None))
+    result = read_part(Part(WINDOW, [], RECENT, LATER), lookup, ACCOUNT, REGION, loaded_by=None, now=LATER)
+    assert (result.entry.lookup_attribute, result.entry.status) == (None, RECENT)
+    assert result.entry.selection == lookup.selection.to_text()
