@@ -87,8 +87,7 @@ def missing(wanted: Span, known: Iterable[Span]) -> list[Span]:
     """
     gaps, position = [], wanted.start
     for span in sorted(span for span in known if span):
-        if span.start > position:
-            gaps.append(Span(position, min(span.start, wanted.end)))
+        gaps.append(Span(position, min(span.start, wanted.end)))
         position = max(position, span.end)
     gaps.append(Span(position, wanted.end))
     return [gap for gap in gaps if gap]

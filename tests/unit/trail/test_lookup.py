@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta, timezone
+from itertools import permutations
 
 import pytest
 
@@ -30,6 +32,13 @@ def test_spans_are_whole_seconds():
     assert Span(DAY, DAY + 5 * SECOND) == span(0, 5)
     assert not span(3, 3)
     assert str(span(0, 5)) == "2026-02-03T00:00:00Z to 2026-02-03T00:00:05Z"
+
+
+def test_spans_are_in_utc_wherever_they_come_from():
+    start = DAY.astimezone(timezone(timedelta(hours=9)))
+    found = Span(start, start + 5 * SECOND)
+    assert str(found) == "2026-02-03T00:00:00Z to 2026-02-03T00:00:05Z"
+    assert "/20260203T000000Z-20260203T000005Z/" in lookup_uri("111122223333", "eu-west-1", found)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +84,8 @@ def test_lookups(selection, attributes):
     assert [str(lookup.attribute) for lookup in lookups] == attributes
     # Nothing that is wanted is left out, and each looks for no more than is wanted.
     assert all(selection.covers(lookup.selection) for lookup in lookups)
+    # That one of them was answered says nothing of the others: a run may end between them.
+    assert not any(one.selection.covers(other.selection) for one, other in permutations(lookups, 2))
     for name in ("A", "B", "CreateEnvironment"):
         for source in ("s", *MWAA_EVENT_SOURCES):
             record = {**RECORD, "eventName": name, "eventSource": source}
@@ -85,7 +96,7 @@ def test_lookups(selection, attributes):
     ("names", "only"),
     [
         pytest.param(None, False, id="all"),
-        pytest.param(["CreateCliToken", "InvokeRestApi"], True, id="data"),
+        pytest.param(["CreateCliToken", "CreateWebLoginToken", "InvokeRestApi"], True, id="data"),
         pytest.param(["CreateCliToken", "CreateEnvironment"], False, id="both"),
     ],
 )
@@ -101,3 +112,13 @@ def test_uri_says_the_span():
     assert span_of_uri(one) == span(10, 20)
     with pytest.raises(ValueError, match="no URI of a lookup"):
         span_of_uri("s3://bucket/key")
+
+
+def test_uri_says_utc_whatever_the_zone_of_the_worker(monkeypatch):
+    uri = lookup_uri("111122223333", "eu-west-1", span(10, 20))
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        found = span_of_uri(uri)
+    time.tzset()
+    assert found == span(10, 20)
