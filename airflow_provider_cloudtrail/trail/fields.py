@@ -54,7 +54,7 @@ def http_status(value: Any) -> int | None:
     """Return an HTTP status (100 to 999) that may be written as text, or None."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 999 else None
+    return value if isinstance(value, int) and 100 <= value <= 999 else None
 
 
 def moment(value: Any) -> datetime | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from datetime import datetime, timezone
 from typing import Any
 
@@ -65,12 +66,15 @@ def test_boolean(value: Any, found: bool | None) -> None:
     [
         pytest.param(200, 200, id="number"),
         pytest.param("404", 404, id="as text"),
+        pytest.param(100, 100, id="smallest"),
+        pytest.param(999, 999, id="largest"),
         pytest.param(99, None, id="too small"),
         pytest.param(1000, None, id="too large"),
         pytest.param(True, None, id="boolean"),
         pytest.param(200.0, None, id="fraction"),
         pytest.param("\uff12\uff10\uff10", None, id="digits of another script"),
         pytest.param("2000", None, id="long text"),
+        pytest.param("0200", None, id="text with a zero before it"),
         pytest.param("***", None, id="masked"),
         pytest.param(10**40, None, id="enormous"),
         pytest.param(None, None, id="null"),
@@ -90,6 +94,7 @@ def test_http_status(value: Any, found: int | None) -> None:
         pytest.param("2026-02-03T09:58:00.123456789z", AT.replace(microsecond=123_456), id="nanoseconds, a small z"),
         pytest.param(" 2026-02-03T09:58:00Z ", AT, id="spaces around"),
         pytest.param("20260203T095800Z", AT, id="basic format"),
+        pytest.param("20260203T095800", AT, id="basic format, no zone"),
         pytest.param("2026-02-03 09:58:00", AT, id="space in place of T"),
         pytest.param("2026-02-03T09:58:00.25Z", AT.replace(microsecond=250_000), id="fraction"),
         pytest.param("2026-02-03T09:58:00.123456789Z", AT.replace(microsecond=123_456), id="nanoseconds"),
@@ -110,3 +115,12 @@ def test_moment(value: Any, found: datetime | None) -> None:
     assert moment(value) == found
     if found is not None:
         assert moment(value).tzinfo is timezone.utc  # type: ignore[union-attr]
+
+
+def test_time_without_a_zone_is_utc_whatever_the_zone_of_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        found = moment("2026-02-03T09:58:00.0")
+    time.tzset()
+    assert found == AT
