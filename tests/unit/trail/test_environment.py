@@ -6,6 +6,7 @@ import botocore.session
 import pytest
 
 from airflow_provider_cloudtrail.trail.environment import (
+    MWAA_EVENT_NAMES,
     Environment,
     environment_of,
     is_environment_activity,
@@ -38,6 +39,9 @@ SERVERLESS = "airflow-serverless.amazonaws.com"
             "bills",
             OTHER,
             id="resources of several kinds",
+        ),
+        pytest.param(
+            {"resources": [{"ARN": ARN}], "recipientAccountId": "444455556666"}, "orders", ARN, id="of another account"
         ),
         pytest.param({"requestParameters": {"ResourceArn": ARN, "Tags": {}}}, "orders", ARN, id="TagResource"),
         pytest.param({"requestParameters": {"resourceArn": ARN}}, "orders", ARN, id="UntagResource"),
@@ -80,6 +84,11 @@ SERVERLESS = "airflow-serverless.amazonaws.com"
         ),
         pytest.param({"awsRegion": ...}, "orders", None, id="no Region: no ARN is made up"),
         pytest.param({"recipientAccountId": ...}, "orders", None, id="no account: no ARN is made up"),
+        *(
+            pytest.param({member: value}, "orders", None, id=f"{member} is {value!r}: no ARN is made up")
+            for member in ("awsRegion", "recipientAccountId")
+            for value in ("", 7)
+        ),
         pytest.param({"requestParameters": {"Name": "7 days"}}, "7 days", None, id="no name for an ARN"),
         pytest.param({"requestParameters": ["orders"]}, None, None, id="parameters are a list"),
         pytest.param({"requestParameters": "orders"}, None, None, id="parameters are text"),
@@ -97,6 +106,23 @@ SERVERLESS = "airflow-serverless.amazonaws.com"
             id="another service's resource is one",
         ),
         pytest.param(
+            {"eventSource": "tagging.amazonaws.com", "resources": [{"ARN": ARN}], "requestParameters": {"Name": "x"}},
+            "orders",
+            ARN,
+            id="another service's resource is one, whatever its Name is",
+        ),
+        pytest.param(
+            {
+                "eventSource": "s3.amazonaws.com",
+                "resources": [{"ARN": "arn:aws:s3:::x"}],
+                "requestParameters": {"Name": "orders", "ResourceArn": ARN},
+                "errorMessage": f"no right to {ARN}",
+            },
+            None,
+            None,
+            id="another service's Name beside its resources is none",
+        ),
+        pytest.param(
             {"eventSource": SERVERLESS, "requestParameters": {"workflowArn": WORKFLOW}},
             "bills",
             WORKFLOW,
@@ -111,6 +137,16 @@ SERVERLESS = "airflow-serverless.amazonaws.com"
             "bills",
             WORKFLOW,
             id="new workflow",
+        ),
+        pytest.param(
+            {
+                "eventSource": SERVERLESS,
+                "requestParameters": {"name": "bills-production"},
+                "responseElements": {"workflowArn": WORKFLOW.replace("Ab3dE6gH9k", "production")},
+            },
+            "bills-production",
+            WORKFLOW.replace("Ab3dE6gH9k", "production"),
+            id="name that ends as what follows it in an ARN",
         ),
         pytest.param(
             {"eventSource": SERVERLESS, "requestParameters": {"name": "bills"}}, "bills", None, id="denied workflow"
@@ -130,6 +166,12 @@ def test_partitions_are_those_of_aws() -> None:
             assert partition_of(region) == partition
 
 
+def test_event_names_are_the_actions_of_both_services() -> None:
+    session = botocore.session.get_session()
+    for service in {"mwaa", "mwaa-serverless"} & set(session.get_available_services()):
+        assert set(session.get_service_model(service).operation_names) <= MWAA_EVENT_NAMES
+
+
 def identity(session: str) -> dict[str, Any]:
     return {"type": "AssumedRole", "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/orders-exec/{session}"}
 
@@ -145,6 +187,7 @@ def identity(session: str) -> dict[str, Any]:
         pytest.param(
             {"userIdentity": {"type": "AWSService", "invokedBy": "airflow-env.amazonaws.com"}}, True, id="by its helper"
         ),
+        pytest.param({"sourceIPAddress": SERVERLESS}, True, id="by MWAA Serverless"),
         pytest.param({"sourceIPAddress": "airflow.amazonaws.com"}, True, id="host name of the source"),
         pytest.param({"userAgent": "airflow.amazonaws.com"}, True, id="user agent"),
         pytest.param({"userAgent": "airflow.amazonaws.com.example"}, False, id="user agent called alike"),
