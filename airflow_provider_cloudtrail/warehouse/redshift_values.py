@@ -152,7 +152,7 @@ def _pieces(text: str) -> Iterator[str]:
     encoded = text.encode()
     start = 0
     while start < len(encoded):
-        end = min(start + MAX_STRING, len(encoded))
+        end = start + MAX_STRING
         # Back to the begin of a character.
         while end < len(encoded) and encoded[end] & 0xC0 == 0x80:
             end -= 1

@@ -8,6 +8,7 @@ from airflow_provider_cloudtrail.warehouse.redshift_values import MAX_STRING, su
 from airflow_provider_cloudtrail.warehouse.shorten import shortened
 
 LONG = "é" * 40_000
+WIDE = "\N{GRINNING FACE}" * 40_000
 
 
 def test_shortened_text_has_its_bytes_and_says_so():
@@ -17,6 +18,9 @@ def test_shortened_text_has_its_bytes_and_says_so():
     assert text.endswith("é... (shortened from 80000 bytes)")
     assert MAX_STRING - 1 <= len(text.encode()) <= MAX_STRING
     assert shortened("abc" * 100, 40) == "abcabcabca... (shortened from 300 bytes)"
+    assert shortened("abc" * 100, 10) == "... (shortened from 300 bytes)"
+    # Of the characters that take the most bytes.
+    assert len(shortened(WIDE[:30], 100).encode()) <= 100
 
 
 @pytest.mark.parametrize(
@@ -37,13 +41,21 @@ def test_what_super_holds_stays_as_it_is(text):
     assert super_record(text, 1_000_000, 1_000_000) == (text, None, False)
 
 
+def test_as_many_levels_as_super_holds_are_kept_also_where_python_cannot_decode_them():
+    text = "[" * 1_000 + "]" * 1_000
+    stored = super_record(text, 1_000_000, 1_000_000)
+    assert "".join(stored.pieces or [stored.json]) == text
+    assert super_json(text, 1_000_000) in (text, json.dumps(text))
+
+
 @pytest.mark.parametrize(
     ("text", "reduced"),
     [
         pytest.param(f'{{"a":["{LONG}",1]}}', {"a": [shortened(LONG, MAX_STRING), 1]}, id="long string"),
+        pytest.param(f'["{WIDE}"]', [shortened(WIDE, MAX_STRING)], id="long string of characters of four bytes"),
         pytest.param(f'{{"{LONG}":1.5}}', {shortened(LONG, MAX_STRING): 1.5}, id="long name"),
         pytest.param("[" + "9" * 39 + ",1]", ["9" * 39, 1], id="39 digits"),
-        pytest.param("[1e400,-2e-999,1E5]", ["1e400", "-2e-999", 1e5], id="exponent"),
+        pytest.param("[1e400,1E400,-2e-999,1E5]", ["1e400", "1E400", "-2e-999", 1e5], id="exponent"),
         pytest.param("[" * 1_500 + "]" * 1_500, "[" * 1_500 + "]" * 1_500, id="levels"),
     ],
 )
@@ -66,14 +78,27 @@ def test_json_above_the_limit_keeps_its_members_as_far_as_possible():
     assert json.loads(found).endswith(f"... (shortened from {len(many)} bytes)")
 
 
+def test_limit_is_one_of_bytes():
+    text = json.dumps(["é" * 100] * 400, ensure_ascii=False)
+    assert len(text) < 65_535 < len(text.encode())
+    assert len(super_json(text, 65_535).encode()) <= 65_535
+
+
+def test_json_that_becomes_a_string_is_no_longer_than_one_may_be():
+    text = "[" * 40_000 + "]" * 40_000
+    assert json.loads(super_json(text, 1_000_000)) == shortened(text, MAX_STRING)
+
+
 def test_text_that_grows_when_it_is_escaped_stays_within_the_limit():
-    assert len(super_json(json.dumps(["\x01" * 200] * 100), 2_048).encode()) <= 2_048
+    # And keeps what has room there.
+    assert 1_024 <= len(super_json(json.dumps(["\x01" * 200] * 100), 2_048).encode()) <= 2_048
 
 
 @pytest.mark.parametrize("most_parsed", [100, 1_000_000])
 def test_record_with_repeated_names_is_kept_in_pieces(most_parsed):
     text = '{"a":1.50,"a":2e1}'
     assert super_record(text, 1_000_000, most_parsed) == (json.dumps([text]), [text], False)
+    assert not super_record(text, len(text), most_parsed).cut
 
 
 def test_record_above_the_limit():
