@@ -6,6 +6,7 @@ import json
 import logging
 from datetime import timedelta
 from itertools import pairwise
+from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -60,7 +61,7 @@ def ids(records):
     return sorted(record["eventID"] for record in records)
 
 
-def test_every_page_once_newest_first(stand_in):
+def test_every_page_once_newest_first(stand_in, caplog):
     records = management_events(333, REGION)
     stand_in.record(REGION, records)
     history = reader(stand_in)
@@ -72,6 +73,7 @@ def test_every_page_once_newest_first(stand_in):
     assert [len(page.events) for page in pages] == [50] * 6 + [33]
     assert [page.is_last for page in pages] == [False] * 6 + [True]
     assert len(stand_in.asked) == history.requests == 7
+    assert caplog.text == ""
 
 
 def test_bounds_are_always_sent_and_belong_to_the_window(stand_in):
@@ -158,13 +160,20 @@ def test_expired_tokens_cost_one_request_each(stand_in):
 
 def test_a_consumer_that_is_slower_than_the_tokens_live(stand_in):
     stand_in.token_lifetime = 30
-    records = management_events(220, REGION)
+    # More tokens than may expire without a page between them.
+    records = management_events(400, REGION)
     stand_in.record(REGION, records)
     found = []
     for page in reader(stand_in).pages(REGION, None, WHOLE):
         found += [json.loads(one.raw)["eventID"] for one in page.events]
         stand_in.clock.sleep(31)
     assert sorted(found) == ids(records)
+
+
+def test_window_that_drops_out_before_its_first_page(stand_in):
+    stand_in.record(REGION, [event("a", eventTime=f"{NOW - DAY:%Y-%m-%dT%H:%M:%SZ}")])
+    stand_in.refusals = {1: RefusalError("InvalidTimeRangeException")}
+    assert read(stand_in) == ["a"]
 
 
 def test_more_events_in_one_second_than_a_page_holds(stand_in):
@@ -227,6 +236,7 @@ def test_a_window_that_drops_out_altogether(stand_in):
         pytest.param(RefusalError("InternalFailure", status=500), id="500"),
         pytest.param(RefusalError("ServiceUnavailable", status=503), id="503"),
         pytest.param(RefusalError("SomethingNew", status=502), id="unknown-5xx"),
+        pytest.param(RefusalError("RequestTimeout", status=400), id="timeout"),
         pytest.param(None, id="connection-closed"),
     ],
 )
@@ -236,6 +246,28 @@ def test_no_answer_is_tried_again(stand_in, refusal):
     stand_in.refusals = {2: refusal, 3: refusal}
     assert sorted(read(stand_in)) == ids(records)
     assert len(stand_in.asked) == 5
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["ThrottlingException", "Throttling", "ThrottledException", "RequestLimitExceeded", "TooManyRequestsException"],
+)
+def test_throttling_is_waited_out_whatever_it_is_called(stand_in, code):
+    # More often than what is no answer is asked for again.
+    stand_in.refusals = dict.fromkeys(range(1, 7), RefusalError(code))
+    history = reader(stand_in)
+    assert read(stand_in, history) == []
+    assert history.throttled == 6
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-length": "2"}], ids=["length unknown", "nothing in it"])
+def test_an_answer_without_events_is_one(headers):
+    answer = {"ResponseMetadata": {"HTTPHeaders": headers}}
+    history = EventHistory(
+        lambda _: SimpleNamespace(lookup_events=lambda **_: answer), clock=SimulatedClock(), chance=lambda: 1.0
+    )
+    (page,) = history.pages(REGION, None, WHOLE)
+    assert (page.events, page.is_last, history.requests) == ([], True, 1)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -263,8 +295,16 @@ def test_a_region_that_never_answers(stand_in):
             "User: x is not authorized; allow cloudtrail:LookupEvents",
             id="denied",
         ),
-        pytest.param(
-            RefusalError("UnrecognizedClientException"), RegionRefusedError, "this Region is not enabled", id="disabled"
+        *(
+            pytest.param(RefusalError(code), kind, message, id=code)
+            for code, kind, message in (
+                ("AccessDenied", RegionRefusedError, "allow cloudtrail:LookupEvents"),
+                ("OptInRequired", RegionRefusedError, "this Region is not enabled"),
+                ("UnrecognizedClientException", RegionRefusedError, "this Region is not enabled"),
+                ("InvalidClientTokenId", RegionRefusedError, "this Region is not enabled"),
+                ("ExpiredToken", EventHistoryError, "credentials of aws_conn_id have expired"),
+                ("RequestExpired", EventHistoryError, "credentials of aws_conn_id have expired"),
+            )
         ),
         pytest.param(
             RefusalError("ExpiredTokenException"),
@@ -302,6 +342,16 @@ def test_no_credentials():
         list(EventHistory(client_of, clock=SimulatedClock()).pages(REGION, None, WHOLE))
 
 
+def test_role_that_cannot_be_assumed_is_told_nothing_of_lookups():
+    from botocore.exceptions import ClientError
+
+    def client_of(region):
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no right to sts:AssumeRole"}}, "AssumeRole")
+
+    with pytest.raises(RegionRefusedError, match=r"AssumeRole: AccessDenied: no right to sts:AssumeRole$"):
+        list(EventHistory(client_of, clock=SimulatedClock()).pages(REGION, None, WHOLE))
+
+
 def test_an_error_that_is_not_the_clients_is_passed_on():
     def client_of(region):
         raise KeyError(region)
@@ -313,7 +363,10 @@ def test_an_error_that_is_not_the_clients_is_passed_on():
 def test_a_service_that_breaks_its_order_is_named(caplog):
     answers = [
         {"Events": [{"EventId": "a", "EventTime": NOW - HOUR, "CloudTrailEvent": "{}"}], "NextToken": "t"},
-        {"Events": [{"EventId": "b", "EventTime": NOW - HOUR / 2, "CloudTrailEvent": "{}"}, {"EventId": "c"}]},
+        {
+            "Events": [{"EventId": "b", "EventTime": NOW - HOUR / 2, "CloudTrailEvent": "{}"}, {"EventId": "c"}],
+            "NextToken": "",
+        },
     ]
 
     class Client:
