@@ -87,6 +87,20 @@ def test_bounds_are_always_sent_and_belong_to_the_window(stand_in):
     assert (asked.parameters["StartTime"], asked.parameters["EndTime"]) == (at.timestamp() + 1, at.timestamp() + 3)
 
 
+def test_window_of_one_second(stand_in):
+    at = NOW - DAY
+    stand_in.record(REGION, [event("a", eventTime=f"{at:%Y-%m-%dT%H:%M:%SZ}")])
+    assert read(stand_in, span=Span(at, at + timedelta(seconds=1))) == ["a"]
+
+
+def test_events_of_one_second_without_an_id_are_told_apart():
+    described = [{"EventTime": NOW - HOUR, "CloudTrailEvent": f"[{number}]"} for number in range(4)]
+    answers = [{"Events": described[:2], "NextToken": "t"}, {"Events": described[2:]}]
+    client = SimpleNamespace(lookup_events=lambda **_: answers.pop(0))
+    pages = EventHistory(lambda _: client, clock=SimulatedClock()).pages(REGION, None, WHOLE)
+    assert [found.raw for page in pages for found in page.events] == ["[0]", "[1]", "[2]", "[3]"]
+
+
 def test_the_service_selects_by_one_attribute(stand_in):
     stand_in.record(REGION, [event("a"), event("b", eventSource="s3.amazonaws.com")])
     stand_in.clock = SimulatedClock(NOW.replace(month=2, day=4))
@@ -174,6 +188,7 @@ def test_window_that_drops_out_before_its_first_page(stand_in):
     stand_in.record(REGION, [event("a", eventTime=f"{NOW - DAY:%Y-%m-%dT%H:%M:%SZ}")])
     stand_in.refusals = {1: RefusalError("InvalidTimeRangeException")}
     assert read(stand_in) == ["a"]
+    assert [asked.parameters["EndTime"] for asked in stand_in.asked] == [WHOLE.last.timestamp()] * 2
 
 
 def test_more_events_in_one_second_than_a_page_holds(stand_in):
