@@ -79,8 +79,11 @@ def test_files_of_commits_that_were_overtaken_are_removed(iceberg: Warehouse) ->
         iceberg.write([file_rows("20260203T1000Z", event("a"))])
     events = table_of(iceberg, iceberg.events)
     listed = {row["file_path"] for row in events.inspect.files().to_pylist()}
-    found = Path(events.location().removeprefix("file://")).rglob("*.parquet")
-    assert {f"file://{path}" for path in found} == listed
+    folder, snapshots = Path(events.location().removeprefix("file://")), events.snapshots()
+    assert {f"file://{path}" for path in folder.rglob("*.parquet")} == listed
+    manifests = {manifest.manifest_path for snapshot in snapshots for manifest in snapshot.manifests(events.io)}
+    lists = {snapshot.manifest_list for snapshot in snapshots}
+    assert {f"file://{path}" for path in folder.rglob("*.avro")} == manifests | lists
 
 
 def assert_files_are_there(warehouse: Warehouse) -> None:
