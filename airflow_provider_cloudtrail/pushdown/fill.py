@@ -69,7 +69,8 @@ class PushdownSummary:
     :param files_known: files of the window that the ledger had already for at least this selection, or that others
         wrote into it meanwhile: a statement of a run before, for one, that was killed.
     :param files_left: files that are left to the worker path, because SQL cannot read a wanted record of them as the
-        worker path does, or because some of their records are in quarantine.
+        worker path does, because some of their records are in quarantine, or because they were read for a selection
+        that a later version has written.
     :param records: their records; ``records = loaded + duplicate + filtered``.
     :param loaded: rows of the table that came from them.
     :param duplicate: selected events that another file brought already.
@@ -184,21 +185,16 @@ class _Span:
             if uri is not None:
                 unreadable.append(uri)
                 self._summary.files_known += files
-            elif self._covered(selection):
+            elif (before := _selection_of(selection)) is None:
+                # Written by a later version, which the worker path reads again; here it cannot be said in SQL.
+                self._leave("selection", files)
+            elif before.covers(self._records.selection):
                 self._summary.files_known += files
             else:
                 earlier.append((selection, files - with_quarantine))
                 self._leave("quarantined_records", with_quarantine)
         new = replace(self._records, unreadable=tuple(unreadable))
         return [(new, there), *((new.with_earlier(selection), files) for selection, files in earlier)]
-
-    def _covered(self, selection: str) -> bool:
-        try:
-            return Selection.from_text(selection).covers(self._records.selection)
-        except ValueError:
-            # Written by a later version, which the worker path reads again; here it cannot be said in SQL.
-            self._leave("selection", 1)
-            return True
 
     def _survey(self, records: Records) -> list[str]:
         """Return the days of the events that are wanted, in order; note the files that are left to the worker path."""
@@ -238,3 +234,11 @@ class _Span:
         )
         if others:
             self._log.info("Delivered %s: %s files were written into the ledger meanwhile", self._where, others)
+
+
+def _selection_of(text: str) -> Selection | None:
+    """Return a selection as the ledger keeps it; None: this version does not know such."""
+    try:
+        return Selection.from_text(text)
+    except ValueError:
+        return None

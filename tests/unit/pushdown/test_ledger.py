@@ -259,11 +259,13 @@ class TestSelections:
 
     def test_a_selection_of_a_later_version_is_left(self):
         both = BothPaths()
-        deliver(both, "20260203T1000Z", event(id_of(1)))
+        for hour in (10, 11):
+            deliver(both, f"20260203T{hour}00Z", event(id_of(hour)))
         both.push_down(DAY)
         both.athena.connection.execute(f"UPDATE {both.athena.files} SET selection = '[{{\"new\": 1}}]'")
         before = ledger(both.athena)
-        assert both.push_down(DAY, self.OTHER).reasons == {"selection": 1}
+        summary = both.push_down(DAY, self.OTHER)
+        assert (summary.files_left, summary.reasons, summary.files_known) == (2, {"selection": 2}, 0)
         assert ledger(both.athena) == before
 
 
