@@ -103,8 +103,6 @@ class ExportSummary:
             # Whatever is no list, dict or moment is a count or seconds: no kind of number is left out.
             if value is not None and not isinstance(value, (list, dict, datetime)):
                 setattr(self, name, getattr(self, name) + value)
-        for method, number in other.requests.items():
-            self.requests[method] = self.requests.get(method, 0) + number
         self.quarantine = [*self.quarantine, *other.quarantine][:NAMED_FILES]
         self.known_quarantined = [*self.known_quarantined, *other.known_quarantined][:NAMED_FILES]
         if other.first_event_time is not None and other.last_event_time is not None:
