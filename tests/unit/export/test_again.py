@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from airflow_provider_cloudtrail.export.log_files import Limits
 from airflow_provider_cloudtrail.export.summary import NAMED_FILES
 from airflow_provider_cloudtrail.trail.log_file import log_file_of_uri
 from airflow_provider_cloudtrail.trail.selection import Selection
@@ -135,16 +136,17 @@ def test_file_that_could_not_be_fetched_is_tried_again(
 def test_loaded_file_that_changes_is_left_alone_and_named(
     trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, caplog: pytest.LogCaptureFixture
 ) -> None:
-    file = trail.deliver("20260203T1000Z", event("a"))
-    export([file], store, warehouse)
+    files = fill(trail, 2)
+    export(files, store, warehouse)
     store.taken()
     before = read_table(warehouse)
-    changed = trail.put(file.key, log_bytes(event("b"), event("c")))
+    changed = [trail.put(file.key, log_bytes(event("b"), event(file.key))) for file in files]
     for selection in (MWAA, ALL):
-        assert export([changed], store, warehouse, selection).files_changed == 1
+        summary = export(changed, store, warehouse, selection)
+        assert (summary.files_changed, summary.files_known, summary.files_read) == (2, 2, 0)
     assert store.taken() == Counter()
     assert read_table(warehouse) == before
-    assert f"{file.uri} was loaded with ETag" in caplog.text
+    assert all(f"{file.uri} was loaded with ETag {file.etag} and now has " in caplog.text for file in files)
 
 
 @pytest.mark.parametrize("body", [pytest.param(log_bytes(event("d")), id="log file"), pytest.param(b"x", id="no gzip")])
@@ -159,12 +161,14 @@ def test_loaded_file_whose_change_the_listing_does_not_show_is_left_alone_and_na
 ) -> None:
     # Named without an ETag, or replaced behind the listing.
     file = trail.deliver("20260203T1000Z", event("a"), event("b"), foreign("c"), 7)
+    other = trail.deliver("20260203T1001Z", foreign("e"))
     export([file], store, warehouse)
+    export([other], store, warehouse, ALL)
     before = read_table(warehouse)
     trail.put(file.key, body)
     given = file if is_listed else replace(file, size_bytes=None, etag=None)
-    summary = export([given], store, warehouse, ALL)
-    assert (summary.files, summary.files_known, summary.files_read, summary.files_not_read_again) == (1, 1, 0, 0)
+    summary = export([other, given], store, warehouse, ALL)
+    assert (summary.files, summary.files_known, summary.files_read, summary.files_not_read_again) == (2, 2, 0, 0)
     assert (summary.files_changed, set(summary.balance().values())) == (1, {0})
     assert summary.known_quarantined == [f"{file.uri}: 1 of its records"]
     assert read_table(warehouse) == before
@@ -216,6 +220,27 @@ def test_of_many_files_some_are_named(
     summary = export(files, store, warehouse, ALL)
     assert (summary.files_not_read_again, len(summary.quarantine)) == (NAMED_FILES + 2, NAMED_FILES)
     assert caplog.text.count("Quarantine: wanted for a wider selection") == NAMED_FILES
+
+
+@pytest.mark.parametrize("batch_files", [100, 8])
+def test_of_many_files_in_quarantine_the_first_are_named(
+    trail: FolderTrail,
+    store: WatchedStore,
+    warehouse: Warehouse,
+    caplog: pytest.LogCaptureFixture,
+    batch_files: int,
+) -> None:
+    files = [trail.put(file.key, b"no gzip") for file in fill(trail, NAMED_FILES + 2)]
+    limits = Limits(batch_files=batch_files)
+    first = export(files, store, warehouse, limits=limits)
+    assert (first.files_quarantined, len(first.quarantine)) == (NAMED_FILES + 2, NAMED_FILES)
+    assert caplog.text.count("Quarantine: not_gzip") == NAMED_FILES
+    again = export(files, store, warehouse, limits=limits)
+    assert (again.files_known, again.known_quarantined) == (NAMED_FILES + 2, first.quarantine)
+    # Without an ETag they are tried again.
+    named = [log_file_of_uri(file.uri) for file in files]
+    tried = export(named, store, warehouse, limits=limits)
+    assert (tried.files_read, tried.known_quarantined, tried.quarantine) == (NAMED_FILES + 2, first.quarantine, [])
 
 
 def test_file_without_a_match_is_read_again_only_if_something_else_is_looked_for(

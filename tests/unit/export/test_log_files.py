@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gc
+import gzip
+import json
 import logging
 import time
 from collections import Counter
@@ -41,22 +43,29 @@ def counts(summary: ExportSummary) -> tuple[int, ...]:
     return (summary.records, summary.loaded, summary.duplicate, summary.filtered, summary.quarantined)
 
 
-def test_summary(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse) -> None:
+@pytest.mark.parametrize("batch_files", [1, 100])
+def test_summary(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse, batch_files: int) -> None:
+    secret = {"responseElements": {"CliToken": "x" * 20}}
+    early = event("a", eventTime="2026-02-03T08:00:00Z", **secret)
     files = [
-        trail.deliver("20260203T1000Z", event("a", eventTime="2026-02-03T08:00:00Z"), event("a"), foreign(), 7),
-        trail.deliver("20260203T1001Z", event("a"), event("b", responseElements={"CliToken": "x" * 20})),
+        trail.deliver("20260203T1000Z", early, event("a"), foreign(), 7),
+        trail.deliver("20260203T1001Z", event("a"), event("b", **secret)),
         trail.deliver("20260203T1002Z", foreign()),
         trail.put(trail.deliver("20260203T1003Z").key, b"no gzip"),
     ]
-    summary = export(files, store, warehouse, loaded_by="me")
+    summary = export(files, store, warehouse, loaded_by="me", limits=Limits(batch_files=batch_files))
     assert counts(summary) == (6, 2, 2, 1, 1)
     assert (summary.files, summary.files_read, summary.files_known) == (4, 4, 0)
-    assert (summary.files_without_match, summary.files_quarantined, summary.redacted) == (1, 1, 1)
+    assert (summary.files_without_match, summary.files_quarantined, summary.redacted) == (1, 1, 2)
     assert summary.bytes == sum(file.size_bytes or 0 for file in files)
+    whole = [gzip.decompress(trail.store.get(file.key).body) for file in files[:3]]
+    assert summary.unpacked_bytes == sum(map(len, whole))
     assert str(summary.first_event_time) == "2026-02-03 08:00:00+00:00"
     assert str(summary.last_event_time) == "2026-02-03 09:58:00+00:00"
     assert [reason.partition(":")[0] for reason in summary.quarantine] == ["not_an_object", "not_gzip"]
-    assert summary.as_dict()["first_event_time"] == "2026-02-03T08:00:00+00:00"
+    said = json.loads(json.dumps(summary.as_dict()))
+    assert said["first_event_time"] == "2026-02-03T08:00:00+00:00"
+    assert said["last_event_time"] == "2026-02-03T09:58:00+00:00"
     assert_balanced(read_table(warehouse))
 
     again = export(files, store, warehouse)
@@ -71,8 +80,10 @@ def test_summary(trail: FolderTrail, store: WatchedStore, warehouse: Warehouse) 
 
 
 def test_no_files(store: WatchedStore, warehouse: Warehouse) -> None:
-    summary = export([], store, warehouse)
+    watched = WatchedWarehouse(warehouse)
+    summary = export([], store, watched)
     assert (summary.files, counts(summary)) == (0, (0, 0, 0, 0, 0))
+    assert watched.batches == []
 
 
 def test_files_are_stored_in_the_order_of_the_listing(

@@ -189,6 +189,15 @@ def test_files_of_a_statement_that_was_waited_for_are_known(selection):
     assert (summary.files, summary.files_known, summary.records) == (0, 2, 0)
 
 
+def test_the_time_of_a_run_is_one_that_athena_keeps():
+    # Milliseconds: by it a run finds its own entries, and counts them.
+    both = BothPaths()
+    deliver(both, "20260203T1000Z", event(id_of(1)))
+    both.push_down(DAY)
+    rows = [*both.athena.rows(both.athena.events), *both.athena.rows(both.athena.files)]
+    assert [row["loaded_at"].microsecond % 1000 for row in rows] == [0, 0]
+
+
 def test_a_file_that_arrives_behind_the_rows_is_left_to_the_next_run():
     class Later(AthenaOnDuckDB):
         """Delivers a log file between the rows and the ledger."""
