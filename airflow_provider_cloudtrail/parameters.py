@@ -83,7 +83,7 @@ def uris(parameter: str, value: Any) -> list[str] | None:
 
     :raises ValueError: for anything else.
     """
-    if value is None or value in NOTHING:
+    if value in NOTHING:
         return None
     found = list(_in_lists(parameter, value))
     return _texts(parameter, found) if found else []
@@ -108,7 +108,7 @@ def _texts(parameter: str, items: Iterable[Any]) -> list[str]:
 
 
 def _items(parameter: str, value: Any) -> list[Any] | None:
-    if value is None or value in NOTHING:
+    if value in NOTHING:
         return None
     if isinstance(value, str):
         return _listed(parameter, value) if value.strip().startswith(_BRACKETS) else list(value.split(","))
