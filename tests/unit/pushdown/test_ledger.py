@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -68,7 +69,8 @@ class TestDemoTrail:
             for name in compared:
                 assert entry[name] == theirs[name], f"{name} of {uri}"
             assert all(entry[name] is None for name in UNKNOWN)
-        assert summary.records == sum(entry["records"] for entry in found.values())
+        for name in ("records", "loaded", "duplicate", "filtered"):
+            assert getattr(summary, name) == sum(entry[name] for entry in found.values()), name
 
     def test_a_second_run_adds_nothing(self, demo):
         first = demo.push_down(self.WINDOW)
@@ -112,7 +114,8 @@ def _paths(both: BothPaths) -> list[tuple[Any, ...]]:
     return both.athena.connection.execute(f'SELECT DISTINCT "$path" FROM {both.athena.trail}').fetchall()
 
 
-def test_the_first_file_by_delivery_keeps_an_event():
+def test_the_first_file_by_delivery_keeps_an_event(caplog):
+    caplog.set_level(logging.INFO)
     both = BothPaths()
     late = deliver(both, "20260203T1100Z", event(id_of(1)), event(id_of(2)), account="111122223333")
     early = deliver(both, "20260203T1000Z", event(id_of(1)), event(id_of(1)), foreign(), account="777788889999")
@@ -122,6 +125,8 @@ def test_the_first_file_by_delivery_keeps_an_event():
     assert [entries[early.uri][name] for name in counts] == [3, 1, 1, 1]
     assert [entries[late.uri][name] for name in counts] == [2, 1, 1, 0]
     assert (summary.records, summary.loaded, summary.duplicate, summary.filtered) == (5, 2, 2, 1)
+    said = "2026-02-03T00:00Z to 2026-02-04T00:00Z: 2 files, 5 records = 2 loaded + 2 duplicate + 1 filtered"
+    assert [record.getMessage() for record in caplog.records] == [f"Delivered {said}"]
     assert_sound(both.athena)
 
 
@@ -153,7 +158,7 @@ def test_a_run_that_breaks_off_and_is_repeated_gives_the_same_tables(statement):
         pytest.param(Selection.of(event_sources=["ec2.amazonaws.com"]), id="files that are read again"),
     ],
 )
-def test_files_of_a_statement_that_was_waited_for_are_known(selection):
+def test_files_of_a_statement_that_was_waited_for_are_known(selection, caplog):
     class Killed(AthenaOnDuckDB):
         """What it is to write is written later."""
 
@@ -181,12 +186,14 @@ def test_files_of_a_statement_that_was_waited_for_are_known(selection):
     both.athena.__class__ = Killed
     both.push_down(DAY, selection)
     both.athena.__class__ = Waiting
+    caplog.set_level(logging.INFO)
     # Entries are told apart by the millisecond.
     time.sleep(0.002)
     summary = both.push_down(DAY, selection)
     assert late == []
     assert tables(both.athena) == tables(undisturbed.athena)
     assert (summary.files, summary.files_known, summary.records) == (0, 2, 0)
+    assert "2 files were written into the ledger meanwhile" in caplog.text
 
 
 def test_the_time_of_a_run_is_one_that_athena_keeps():
@@ -253,6 +260,7 @@ class TestSelections:
         both.push_down(DAY, self.OTHER)
         entry = ledger(both.athena)[file.uri]
         assert (entry["status"], entry["loaded"], entry["filtered"]) == ("loaded", 1, 0)
+        assert entry["loaded_by"] == "pushdown"
         # The object is the same: what was found out about it holds.
         assert entry["sha256"] == sha256 is not None
         assert_sound(both.athena)
@@ -264,7 +272,7 @@ class TestSelections:
         before = ledger(both.athena)
         summary = both.push_down(DAY, self.OTHER)
         assert ledger(both.athena) == before
-        assert (summary.files, summary.reasons) == (0, {"quarantined_records": 1})
+        assert (summary.files, summary.files_known, summary.reasons) == (0, 0, {"quarantined_records": 1})
 
     def test_a_selection_of_a_later_version_is_left(self):
         both = BothPaths()

@@ -41,8 +41,16 @@ def test_loads_a_window_once(trail, warehouse):
 def test_what_templates_make_of_parameters(trail, warehouse):
     """With native objects an account becomes a number; without, a missing schema becomes a word."""
     trail.deliver("20260203T1000Z", record("a"))
-    summary = operator(trail, account_ids=int(ACCOUNT), schema="None").execute({})
+    missing = dict.fromkeys(("schema", "regions", "event_names", "environment_names"), "None")
+    summary = operator(trail, account_ids=int(ACCOUNT), **missing).execute({})
     assert (summary["files"], summary["loaded"]) == (1, 1)
+
+
+@pytest.mark.parametrize("files", [None, "", "None"])
+def test_files_that_are_missing_are_those_of_the_window(trail, warehouse, files):
+    """No files at all would be a green run that has read nothing."""
+    trail.deliver("20260203T1000Z", record("a"))
+    assert operator(trail, files=files, delivered_from=" 2026-02-03\n").execute({})["loaded"] == 1
 
 
 def test_window_is_one_of_delivery_with_margins(trail, warehouse):
@@ -238,7 +246,8 @@ def test_quarantine_may_be_tolerated(trail, warehouse):
         pytest.param(
             {"delivered_from": "None"}, "no data interval.*backfill.*UI.*00Z, or give files$", id="no-interval"
         ),
-        pytest.param({"delivered_to": "tomorrow"}, "ISO 8601", id="no-time"),
+        pytest.param({"delivered_to": None}, "delivered_to is not set.*00Z, or give files$", id="no-end"),
+        pytest.param({"delivered_to": "tomorrow"}, "delivered_to='tomorrow' is no time; write ISO 8601", id="no-time"),
         pytest.param({"lookback": timedelta(days=-1)}, "zero or more", id="negative-lookback"),
         pytest.param({"lookback": 7}, "lookback=7 is no duration; write a timedelta", id="lookback-is-number"),
         pytest.param({"settle": "1 hour"}, "settle='1 hour' is no duration", id="settle-is-text"),
@@ -249,8 +258,10 @@ def test_quarantine_may_be_tolerated(trail, warehouse):
         ),
         pytest.param({"event_names": "createenvironment"}, "write 'CreateEnvironment'", id="name-in-small-letters"),
         pytest.param({"delivered_from": "0001-01-01"}, "leaves the years 2 to 9998", id="before-time"),
+        pytest.param({"delivered_from": "0001-06-01"}, "leaves the years 2 to 9998", id="hardly-behind-its-begin"),
         pytest.param({"delivered_from": "0001-01-01T00:00+14:00"}, "years 1 to 9999, in UTC", id="before-UTC"),
         pytest.param({"delivered_to": "9999-12-31"}, "leaves the years 2 to 9998", id="behind-time"),
+        pytest.param({"delivered_to": "9999-06-01"}, "leaves the years 2 to 9998", id="hardly-before-its-end"),
         pytest.param({"lookback": timedelta(days=999_999)}, "longer than 100 years; write", id="lookback-for-ever"),
         pytest.param({"regions": "eu-west1"}, "'eu-west1' is no Region", id="no-region"),
         pytest.param({"account_ids": "111122223333,1111"}, "'1111' is no account", id="no-account"),

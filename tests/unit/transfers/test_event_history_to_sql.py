@@ -309,6 +309,7 @@ def test_log_says_what_event_history_cannot_contain_and_what_was_done(stand_in, 
     stand_in.record(REGION, management_events(3, REGION))
     text = output_of(operator(), caplog, capsys)
     assert "It has no data events: no UI logins (CreateWebLoginToken)" in text
+    assert "more than 90 days ago" not in text
     assert "3 events = 3 loaded + 0 duplicate + 0 filtered + 0 quarantined" in text
     assert f"{REGION} EventSource={MWAA}, " in text
     assert "2 requests (0 throttled)" in text
