@@ -222,6 +222,40 @@ def test_the_gravest_verdict_of_a_run_stays_until_the_next_run(engine, new_wareh
     assert verdicts() == [("verified", "s3://b/later", 240)]
 
 
+KEPT = {
+    ("altered", "verified"): "altered",
+    ("deleted", "verified"): "deleted",
+    ("verified", "altered"): "altered",
+    ("verified", "deleted"): "deleted",
+    ("verified", "digest_invalid"): "verified",
+    ("altered", "digest_invalid"): "altered",
+    ("deleted", "digest_invalid"): "deleted",
+    ("digest_invalid", "verified"): "verified",
+}
+"""Verdicts of one run on a file, and which of them stays."""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_which_verdict_of_a_run_stays(engine, new_warehouse):
+    warehouse = new_warehouse(engine)
+    evidence = Evidence(warehouse)
+    evidence.prepare()
+    files = [ledger(number) for number in range(len(KEPT))]
+    warehouse.write([FileRows(file, [], []) for file in files])
+    uris = [file.log_file_uri for file in files]
+
+    def statuses():
+        rows = query(warehouse, f"SELECT digest_status FROM {warehouse.files} ORDER BY log_file_uri")
+        return [row[0] for row in rows]
+
+    for said in zip(*KEPT, strict=True):
+        verdicts = [FileVerdicts([uri], None, status, AT) for uri, status in zip(uris, said, strict=True)]
+        evidence.write([], verdicts)
+    assert statuses() == list(KEPT.values())
+    evidence.write([], [FileVerdicts(uris, None, "digest_invalid", AT + HOUR)])
+    assert statuses() == ["digest_invalid"] * len(KEPT)
+
+
 def test_only_the_key_of_a_table_is_a_key():
     assert [column.name for column in columns_of(DigestEntry) if column.kind.value == "key"] == ["digest_uri"]
     assert [column.name for column in columns_of(FindingEntry) if column.kind.value == "key"] == ["finding_id"]
