@@ -198,11 +198,11 @@ class _Span:
 
     def _survey(self, records: Records) -> list[str]:
         """Return the days of the events that are wanted, in order; note the files that are left to the worker path."""
-        days: dict[str, int] = {}
+        days: set[str] = set()
         left: dict[str, str] = {}
-        for uri, reason, day, events in self._engine.read(f"reading {records.trail}", survey(records)):
+        for uri, reason, day in self._engine.read(f"reading {records.trail}", survey(records)):
             if uri is None:
-                days[day] = days.get(day, 0) + events
+                days.add(day)
             else:
                 left.setdefault(uri, reason)
         for uri, reason in sorted(left.items()):

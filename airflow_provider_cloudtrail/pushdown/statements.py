@@ -41,7 +41,7 @@ def survey(records: Records) -> str:
     return checked(
         f"{records.query(every=False)} "
         "SELECT CASE WHEN reason IS NOT NULL THEN log_file_uri END AS log_file_uri, reason,"
-        f" CASE WHEN reason IS NULL THEN {_EVENT_DAY} END AS event_day, count(*) AS events"
+        f" CASE WHEN reason IS NULL THEN {_EVENT_DAY} END AS event_day"
         " FROM fit WHERE wanted GROUP BY 1, 2, 3"
     )
 
