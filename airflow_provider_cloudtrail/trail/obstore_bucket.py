@@ -1,26 +1,21 @@
 """
 An S3 bucket that is read through ``obstore``, as boto3 would read it.
 
-The one place that knows whether ``obstore`` is installed, when it can stand for a boto3 client and what it
-cannot read as S3 does.
+The one place that knows whether ``obstore`` is installed and what it cannot read as S3 does.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import timedelta
-from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.request import getproxies
+from typing import Any, TypeVar
 
+from airflow_provider_cloudtrail.trail.obstore_settings import fits_obstore, obstore_store, trusted
 from airflow_provider_cloudtrail.trail.s3_errors import (
     NO_BUCKET,
     answer_in,
@@ -31,9 +26,6 @@ from airflow_provider_cloudtrail.trail.s3_errors import (
     refused,
 )
 from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, plain_etag, refuse_above
-
-if TYPE_CHECKING:
-    import obstore.store
 
 log = logging.getLogger(__name__)
 
@@ -61,44 +53,6 @@ _PAGE = 1_000
 _AT_ONCE = timedelta(seconds=-1)
 
 
-def fits_obstore(client: Any, verify: bool | str | None) -> bool:
-    """Tell whether obstore can honour the settings of the client; proxies and signing by others stay with boto3."""
-    from botocore import UNSIGNED
-
-    config = client.meta.config
-    return not (
-        config.proxies
-        or getattr(config, "proxies_config", None)
-        or getattr(config, "client_cert", None)
-        or config.signature_version in (UNSIGNED, "s3", "v2")
-        # A CA bundle replaces the trusted roots in boto3, obstore would only add to them.
-        or isinstance(verify, str)
-        or _is_ignored_proxy(client.meta.endpoint_url)
-    )
-
-
-def address_of(client: Any, bucket: str) -> tuple[str, str]:
-    """
-    Return the URL at which a boto3 client asks for a bucket, and the Region that it signs for; nothing is sent.
-
-    :param client: boto3 S3 client that no other thread uses yet.
-    """
-    asked: list[tuple[str, str]] = []
-
-    def answer(params: Any, context: Any, **_: Any) -> tuple[Any, dict[str, Any]]:
-        region = context.get("signing", {}).get("region") or client.meta.region_name
-        asked.append((params["url"].rstrip("/"), region))
-        return SimpleNamespace(status_code=200), {}
-
-    events = client.meta.events
-    events.register("before-call.s3.HeadBucket", answer)
-    try:
-        client.head_bucket(Bucket=bucket)
-    finally:
-        events.unregister("before-call.s3.HeadBucket", answer)
-    return asked[0]
-
-
 def is_plain_key(key: str) -> bool:
     """Tell whether obstore asks for this key as it is."""
     return _PLAIN_KEY.fullmatch(key) is not None
@@ -113,12 +67,6 @@ def is_plain_listing(prefix: str, start_after: str) -> bool:
     )
 
 
-def _is_ignored_proxy(endpoint: str) -> bool:
-    """Tell whether the environment names a proxy that boto3 does not ask and obstore would: ALL_PROXY."""
-    proxies = getproxies()
-    return "all" in proxies and endpoint.partition(":")[0] not in proxies
-
-
 def obstore_bucket(client: Any, bucket: str, session: Any, verify: bool | str | None) -> ObstoreBucket | None:
     """
     Return what reads a bucket through obstore; None: it cannot honour what is said.
@@ -128,7 +76,7 @@ def obstore_bucket(client: Any, bucket: str, session: Any, verify: bool | str | 
     from botocore.exceptions import BotoCoreError
     from obstore.exceptions import BaseError
 
-    if not fits_obstore(client, verify):
+    if not fits_obstore(client):
         return None
     try:
         return ObstoreBucket(client, bucket, session, verify)
@@ -203,7 +151,7 @@ class ObstoreBucket:
     :param client: boto3 S3 client whose endpoint, Region and settings hold.
     :param bucket: name of the bucket.
     :param session: boto3 session that the client comes from; gives the credentials.
-    :param verify: False for no TLS verification.
+    :param verify: False for no TLS verification, or the path of a CA bundle.
     """
 
     def __init__(self, client: Any, bucket: str, session: Any, verify: bool | str | None) -> None:
@@ -211,11 +159,11 @@ class ObstoreBucket:
 
         self._bucket = bucket
         credentials = Boto3CredentialProvider(session, ttl=_CREDENTIALS_LIFETIME)
-        trust = _trust(session, verify)
-        self._store = _obstore_store(client, bucket, credentials, trust, retries=8)
+        trust = trusted(session, verify)
+        self._store = obstore_store(client, bucket, credentials, trust, retries=8)
         self._credentials = CountingCredentials(session)
         # What it cannot list is listed by boto3, which tries again in its own way.
-        self._listing = _obstore_store(client, bucket, self._credentials, trust, retries=1)
+        self._listing = obstore_store(client, bucket, self._credentials, trust, retries=1)
 
     def objects(self, prefix: str, start_after: str, asked: Callable[[], None]) -> Iterator[ListedObject]:
         """
@@ -282,49 +230,3 @@ class ObstoreBucket:
             is_denied = isinstance(error, PermissionDeniedError)
             raise refused(self._bucket, key, code, said, is_denied=is_denied) from None
         return StoredObject(body, etag, metadata)
-
-
-def _trust(session: Any, verify: bool | str | None) -> dict[str, Any]:
-    """Return the options for the certificates that a boto3 client trusts; its environment may name a bundle."""
-    bundle = session._session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
-    if verify is not None or not bundle:
-        return {"allow_invalid_certificates": verify is False}
-    return {"root_certificate": Path(bundle).read_bytes(), "disable_system_certificates": True}
-
-
-def _obstore_store(
-    client: Any, bucket: str, credentials: Callable[[], Any], trust: dict[str, Any], *, retries: int
-) -> obstore.store.S3Store:
-    from obstore.exceptions import UnknownConfigurationKeyError
-    from obstore.store import S3Store as ObstoreS3Store
-
-    config = client.meta.config
-    # Who reads is told alike by both, as far as a header can.
-    agent = str(config.user_agent or "")
-    options: dict[str, Any] = {"user_agent": agent} if agent and agent.isascii() and agent.isprintable() else {}
-    options |= trust | {
-        "allow_http": client.meta.endpoint_url.startswith("http://"),
-        "connect_timeout": timedelta(seconds=config.connect_timeout or 60),
-        # Of the whole request, where boto3's is of one read.
-        "timeout": timedelta(seconds=max(300, config.read_timeout or 0)),
-    }
-    # What boto3 resolved: a private endpoint, FIPS, dual stack, another partition, and the host. Access points have one
-    # of their own and no other, and networks that let a worker ask that of a bucket may not let it ask that of all.
-    address, region = address_of(client, bucket)
-    store = partial(
-        ObstoreS3Store,
-        bucket,
-        endpoint=address,
-        region=region,
-        # The address names the bucket, be it in its host or in its path.
-        virtual_hosted_style_request=True,
-        credential_provider=credentials,
-        client_options=cast("obstore.store.ClientConfig", options),
-        retry_config={"max_retries": retries, "retry_timeout": timedelta(minutes=2)},
-    )
-    try:
-        # Else AWS_ENDPOINT_URL_S3 of the environment would come before the endpoint.
-        return store(aws_endpoint_url_s3=address)
-    except UnknownConfigurationKeyError:
-        # Older versions do not look at it.
-        return store()

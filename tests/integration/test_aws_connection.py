@@ -21,6 +21,7 @@ from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
 from airflow_provider_cloudtrail.trail import obstore_bucket, s3_store
 from airflow_provider_cloudtrail.trail.lookup import Span
+from airflow_provider_cloudtrail.trail.obstore_settings import fits_obstore
 from airflow_provider_cloudtrail.trail.s3_store import S3Store
 from airflow_provider_cloudtrail.trail.store import StoreError
 from tests.support.event_history import NOW, EventHistoryStandIn, served
@@ -159,25 +160,6 @@ def test_role_endpoint_and_botocore_configuration_reach_the_trigger(server, monk
     assert "from-the-task" in {name.lower(): value for name, value in headers.items()}["user-agent"]
 
 
-@pytest.mark.parametrize(
-    ("config", "verify", "fits"),
-    [
-        pytest.param({}, None, True, id="plain"),
-        pytest.param({}, False, True, id="unverified"),
-        pytest.param({}, "bundle.pem", False, id="ca-bundle"),
-        pytest.param({"proxies": {"https": "http://127.0.0.1:3128"}}, None, False, id="proxy"),
-        pytest.param({"client_cert": "cert.pem"}, None, False, id="client-certificate"),
-    ],
-)
-def test_settings_that_only_boto3_honours_stay_with_boto3(config, verify, fits):
-    from botocore.config import Config
-
-    client = boto3.client(
-        "s3", region_name="eu-west-1", aws_access_key_id="k", aws_secret_access_key="s", config=Config(**config)
-    )
-    assert obstore_bucket.fits_obstore(client, verify) is fits
-
-
 @pytest.fixture
 def authority(tmp_path):
     """Return a certificate for 127.0.0.1 that only this file vouches for, and the file."""
@@ -210,6 +192,17 @@ def test_ca_bundle_of_the_environment(authority, reader, monkeypatch, variable):
         connect(monkeypatch, endpoint_url=endpoint, region_name="eu-central-1", config_kwargs={"retries": retries})
         monkeypatch.setenv(variable, str(file))
         store = CloudTrailHook(aws_conn_id="audit_reader").get_store("example-trail")
+        assert transport_of(store) == reader
+        assert store.get(KEY).body == b"content"
+
+
+def test_ca_bundle_of_the_connection(authority, reader, monkeypatch, tmp_path):
+    context, file = authority
+    # What is said of the environment's does not hold then.
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+    with http_server(Bucket, context) as endpoint:
+        connect(monkeypatch, endpoint_url=endpoint, region_name="eu-central-1")
+        store = CloudTrailHook(aws_conn_id="audit_reader", verify=str(file)).get_store("example-trail")
         assert transport_of(store) == reader
         assert store.get(KEY).body == b"content"
 
@@ -286,9 +279,9 @@ def test_what_can_be_no_bucket_is_named_when_it_is_read(server, reader, monkeypa
 def test_a_proxy_that_boto3_does_not_ask_is_asked_by_neither(monkeypatch):
     client = boto3.client("s3", region_name="eu-west-1", aws_access_key_id="k", aws_secret_access_key="s")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    assert not obstore_bucket.fits_obstore(client, None)
+    assert not fits_obstore(client)
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    assert obstore_bucket.fits_obstore(client, None)
+    assert fits_obstore(client)
 
 
 @pytest.mark.parametrize(
