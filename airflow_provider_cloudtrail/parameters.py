@@ -17,14 +17,14 @@ from datetime import timedelta
 from typing import Any, overload
 
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
-from airflow_provider_cloudtrail.trail.object_uris import ACCESS_POINT
+from airflow_provider_cloudtrail.trail.object_uris import ALIAS_SUFFIX
 from airflow_provider_cloudtrail.warehouse.base import check_identifier
 
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2}")
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _BUCKET = re.compile(r"[A-Za-z0-9._-]+")
 # Those of several Regions and of Outposts have no such alias.
-_ACCESS_POINT = re.compile(r"arn:[a-z-]+:s3:[a-z0-9-]+:[0-9]{12}:accesspoint/")
+_ACCESS_POINT_ARN = re.compile(r"arn:[a-z-]+:s3:[a-z0-9-]+:[0-9]{12}:accesspoint[/:]")
 _ORGANIZATION = re.compile(r"o-[a-z0-9]+")
 _QUEUE_URL = re.compile(r"https?://[^/\s]+/[^\s]+")
 _LONGEST_IDENTIFIER = 127
@@ -272,9 +272,9 @@ def _check_bucket(bucket: Any) -> None:
     if str(bucket).startswith("file://") or (isinstance(bucket, str) and _BUCKET.fullmatch(bucket)):
         return
     instead = "write the name alone, and what comes before AWSLogs/ as prefix"
-    if _ACCESS_POINT.match(str(bucket)):
+    if _ACCESS_POINT_ARN.match(str(bucket)):
         instead = (
-            f"write the alias of the access point, which S3 shows beside its ARN and which ends with {ACCESS_POINT}"
+            f"write the alias of the access point, which S3 shows beside its ARN and which ends with {ALIAS_SUFFIX}"
         )
     raise ValueError(f"bucket={bucket!r} is no bucket name; {instead}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-ACCESS_POINT = "-s3alias"
+ALIAS_SUFFIX = "-s3alias"
 """What the alias of an access point ends with, and no name of a bucket."""
 
 
@@ -19,7 +19,7 @@ def object_uri(bucket: str, key: str) -> str:
 
 def is_own_name(bucket: str) -> bool:
     """Tell whether a bucket is called as it calls itself; a copy in a folder and an access point have other names."""
-    return not bucket.startswith("file://") and not bucket.endswith(ACCESS_POINT)
+    return not bucket.startswith("file://") and not bucket.endswith(ALIAS_SUFFIX)
 
 
 def split_uri(uri: str) -> tuple[str, str]:

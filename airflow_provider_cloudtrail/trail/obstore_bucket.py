@@ -15,9 +15,10 @@ from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
-from airflow_provider_cloudtrail.trail.obstore_settings import fits_obstore, obstore_store, trusted
+from airflow_provider_cloudtrail.trail.obstore_settings import fits_obstore, obstore_store, settings_of
 from airflow_provider_cloudtrail.trail.s3_errors import (
     NO_BUCKET,
+    WRONG_REGION,
     answer_in,
     disordered,
     etag_of,
@@ -46,7 +47,8 @@ _SYSTEM_METADATA = frozenset({
 })
 # What boto3 promises of refreshable credentials is that 10 minutes are left when they are handed out.
 _CREDENTIALS_LIFETIME = timedelta(minutes=8)
-_WRONG_REGION = "AuthorizationHeaderMalformed"
+# What rustls calls a certificate that it does not take, such as one that vouches for itself; OpenSSL may take it.
+_BAD_CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
 # What S3 gives with one request at most.
 _PAGE = 1_000
 # Credentials that have expired when they are handed out are asked for again by the next request.
@@ -67,33 +69,22 @@ def is_plain_listing(prefix: str, start_after: str) -> bool:
     )
 
 
-def obstore_bucket(client: Any, bucket: str, session: Any, verify: bool | str | None) -> ObstoreBucket | None:
-    """
-    Return what reads a bucket through obstore; None: it cannot honour what is said.
-
-    The parameters are those of :class:`ObstoreBucket`.
-    """
-    from botocore.exceptions import BotoCoreError
-    from obstore.exceptions import BaseError
-
-    if not fits_obstore(client):
-        return None
-    try:
-        return ObstoreBucket(client, bucket, session, verify)
-    except (BaseError, BotoCoreError, OSError, ValueError) as error:
-        # Older versions take no CA bundle. What can be no bucket boto3 names when it is asked.
-        log.info(
-            "Bucket %s is read through boto3 alone, because obstore cannot be set up: %s", bucket, first_line(error)
-        )
-        return None
-
-
 class UnsureEndError(Exception):
     """Raised behind a listing of which obstore cannot tell whether it has ended, or S3 has answered something else."""
 
 
-class WrongRegionError(Exception):
-    """Raised when S3 says that a request was signed for another Region than the bucket's, which boto3 then tries."""
+class OnlyForBoto3Error(Exception):
+    """Raised when obstore had no answer that boto3 may still get; says why."""
+
+
+def only_for_boto3(error: BaseException) -> str | None:
+    """Return why boto3 may have an answer where obstore has this error; None: it meets the error as well."""
+    code, said = answer_in(error)
+    if code == WRONG_REGION:
+        # Only with an endpoint of the connection: otherwise the Region was asked for.
+        return f"{said}. Set region_name of the connection"
+    certificate = None if code else _BAD_CERTIFICATE.search(str(error))
+    return certificate and f"obstore does not take the certificate of the server ({certificate[1]})"
 
 
 def interruptible(ask: Callable[[], _Answer]) -> _Answer:
@@ -159,11 +150,11 @@ class ObstoreBucket:
 
         self._bucket = bucket
         credentials = Boto3CredentialProvider(session, ttl=_CREDENTIALS_LIFETIME)
-        trust = trusted(session, verify)
-        self._store = obstore_store(client, bucket, credentials, trust, retries=8)
+        settings = settings_of(client, bucket, session, verify)
+        self._store = obstore_store(settings, credentials, retries=8)
         self._credentials = CountingCredentials(session)
         # What it cannot list is listed by boto3, which tries again in its own way.
-        self._listing = obstore_store(client, bucket, self._credentials, trust, retries=1)
+        self._listing = obstore_store(settings, self._credentials, retries=1)
 
     def objects(self, prefix: str, start_after: str, asked: Callable[[], None]) -> Iterator[ListedObject]:
         """
@@ -204,7 +195,7 @@ class ObstoreBucket:
         """
         Read one object with one GET; of one with more bytes only its head.
 
-        :raises WrongRegionError: if the bucket lies in another Region.
+        :raises OnlyForBoto3Error: if boto3 is to be asked.
         """
         from obstore.exceptions import BaseError, PermissionDeniedError
 
@@ -223,10 +214,30 @@ class ObstoreBucket:
         except FileNotFoundError as error:
             raise missing(self._bucket, key, in_no_bucket=answer_in(error)[0] == NO_BUCKET) from None
         except BaseError as error:
+            if (why := only_for_boto3(error)) is not None:
+                raise OnlyForBoto3Error(why) from None
             # The text holds the key, too, which has no such brackets as an answer.
-            code, said = answer_in(error)
-            if code == _WRONG_REGION:
-                raise WrongRegionError(said) from None
             is_denied = isinstance(error, PermissionDeniedError)
-            raise refused(self._bucket, key, code, said, is_denied=is_denied) from None
+            raise refused(self._bucket, key, *answer_in(error), is_denied=is_denied) from None
         return StoredObject(body, etag, metadata)
+
+
+def obstore_bucket(client: Any, bucket: str, session: Any, verify: bool | str | None) -> ObstoreBucket | None:
+    """
+    Return what reads a bucket through obstore; None: it cannot honour what is said.
+
+    The parameters are those of :class:`ObstoreBucket`.
+    """
+    from botocore.exceptions import BotoCoreError
+    from obstore.exceptions import BaseError
+
+    if not fits_obstore(client):
+        return None
+    try:
+        return ObstoreBucket(client, bucket, session, verify)
+    except (BaseError, BotoCoreError, OSError, ValueError) as error:
+        # Older versions take no CA bundle. What can be no bucket boto3 names when it is asked.
+        log.info(
+            "Bucket %s is read through boto3 alone, because obstore cannot be set up: %s", bucket, first_line(error)
+        )
+        return None

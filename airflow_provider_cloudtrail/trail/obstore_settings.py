@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def address_of(client: Any, bucket: str) -> tuple[str, str]:
     Return the URL at which a boto3 client asks for a bucket, and the Region that it signs for; nothing is sent.
 
     :param client: boto3 S3 client that no other thread uses yet.
+    :param bucket: name of the bucket, or alias of an access point.
+    :raises ValueError: if it does not ask, because something else answers.
     """
     asked: list[tuple[str, str]] = []
 
@@ -52,6 +54,8 @@ def address_of(client: Any, bucket: str) -> tuple[str, str]:
         client.head_bucket(Bucket=bucket)
     finally:
         events.unregister("before-call.s3.HeadBucket", answer)
+    if not asked:
+        raise ValueError("boto3 does not ask S3 for the bucket")
     return asked[0]
 
 
@@ -78,25 +82,22 @@ def trusted(session: Any, verify: bool | str | None) -> dict[str, Any]:
     return {"root_certificate": Path(bundle).read_bytes(), "disable_system_certificates": True}
 
 
-def obstore_store(
-    client: Any, bucket: str, credentials: Callable[[], Any], trust: dict[str, Any], *, retries: int
-) -> obstore.store.S3Store:
+def settings_of(client: Any, bucket: str, session: Any, verify: bool | str | None) -> dict[str, Any]:
     """
-    Return a store of obstore that asks for a bucket as a boto3 client does.
+    Return what obstore is told of a bucket, so that it is asked for as a boto3 client asks for it.
 
     :param client: boto3 S3 client that no other thread uses yet.
-    :param credentials: returns credentials as obstore takes them.
-    :param trust: see :func:`trusted`.
-    :param retries: how often a request is tried again.
+    :param bucket: name of the bucket, or alias of an access point.
+    :param session: boto3 session that the client comes from.
+    :param verify: see :func:`trusted`.
+    :raises ValueError: if boto3 does not ask for it.
+    :raises OSError: if there is no CA bundle where one is named.
     """
-    from obstore.exceptions import UnknownConfigurationKeyError
-    from obstore.store import S3Store as ObstoreS3Store
-
     config = client.meta.config
     # Who reads is told alike by both, as far as a header can.
     agent = str(config.user_agent or "")
     options: dict[str, Any] = {"user_agent": agent} if agent and agent.isascii() and agent.isprintable() else {}
-    options |= trust | {
+    options |= trusted(session, verify) | {
         "allow_http": client.meta.endpoint_url.startswith("http://"),
         "connect_timeout": timedelta(seconds=config.connect_timeout or 60),
         # Of the whole request, where boto3's is of one read.
@@ -105,20 +106,36 @@ def obstore_store(
     # What boto3 resolved: a private endpoint, FIPS, dual stack, another partition, and the host. Access points have one
     # of their own and no other, and networks that let a worker ask that of a bucket may not let it ask that of all.
     address, region = address_of(client, bucket)
+    return {
+        "bucket": bucket,
+        "endpoint": address,
+        "region": region,
+        # The address names the bucket, be it in its host or in its path.
+        "virtual_hosted_style_request": True,
+        "client_options": options,
+    }
+
+
+def obstore_store(settings: dict[str, Any], credentials: Callable[[], Any], *, retries: int) -> obstore.store.S3Store:
+    """
+    Return a store of obstore.
+
+    :param settings: see :func:`settings_of`.
+    :param credentials: returns credentials as obstore takes them.
+    :param retries: how often a request is tried again.
+    """
+    from obstore.exceptions import UnknownConfigurationKeyError
+    from obstore.store import S3Store as ObstoreS3Store
+
     store = partial(
         ObstoreS3Store,
-        bucket,
-        endpoint=address,
-        region=region,
-        # The address names the bucket, be it in its host or in its path.
-        virtual_hosted_style_request=True,
+        **settings,
         credential_provider=credentials,
-        client_options=cast("obstore.store.ClientConfig", options),
         retry_config={"max_retries": retries, "retry_timeout": timedelta(minutes=2)},
     )
     try:
         # Else AWS_ENDPOINT_URL_S3 of the environment would come before the endpoint.
-        return store(aws_endpoint_url_s3=address)
+        return store(aws_endpoint_url_s3=settings["endpoint"])
     except UnknownConfigurationKeyError:
         # Older versions do not look at it.
         return store()

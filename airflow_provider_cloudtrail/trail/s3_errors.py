@@ -9,6 +9,7 @@ from xml.sax.saxutils import unescape
 from airflow_provider_cloudtrail.trail.store import ListingDeniedError, ObjectError, StoreError, plain_etag
 
 NO_BUCKET = "NoSuchBucket"
+WRONG_REGION = "AuthorizationHeaderMalformed"
 _DENIED = "AccessDenied"
 # What S3 says of an object that must be restored before it can be read; its status is that of a denied one.
 _ARCHIVED = "InvalidObjectState"
@@ -20,13 +21,8 @@ _ABOUT_WHO_ASKS = (
     "RequestTimeTooSkewed",
 )
 _ANSWER = re.compile(r"<Code>([^<]+)</Code>(?:\s*<Message>([^<]*)</Message>)?")
-
-
 # Why obstore has no connection stands far behind what it says of that, which names the URL and no cause.
-_NO_CONNECTION = re.compile(
-    r'kind: Connect\b.*?(?:(?:message|error): "(?P<cause>[^"]+)"|InvalidCertificate\(\s*(?P<certificate>\w+))',
-    re.DOTALL,
-)
+_NO_CONNECTION = re.compile(r'kind: Connect\b.*?(?:message|error): "([^"]+)"', re.DOTALL)
 
 
 def missing(bucket: str, key: str, *, in_no_bucket: bool) -> ObjectError:
@@ -99,26 +95,24 @@ def disordered(bucket: str, prefix: str, key: str, before: str) -> StoreError:
 
 def answer_in(error: BaseException) -> tuple[str, str]:
     """Return code and message of S3's answer in the text of an error, or "" and what is known where there is none."""
-    if (found := _ANSWER.search(str(error))) is None:
-        return "", _without_connection(str(error)) or first_line(error)
-    return found[1], f"{found[1]}: {unescape(found[2] or '')}".rstrip(": ")
-
-
-def _without_connection(text: str) -> str | None:
-    if (found := _NO_CONNECTION.search(text)) is None:
-        return None
-    if found["certificate"] is None:
-        return f"no connection to S3: {found['cause']}"
-    return (
-        f"no connection to S3: its certificate is not trusted ({found['certificate']}); if a proxy stands between, "
-        "name its CA bundle with AWS_CA_BUNDLE or verify"
-    )
+    if (found := _ANSWER.search(str(error))) is not None:
+        return found[1], f"{found[1]}: {unescape(found[2] or '')}".rstrip(": ")
+    unconnected = _NO_CONNECTION.search(str(error))
+    return "", f"no connection to S3: {unconnected[1]}" if unconnected else first_line(error)
 
 
 def describe(error: Any) -> str:
     """Return code and message of a ``ClientError``."""
     details = error.response.get("Error", {})
     return f"{details.get('Code', 'error')}: {details.get('Message', '')}".rstrip(": ")
+
+
+def unanswered(error: Exception) -> str:
+    """Return what a boto3 client says that had no answer, and what to do where it does not trust the certificate."""
+    from botocore.exceptions import SSLError
+
+    advice = "; if a proxy stands between, name its CA bundle with AWS_CA_BUNDLE or verify"
+    return first_line(error) + (advice if isinstance(error, SSLError) else "")
 
 
 def first_line(error: BaseException) -> str:

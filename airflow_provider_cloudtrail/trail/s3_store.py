@@ -20,11 +20,12 @@ from typing import Any
 from airflow_provider_cloudtrail.trail.obstore_bucket import (
     OBSTORE_INSTALLED,
     ObstoreBucket,
+    OnlyForBoto3Error,
     UnsureEndError,
-    WrongRegionError,
     is_plain_key,
     is_plain_listing,
     obstore_bucket,
+    only_for_boto3,
 )
 from airflow_provider_cloudtrail.trail.s3_errors import (
     NO_BUCKET,
@@ -35,6 +36,7 @@ from airflow_provider_cloudtrail.trail.s3_errors import (
     missing,
     no_answer,
     refused,
+    unanswered,
     unlisted,
 )
 from airflow_provider_cloudtrail.trail.store import ListedObject, StoredObject, StoreError, plain_etag, refuse_above
@@ -115,11 +117,13 @@ class S3Store:
         :param make_sure: whether boto3 is asked as well where obstore cannot tell that this is all.
         :raises StoreError: if S3 does not answer, or with something else, or not in the order of the keys.
         """
-        if self._obstore is not None and is_plain_listing(prefix, start_after):
+        # Another thread may leave it meanwhile.
+        obstore = self._obstore
+        if obstore is not None and is_plain_listing(prefix, start_after):
             from obstore.exceptions import BaseError
 
             try:
-                for listed in self._obstore.objects(prefix, start_after, partial(self._count, "LIST")):
+                for listed in obstore.objects(prefix, start_after, partial(self._count, "LIST")):
                     start_after = listed.key
                     yield listed
                 return
@@ -128,8 +132,13 @@ class S3Store:
                     return
                 log.debug("Listing s3://%s/%s: boto3 is asked for more: %s", self._bucket, prefix, end)
             except (BaseError, OSError, ValueError) as error:
+                if (why := only_for_boto3(error)) is not None:
+                    self._leave_obstore(why)
                 # A key that obstore does not take, or an error that boto3 meets as well and names as all others.
                 log.debug("Listing s3://%s/%s goes on through boto3: %s", self._bucket, prefix, first_line(error))
+        yield from self._objects_through_boto3(prefix, start_after)
+
+    def _objects_through_boto3(self, prefix: str, start_after: str) -> Iterator[ListedObject]:
         last = start_after
         after = {"StartAfter": start_after} if start_after else {}
         for page in self._pages(prefix, **after):
@@ -167,7 +176,7 @@ class S3Store:
             code = error.response.get("Error", {}).get("Code", "") if is_listing else ""
             raise unlisted(self._bucket, prefix, code, describe(error)) from error
         except BotoCoreError as error:
-            raise StoreError(f"listing s3://{self._bucket}/{prefix}: {error}") from error
+            raise StoreError(f"listing s3://{self._bucket}/{prefix}: {unanswered(error)}") from error
         except (ResponseParserError, KeyError) as error:
             # Newer versions of botocore try again themselves; also what STS answers when a role is assumed anew.
             raise StoreError(f"listing s3://{self._bucket}/{prefix}: {no_answer(error)}") from None
@@ -191,13 +200,16 @@ class S3Store:
         if obstore is not None and is_plain_key(key):
             try:
                 return obstore.get(key, most_bytes)
-            except WrongRegionError as error:
-                # Only with an endpoint of the connection: otherwise the Region was asked for.
-                said = "Bucket %s: %s. boto3 alone reads it; set region_name of the connection, and it is read faster"
-                log.warning(said, self._bucket, error)
-                self._obstore = None
+            except OnlyForBoto3Error as error:
+                self._leave_obstore(str(error))
                 self._count("GET")
         return self._get_through_boto3(key, most_bytes)
+
+    def _leave_obstore(self, why: str) -> None:
+        with self._counting:
+            left, self._obstore = self._obstore, None
+        if left is not None:
+            log.warning("Bucket %s is read through boto3 alone, which takes longer: %s", self._bucket, why)
 
     def _count(self, method: str) -> None:
         with self._counting:
@@ -224,7 +236,7 @@ class S3Store:
                 raise missing(self._bucket, key, in_no_bucket=code == NO_BUCKET) from None
             raise refused(self._bucket, key, code, describe(error), is_denied=status == 403) from None
         except (BotoCoreError, HTTPClientError, HTTPError, OSError) as error:
-            raise StoreError(f"s3://{self._bucket}/{key}: {first_line(error)}") from None
+            raise StoreError(f"s3://{self._bucket}/{key}: {unanswered(error)}") from None
         except (ResponseParserError, KeyError) as error:
             # Of STS, where the role is assumed anew and something else answers.
             raise StoreError(f"s3://{self._bucket}/{key}: {no_answer(error)}") from None
