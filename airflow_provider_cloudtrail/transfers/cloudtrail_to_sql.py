@@ -163,6 +163,7 @@ class CloudTrailToSqlOperator(WarehouseOperator):
         self.lookback = lookback
         self.settle = settle
         self.files = files
+        # Templates may make None of them.
         self._names_files = files is not None
         self.event_sources = event_sources
         self.event_names = event_names
