@@ -109,7 +109,8 @@ class StandardCodec:
             if stream.unconsumed_tail and len(content) <= limit:
                 content += stream.decompress(stream.unconsumed_tail, limit + 1 - len(content))
         except self._decompress_error as error:
-            if str(error).startswith("Error -4 "):  # Z_MEM_ERROR, for which Python has no other
+            # Z_MEM_ERROR, for which Python has no other; isal has one, and another meaning of this number.
+            if isinstance(error, zlib.error) and str(error).startswith("Error -4 "):
                 raise MemoryError from None
             raise MalformedError(
                 "truncated_gzip", "the gzip stream is damaged (its data or checksum is wrong)"

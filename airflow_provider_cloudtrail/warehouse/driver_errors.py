@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 
-from airflow_provider_cloudtrail.audit_event import AuditEvent, DigestEntry, LedgerEntry, QuarantineEntry
+from airflow_provider_cloudtrail.audit_event import (
+    AuditEvent,
+    DigestEntry,
+    FindingEntry,
+    HashEntry,
+    LedgerEntry,
+    LookupEntry,
+    QuarantineEntry,
+)
 from airflow_provider_cloudtrail.shortage import shortage
 
 # SQLSTATEs of a transaction that lost against another: serialization failure, deadlock, lock not
@@ -33,7 +41,11 @@ _THERE_ALREADY = [
     )
 ]
 _KEYS = frozenset({"event_id", "log_file_uri", "digest_uri", "finding_id", "lookup_uri"})
-_OURS = frozenset(AuditEvent._fields + LedgerEntry._fields + QuarantineEntry._fields + DigestEntry._fields)
+_OURS = frozenset(
+    name
+    for row in (AuditEvent, LedgerEntry, QuarantineEntry, DigestEntry, FindingEntry, HashEntry, LookupEntry)
+    for name in row._fields
+)
 
 # What drivers say of a connection that is gone where they give no SQLSTATE.
 _GONE = re.compile(
@@ -64,7 +76,6 @@ _ADVICE = {
     "25006": "The server takes no writes: it is a standby, or default_transaction_read_only is on, which services set "
     "when a disk is nearly full. Let the connection lead to the primary (in Aurora to the writer's endpoint), or have "
     "writes allowed there",
-    "25P03": CONNECTION_LOST,
     "3F000": NO_SCHEMA,
     NO_PRIVILEGE: "The user of the connection may not do that: it needs CREATE on the schema (or tables that are "
     "there), and SELECT, INSERT, UPDATE and DELETE on the tables",

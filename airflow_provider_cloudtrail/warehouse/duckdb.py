@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 _SAFE_TO_QUOTE = ("IOException", "OutOfMemoryException", "ConnectionException", "CatalogException", "BinderException")
 _TAKEN = "Could not set lock on file"
 # A commit whose files could not be opened or written says so behind other words, in an error of another kind.
-_FILE_FAULT = re.compile(r"(?:Could not (?!set lock)|Cannot |Failed to )[a-z ]+ (?:file|directory) [^\n]*")
+_FILE_FAULT = re.compile(
+    r"Failed to commit: ((?:Could not (?!set lock)|Cannot |Failed to )[a-z ]+ (?:file|directory) .*)"
+)
 _HOLDER = re.compile(r"PID \d+")
 # An absolute path, the home directory, or what an extension of DuckDB opens, such as md: (MotherDuck).
 _SAME_FOR_EVERY_TASK = re.compile(r"/|~/|[A-Za-z][A-Za-z0-9+.-]+:")
@@ -166,9 +168,10 @@ class DuckDBWarehouse(RelationalWarehouse):
 
     def _describe(self, error: Exception) -> str:
         name = type(error).__name__
-        fault = _FILE_FAULT.search(str(error))
         if name not in _SAFE_TO_QUOTE:
-            return f"{name}: {fault[0]}" if fault else super()._describe(error)
+            # Other errors may quote a value that reads like this.
+            fault = _FILE_FAULT.search(str(error)) if name == "TransactionException" else None
+            return f"{name}: {fault[1]}" if fault else super()._describe(error)
         text = str(error).splitlines()[0]
         if is_of_missing_schema(error):
             return f"{name}: {text.rstrip('.!')}. {NO_SCHEMA}"

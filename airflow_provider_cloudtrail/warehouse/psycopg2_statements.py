@@ -31,6 +31,10 @@ class Psycopg2Cursor:
         """Carry out a statement."""
         in_thread(Cancellation(self._cursor.connection), self._cursor.execute, *statement)
 
+    def executemany(self, *statement: Any) -> None:
+        """Carry out a statement with one row of values after the other."""
+        in_thread(Cancellation(self._cursor.connection), self._cursor.executemany, *statement)
+
     def copy_expert(self, *statement: Any) -> None:
         """Carry out a COPY."""
         in_thread(Cancellation(self._cursor.connection), self._cursor.copy_expert, *statement)

@@ -130,8 +130,10 @@ class RelationalUpdates(RelationalTables):
 
     def _given(self, value: Value | None) -> Any:
         """Return a value that a column is compared with or set to as the driver takes it."""
-        kinds = {datetime: ColumnKind.TIMESTAMP, bool: ColumnKind.BOOLEAN}
-        convert = self.dialect.convert.get(kinds.get(type(value), ColumnKind.TEXT))
+        # Times that users give are of pendulum's class.
+        kinds = ((datetime, ColumnKind.TIMESTAMP), (bool, ColumnKind.BOOLEAN))
+        kind = next((kind for of_python, kind in kinds if isinstance(value, of_python)), ColumnKind.TEXT)
+        convert = self.dialect.convert.get(kind)
         return value if value is None or convert is None else convert(value)
 
     def _converted(self, columns: Sequence[Column], row: Sequence[Any]) -> list[Any]:

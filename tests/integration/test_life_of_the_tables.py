@@ -9,11 +9,12 @@ import pytest
 
 from airflow_provider_cloudtrail.trail.log_file import LogFile
 from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from airflow_provider_cloudtrail.warehouse.lookups import Lookups
 from tests.integration.test_readme_queries import README, answers
 from tests.support.engines import ONE_OF_EACH, POSTGRES, REPOSITORY
 from tests.support.exports import WatchedStore, export
 from tests.support.log_files import FolderTrail, event, foreign
-from tests.support.rows import ALL
+from tests.support.rows import ALL, AT, HOUR, lookup_rows
 from tests.support.tables import assert_balanced, drop_table, execute, query, read_table
 
 PAGE = REPOSITORY / "airflow_provider_cloudtrail" / "warehouse" / "README.md"
@@ -118,6 +119,22 @@ def test_after_a_restore_all_is_as_it_was(
     assert answers(warehouse, QUESTION) == []
 
 
+def test_after_a_restore_event_history_is_asked_again(warehouse: Warehouse) -> None:
+    lookups = Lookups(warehouse)
+    lookups.prepare()
+    whole = lookups.write(lookup_rows(event("a"), event("b")))
+    in_part = lookups.write(lookup_rows(event("c"), event("d"), start=AT + HOUR, end=AT + 2 * HOUR))
+    lookups.write(lookup_rows(start=AT + 2 * HOUR, end=AT + 3 * HOUR))
+    forget = said(warehouse, "Event history has a ledger of its own")
+    execute(warehouse, *forget)
+    assert query(warehouse, f"SELECT COUNT(*) FROM {lookups.name}") == [(3,)]
+    execute(warehouse, f"DELETE FROM {warehouse.events} WHERE event_id = 'd'", *forget)
+    left = {row[0] for row in query(warehouse, f"SELECT lookup_uri FROM {lookups.name}")}
+    assert whole.lookup_uri in left
+    assert in_part.lookup_uri not in left
+    assert len(left) == 2
+
+
 def test_a_person_who_was_erased_stays_so(warehouse: Warehouse, files: list[LogFile], store: WatchedStore) -> None:
     execute(warehouse, *said(warehouse, "**To erase a person**"))
     erased = [row for row in read_table(warehouse).events if row["raw_event"] == "{}"]
@@ -143,7 +160,8 @@ def test_partitions_are_made_and_dropped(warehouse: Warehouse, files: list[LogFi
     execute(warehouse, *said(warehouse, "partitions can be dropped"))
     assert read_table(warehouse) == before
     assert export(files, store, warehouse, ALL).loaded == 6
-    execute(warehouse, f"ALTER TABLE {table} DETACH PARTITION {table}_default", f"DROP TABLE {table}_default")
+    for part in ("2024", "default"):
+        execute(warehouse, f"ALTER TABLE {table} DETACH PARTITION {table}_{part}", f"DROP TABLE {table}_{part}")
     execute(warehouse, f"CREATE TABLE {table}_new PARTITION OF {table} DEFAULT", f"DELETE FROM {warehouse.files}")
     assert export(files, store, warehouse).loaded == 14
     assert query(warehouse, f"SELECT COUNT(*), COUNT(DISTINCT event_id) FROM {table}") == [(14, 14)]

@@ -159,6 +159,20 @@ def test_a_commit_whose_files_cannot_be_written_is_no_lost_race(
         warehouse.write([file_rows("20260203T1000Z", event("a"))])
 
 
+def test_what_reads_like_that_in_a_value_is_not_told(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import duckdb
+
+    warehouse = new_warehouse("duckdb")
+    warehouse.prepare()
+    value = "Failed to commit: Cannot open file of somebody"
+    fail_commits(monkeypatch, warehouse, duckdb.ConversionException(f'Could not convert string "{value}" to INT32'))
+    with pytest.raises(WarehouseError) as caught:
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    assert "somebody" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("database", "message"),
     [

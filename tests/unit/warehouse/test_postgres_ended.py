@@ -131,15 +131,20 @@ class Middleman:
 
 
 PROGRAM = """if True:
-    import json, sys
+    import json, sys, time
     from tests.support.ending import TaskEndedError, ended_by_signal
     from tests.support.engines import warehouse_of
-    engine, uri, statement = json.loads(sys.argv[1])
+    engine, uri, doing = json.loads(sys.argv[1])
     def work(cursor):
         cursor.execute("SELECT 1")
         print("ready", flush=True)
         sys.stdin.readline()
-        cursor.execute(statement) if statement else None
+        if doing == "statement":
+            cursor.execute("SELECT 2")
+        elif doing == "many":
+            cursor.executemany("SELECT %s", [(2,), (3,)])
+        elif doing == "nothing":
+            time.sleep(60)
     with ended_by_signal():
         try:
             warehouse_of(engine, uri, airflow=False).transact("waiting", work)
@@ -148,17 +153,17 @@ PROGRAM = """if True:
 """
 
 
-@pytest.mark.parametrize("statement", ["SELECT 2", ""], ids=["statement", "commit"])
+@pytest.mark.parametrize("doing", ["statement", "many", "nothing", "commit"])
 @pytest.mark.parametrize("engine", POSTGRES)
 def test_who_ends_a_task_whose_server_does_not_answer_any_more_is_heard(
-    engine: str, statement: str, postgres_uri: str
+    engine: str, doing: str, postgres_uri: str
 ) -> None:
     """In a process of its own: psycopg2 can stop all threads of one."""
     folder = postgres_uri.partition("?host=")[2]
     with Middleman(f"{folder}/.s.PGSQL.5432").running() as middleman:
         uri = f"postgresql://postgres@127.0.0.1:{middleman.port}/postgres"
         with subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, json.dumps([engine, uri, statement])],
+            [sys.executable, "-c", PROGRAM, json.dumps([engine, uri, doing])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

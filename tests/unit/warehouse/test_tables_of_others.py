@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -244,6 +244,10 @@ def test_materialized_view_in_the_place_of_a_table(new_warehouse: NewWarehouse, 
         warehouse.write([file_rows("20260203T1000Z", event("a"))])
 
 
+class TimeOfUser(datetime):
+    """As pendulum's are, which DAGs give."""
+
+
 @pytest.mark.parametrize("engine", POSTGRES)
 def test_times_without_a_zone_are_utc_whatever_the_zone_of_the_server(
     new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str
@@ -271,6 +275,8 @@ def test_times_without_a_zone_are_utc_whatever_the_zone_of_the_server(
     evidence = Evidence(warehouse)
     (delivered,) = {row["delivered_at"] for row in read_table(warehouse).files if row["loaded"] == 3}
     assert len(evidence.chains_between(delivered, delivered + HOUR, "s3://example-trail/")) == 1
+    of_user = TimeOfUser.fromisoformat(delivered.isoformat())
+    assert len(evidence.chains_between(of_user, of_user + HOUR, "s3://example-trail/")) == 1
     assert evidence.chains_between(delivered - 9 * HOUR, delivered - 8 * HOUR, "s3://example-trail/") == []
 
 
