@@ -80,8 +80,8 @@ class PostgresWarehouse(KeepsConnection):
             # Who ends the task has interrupted the wait for a statement: the server would go on, and wait for a lock.
             cancel = getattr(connection, "cancel_safe", None)  # psycopg 3.2
             connection.cancel() if cancel is None else cancel(timeout=_SECONDS_TO_CANCEL)
-        # psycopg2 waits for the answer of a server that may give none; closed, as it is next, it asks for none.
-        if isinstance(error, Exception) or hasattr(connection, "pgconn"):
+        # Who ends the task does not wait for a server that may not answer: closing comes next, and asks nothing.
+        if isinstance(error, Exception):
             super()._roll_back(connection, error)
 
     def _table_options(self, table: str) -> str:

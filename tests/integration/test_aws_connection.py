@@ -200,9 +200,13 @@ def test_ca_bundle_of_the_environment(authority, reader, monkeypatch, variable):
 
 def test_ca_bundle_of_the_connection(authority, reader, monkeypatch, tmp_path):
     context, file = authority
+
+    class OfThisTest(Bucket):
+        asked = SimpleNamespace(seen=[], roles=0)
+
     # What is said of the environment's does not hold then.
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "missing.pem"))
-    with http_server(Bucket, context) as endpoint:
+    with http_server(OfThisTest, context) as endpoint:
         connect(monkeypatch, endpoint_url=endpoint, region_name="eu-central-1")
         store = CloudTrailHook(aws_conn_id="audit_reader", verify=str(file)).get_store("example-trail")
         assert transport_of(store) == reader
