@@ -352,3 +352,18 @@ def served(stand_in: EventHistoryStandIn) -> Iterator[EventHistoryStandIn]:
 
     with http_server(Answering) as stand_in.endpoint:
         yield stand_in
+
+
+def client_of(stand_in: EventHistoryStandIn, region: str) -> Any:
+    """Return a client of boto3 for a Region of a stand-in that is served; it tries nothing again itself."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "cloudtrail",
+        region_name=region,
+        endpoint_url=stand_in.endpoint,
+        aws_access_key_id="example",
+        aws_secret_access_key="example",
+        config=Config(retries={"total_max_attempts": 1}),
+    )

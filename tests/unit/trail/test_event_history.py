@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from airflow_provider_cloudtrail.trail.event_history import EventHistory
 from airflow_provider_cloudtrail.trail.lookup import Attribute, Span
@@ -20,6 +19,7 @@ from tests.support.event_history import (
     EventHistoryStandIn,
     RefusalError,
     SimulatedClock,
+    client_of,
     management_events,
     served,
 )
@@ -37,17 +37,7 @@ def stand_in():
 
 
 def reader(stand_in, **arguments):
-    def client_of(region):
-        return boto3.client(
-            "cloudtrail",
-            region_name=region,
-            endpoint_url=stand_in.endpoint,
-            aws_access_key_id="example",
-            aws_secret_access_key="example",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-
-    return EventHistory(client_of, clock=stand_in.clock, chance=lambda: 1.0, **arguments)
+    return EventHistory(partial(client_of, stand_in), clock=stand_in.clock, chance=lambda: 1.0, **arguments)
 
 
 def read(stand_in, history=None, span=WHOLE, attribute=None, region=REGION):
@@ -394,68 +384,3 @@ def test_a_service_that_breaks_its_order_is_named(caplog):
     assert [one.identity for one in found] == ["a", "b", "c"]
     assert found[2].raw is None
     assert "newer events came behind" in caplog.text
-
-
-class TestStandIn:
-    """It refuses what the service refuses, or the tests above would show nothing."""
-
-    @pytest.fixture
-    def client(self, stand_in):
-        stand_in.record(REGION, management_events(120, REGION))
-        return reader(stand_in)._client_of(REGION)
-
-    def refused(self, client, **parameters):
-        from botocore.exceptions import ClientError
-
-        with pytest.raises(ClientError) as raised:
-            client.lookup_events(**parameters)
-        assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
-        return raised.value.response["Error"]["Code"]
-
-    def test_a_token_with_other_parameters(self, client, stand_in):
-        stand_in.quota = None
-        first = {"StartTime": NOW - 80 * DAY, "EndTime": NOW}
-        token = client.lookup_events(**first)["NextToken"]
-        assert self.refused(client, **{**first, "EndTime": NOW - HOUR}, NextToken=token) == "InvalidNextTokenException"
-        assert self.refused(client, **first, NextToken="token-99") == "InvalidNextTokenException"
-
-    def test_the_third_request_of_a_second(self, client, stand_in):
-        stand_in.latency = 0
-        for _ in range(2):
-            client.lookup_events()
-        assert self.refused(client) == "ThrottlingException"
-        stand_in.clock.sleep(1)
-        client.lookup_events()
-
-    def test_an_expired_token(self, client, stand_in):
-        token = client.lookup_events(StartTime=NOW - 80 * DAY, EndTime=NOW)["NextToken"]
-        stand_in.clock.sleep(61)
-        window = {"StartTime": NOW - 80 * DAY, "EndTime": NOW}
-        assert self.refused(client, **window, NextToken=token) == "InvalidNextTokenException"
-
-    @pytest.mark.parametrize(
-        ("parameters", "code"),
-        [
-            pytest.param({"StartTime": NOW, "EndTime": NOW - HOUR}, "InvalidTimeRangeException", id="reversed"),
-            pytest.param({"StartTime": NOW - 91 * DAY, "EndTime": NOW}, "InvalidTimeRangeException", id="too-old"),
-            pytest.param(
-                {"LookupAttributes": [{"AttributeKey": "EventName", "AttributeValue": "x"}] * 2},
-                "InvalidLookupAttributesException",
-                id="two-attributes",
-            ),
-            pytest.param(
-                {"LookupAttributes": [{"AttributeKey": "AwsRegion", "AttributeValue": "x"}]},
-                "ValidationException",
-                id="no-such-attribute",
-            ),
-        ],
-    )
-    def test_parameters(self, client, parameters, code):
-        assert self.refused(client, **parameters) == code
-
-    def test_events_appear_late(self, client, stand_in):
-        stand_in.record(REGION, management_events(1, REGION, newest=NOW - timedelta(minutes=9), prefix="new-"))
-        newest = lambda: client.lookup_events(StartTime=NOW - DAY, EndTime=NOW)["Events"][0]["EventId"]  # noqa: E731
-        assert not newest().startswith("new-")
-        stand_in.clock.sleep(60)
-        assert newest().startswith("new-")
