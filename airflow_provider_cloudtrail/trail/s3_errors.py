@@ -111,8 +111,13 @@ def unanswered(error: Exception) -> str:
     """Return what a boto3 client says that had no answer, and what to do where it does not trust the certificate."""
     from botocore.exceptions import SSLError
 
-    advice = "; if a proxy stands between, name its CA bundle with AWS_CA_BUNDLE or verify"
-    return first_line(error) + (advice if isinstance(error, SSLError) else "")
+    if not isinstance(error, SSLError):
+        return first_line(error)
+    # It names the URL before the cause, which can be long.
+    said = f"no connection to S3: {error.kwargs['error']}"
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        said += "; if a proxy stands between, name its CA bundle with AWS_CA_BUNDLE or verify"
+    return said
 
 
 def first_line(error: BaseException) -> str:

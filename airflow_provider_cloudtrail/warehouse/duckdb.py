@@ -25,7 +25,9 @@ _SAFE_TO_QUOTE = ("IOException", "OutOfMemoryException", "ConnectionException", 
 _TAKEN = "Could not set lock on file"
 # A commit whose files could not be opened or written says so behind other words, in an error of another kind.
 _FILE_FAULT = re.compile(
-    r"Failed to commit: ((?:Could not (?!set lock)|Cannot |Failed to )[a-z ]+ (?:file|directory) .*)"
+    r"(?:TransactionContext|FATAL) Error: (?:Failed to commit: |(?:FATAL|IO) Error: )*"
+    r"(?:Failed to create checkpoint[a-z ]*: )?(?:IO Error: )?"
+    r"((?:Could not (?!set lock)|Cannot |Failed to )[a-z ]+ (?:file|directory) .*)"
 )
 _HOLDER = re.compile(r"PID \d+")
 # An absolute path, the home directory, or what an extension of DuckDB opens, such as md: (MotherDuck).
@@ -163,14 +165,14 @@ class DuckDBWarehouse(RelationalWarehouse):
         if name == "ConstraintException":
             return left_out(error) is None and refused_by(error) is None
         if name == "TransactionException":
-            return _FILE_FAULT.search(str(error)) is None
+            return _FILE_FAULT.match(str(error)) is None
         return super()._is_conflict(error)
 
     def _describe(self, error: Exception) -> str:
         name = type(error).__name__
         if name not in _SAFE_TO_QUOTE:
-            # Other errors may quote a value that reads like this.
-            fault = _FILE_FAULT.search(str(error)) if name == "TransactionException" else None
+            # From the begin: others may quote a value that reads like this.
+            fault = _FILE_FAULT.match(str(error))
             return f"{name}: {fault[1]}" if fault else super()._describe(error)
         text = str(error).splitlines()[0]
         if is_of_missing_schema(error):
