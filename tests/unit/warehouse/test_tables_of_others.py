@@ -25,7 +25,7 @@ from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 from tests.support.engines import DUCKDB, POSTGRES
 from tests.support.log_files import event, foreign
 from tests.support.rows import ALL, MWAA, file_rows, reread
-from tests.support.tables import assert_balanced, drop_column, execute, query, read_table
+from tests.support.tables import assert_balanced, beginning_with, drop_column, execute, query, read_table
 
 NewWarehouse = Callable[[str], Warehouse]
 OF_NAME = {
@@ -249,35 +249,25 @@ class TimeOfUser(datetime):
 
 
 @pytest.mark.parametrize("engine", POSTGRES)
-def test_times_without_a_zone_are_utc_whatever_the_zone_of_the_server(
-    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str
-) -> None:
+def test_times_without_a_zone_are_utc_whatever_the_zone_of_the_server(new_warehouse: NewWarehouse, engine: str) -> None:
     warehouse = new_warehouse(engine)
     times = []
     for name, row_type in OF_NAME.items():
         types = {column.name: "TIMESTAMP" for column in columns_of(row_type) if column.kind is ColumnKind.TIMESTAMP}
         execute(warehouse, f"CREATE TABLE {warehouse.table}{name} ({columns_in_sql(warehouse, row_type, **types)})")
         times += [(name, column) for column in types if not column.startswith(("loaded_at", "quarantined_at"))]
-    connect = warehouse.hook.get_conn
-
-    def in_tokyo() -> Any:
-        connection = connect()
-        connection.cursor().execute("SET TIME ZONE 'Asia/Tokyo'")
-        connection.commit()
-        return connection
-
-    monkeypatch.setattr(warehouse.hook, "get_conn", in_tokyo)
-    use_all(warehouse)
-    for name, column in times:
-        for (hour,) in query(warehouse, f"SELECT EXTRACT(HOUR FROM {column}) FROM {warehouse.table}{name}"):
-            # From 00:00 (the late event) and 09:58 (the others) to 12:00 (what is resolved).
-            assert hour is None or int(hour) in (0, 9, 10, 11, 12), (name, column)
-    evidence = Evidence(warehouse)
-    (delivered,) = {row["delivered_at"] for row in read_table(warehouse).files if row["loaded"] == 3}
-    assert len(evidence.chains_between(delivered, delivered + HOUR, "s3://example-trail/")) == 1
-    of_user = TimeOfUser.fromisoformat(delivered.isoformat())
-    assert len(evidence.chains_between(of_user, of_user + HOUR, "s3://example-trail/")) == 1
-    assert evidence.chains_between(delivered - 9 * HOUR, delivered - 8 * HOUR, "s3://example-trail/") == []
+    with beginning_with(warehouse, "SET TIME ZONE 'Asia/Tokyo'"):
+        use_all(warehouse)
+        for name, column in times:
+            for (hour,) in query(warehouse, f"SELECT EXTRACT(HOUR FROM {column}) FROM {warehouse.table}{name}"):
+                # From 00:00 (the late event) and 09:58 (the others) to 12:00 (what is resolved).
+                assert hour is None or int(hour) in (0, 9, 10, 11, 12), (name, column)
+        evidence = Evidence(warehouse)
+        (delivered,) = {row["delivered_at"] for row in read_table(warehouse).files if row["loaded"] == 3}
+        assert len(evidence.chains_between(delivered, delivered + HOUR, "s3://example-trail/")) == 1
+        of_user = TimeOfUser.fromisoformat(delivered.isoformat())
+        assert len(evidence.chains_between(of_user, of_user + HOUR, "s3://example-trail/")) == 1
+        assert evidence.chains_between(delivered - 9 * HOUR, delivered - 8 * HOUR, "s3://example-trail/") == []
 
 
 @pytest.mark.parametrize("rows", [0, 1_000_000])
