@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
+from typing import Any
 
 # Seconds. Airflow kills a task five seconds after it was told to end, and pools are stopped one after the other.
 _PATIENCE_IF_TASK_ENDS = 1.0
@@ -18,6 +20,17 @@ class StoppingPool(ThreadPoolExecutor):
 
     The process of a task ends without them. One that ends as Python itself does, such as a script's, waits for them.
     """
+
+    def __init__(self, threads: int, thread_name_prefix: str) -> None:
+        super().__init__(threads, thread_name_prefix)
+        self._not_done: set[Future[Any]] = set()
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        """Have a thread do some work."""
+        future = super().submit(work, *arguments, **named)
+        self._not_done.add(future)
+        future.add_done_callback(self._not_done.discard)
+        return future
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -34,8 +47,9 @@ class StoppingPool(ThreadPoolExecutor):
         self.shutdown(wait=False, cancel_futures=True)
         if until is None:
             until = time.monotonic() + (_PATIENCE_IF_TASK_ENDS if _task_ends() else _PATIENCE)
-        for thread in self._threads:
-            thread.join(max(until - time.monotonic(), 0))
+        # For the work, not for the threads: a generator that uses a pool may be closed by Python's garbage collector,
+        # and that in the middle of the start of a thread, which has the lock that joining any thread asks for.
+        wait(set(self._not_done), max(until - time.monotonic(), 0))
         return until
 
 

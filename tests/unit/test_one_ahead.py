@@ -39,7 +39,9 @@ def test_the_next_item_is_made_while_this_one_is_used():
     assert not made.acquire(blocking=False)
     assert threading.current_thread() not in threads
     assert len(threads) == 1
-    assert not any(thread.is_alive() for thread in threads)
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 def test_an_item_that_never_comes_is_not_waited_for_at_the_end_of_the_task(monkeypatch):

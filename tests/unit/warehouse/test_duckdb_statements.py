@@ -76,7 +76,9 @@ def test_rows_are_made_by_another_thread_in_their_order(warehouse: Warehouse) ->
     assert numbers(warehouse) == [0, 1, 2, 3, 4]
     assert threads
     assert threading.main_thread() not in threads
-    assert not any(thread.is_alive() for thread in threads)
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 def test_who_ends_the_task_while_rows_are_read_is_heard(
