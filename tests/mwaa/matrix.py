@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,6 +31,15 @@ from tests.mwaa.integrity_run import IntegrityRun
 from tests.mwaa.modes import PLUGINS_CODE, Deployed, wrongly_named
 
 AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How many steps passed, which failed, and how many images were skipped."""
+
+    passed: int = 0
+    failed: list[str] = field(default_factory=list)
+    skipped: int = 0
 
 
 def steps(image: Image, wheel: Path) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -87,9 +96,10 @@ def names_of_modules(airflow: AirflowOf) -> str:
     return "all have their full names"
 
 
-def show(name: str, steps: Iterator[tuple[str, Callable[[], str]]]) -> tuple[int, int, int]:
-    """Go through steps; return how many passed, failed and were skipped."""
-    passed = failed = 0
+def show(name: str, steps: Iterator[tuple[str, Callable[[], str]]]) -> Shown:
+    """Go through steps, and print what each gives."""
+    passed = 0
+    failed: list[str] = []
     begun = time.monotonic()
     try:
         for step, do in steps:
@@ -99,26 +109,26 @@ def show(name: str, steps: Iterator[tuple[str, Callable[[], str]]]) -> tuple[int
                 passed += 1
             except (CommandError, AssertionError) as error:
                 line = f"FAILED\n{error}"
-                failed += 1
+                failed.append(f"{name}: {step}")
             print(f"{name}: {step}: {line} ({time.monotonic() - started:.0f} s)", flush=True)
     except CommandError as error:
         print(f"{name}: the environment could not be set up: {error}")
-        failed += 1
-    print(f"{name}: {passed} passed, {failed} failed in {time.monotonic() - begun:.0f} s", flush=True)
-    return passed, failed, 0
+        failed.append(f"{name}: the environment")
+    print(f"{name}: {passed} passed, {len(failed)} failed in {time.monotonic() - begun:.0f} s", flush=True)
+    return Shown(passed, failed)
 
 
-def show_image(image: Image, wheel: Path) -> tuple[int, int, int]:
+def show_image(image: Image, wheel: Path) -> Shown:
     """Run everything on an image, if there is a Python for it."""
     if image.python_here() is not None:
         return show(image.airflow, steps(image, wheel))
     older = ".".join(map(str, NEWEST_PYTHON))
     reason = f"needs Python {older} or older, and there is no python{image.python} beside this {sys.version.split()[0]}"
     print(f"{image.airflow}: SKIPPED, NOT TESTED: {reason}")
-    return 0, 0, 1
+    return Shown(skipped=1)
 
 
-def show_newest(wheel: Path) -> tuple[int, int, int]:
+def show_newest(wheel: Path) -> Shown:
     """Run what is shown on the newest Airflow."""
     return show(newest.version(), newest.steps(wheel))
 
@@ -148,8 +158,12 @@ def main(arguments: list[str]) -> int:
     at_once = min(AT_ONCE, len(todo))
     with ProcessPoolExecutor(at_once, get_context("spawn"), share_cores, (at_once,)) as pool:
         results = [running.result() for running in [pool.submit(each) for each in todo]]
-    passed, failed, skipped = (sum(column) for column in zip(*results, strict=True))
-    print(f"matrix: {passed} passed, {failed} failed, {skipped} skipped")
+    failed = [step for shown in results for step in shown.failed]
+    # What they said stands far above, and may have been cut off.
+    for step in failed:
+        print(f"FAILED: {step}")
+    passed, skipped = sum(shown.passed for shown in results), sum(shown.skipped for shown in results)
+    print(f"matrix: {passed} passed, {len(failed)} failed, {skipped} skipped")
     return 1 if failed else 0
 
 
