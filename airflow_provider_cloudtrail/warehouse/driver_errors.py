@@ -38,8 +38,11 @@ _THERE_ALREADY = [
     for text in (
         r"UNIQUE constraint failed: \w+\.(\w+)",  # SQLite
         r'Key \("?(\w+)',  # PostgreSQL
+        r'(?:Constraint Error: )?Duplicate key "(\w+)',  # DuckDB
     )
 ]
+# What DuckDB says of two rows of one transaction, of another's only when it commits. Of the keys we give each once.
+_TWICE_IN_ONE = re.compile(r"(?:Constraint Error: )?PRIMARY KEY or UNIQUE constraint viol")
 _KEYS = frozenset({"event_id", "log_file_uri", "digest_uri", "finding_id", "lookup_uri"})
 _OURS = frozenset(
     name
@@ -126,6 +129,8 @@ def refused_by(error: Exception) -> str | None:
     said = [str(error), str(getattr(diagnostics, "message_detail", None))]
     if any(map(_CHECK_FAILED.match, said)):
         return "a CHECK"
+    if any(map(_TWICE_IN_ONE.match, said)):
+        return "a UNIQUE"
     columns = [found[1] for text in said for pattern in _THERE_ALREADY if (found := pattern.match(text))]
     return next((f"a unique {column}" for column in columns if column not in _KEYS), None)
 

@@ -308,7 +308,6 @@ def test_unique_column_of_the_users_own_hides_no_event(
     assert read_table(warehouse).events == []
 
 
-# DuckDB does not say which column it is.
 @pytest.mark.parametrize("engine", [*POSTGRES, "sqlite"])
 def test_unique_column_of_the_users_own_is_named_at_once(new_warehouse: NewWarehouse, engine: str) -> None:
     warehouse = new_warehouse(engine)
@@ -321,6 +320,24 @@ def test_unique_column_of_the_users_own_is_named_at_once(new_warehouse: NewWareh
     assert type(caught.value) is WarehouseError
     assert SECRET not in str(caught.value)
     assert read_table(warehouse).events == []
+
+
+# It does not say which column it is of rows of one transaction.
+@pytest.mark.parametrize(("stored", "said"), [("", "UNIQUE"), ("a", "unique user_agent")])
+@pytest.mark.parametrize("engine", DUCKDB)
+def test_unique_column_of_the_users_own_is_known_at_once_in_duckdb(
+    new_warehouse: NewWarehouse, engine: str, stored: str, said: str
+) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    execute(warehouse, f"CREATE UNIQUE INDEX {warehouse.table}_own ON {warehouse.table} (user_agent)")
+    warehouse._lock_timeout = timedelta(0)
+    warehouse.write([file_rows("20260203T1000Z", *(event(name, userAgent=SECRET) for name in stored))])
+    others = [event(name, userAgent=SECRET) for name in "abc" if name not in stored]
+    with pytest.raises(WarehouseError, match=rf"\. The table has a {said} of its own, which") as caught:
+        warehouse.write([file_rows("20260203T1001Z", *others)])
+    assert type(caught.value) is WarehouseError
+    assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize("engine", [*DUCKDB, "sqlite"])
