@@ -89,8 +89,18 @@ def build(mode: str, source: Source, airflow_version: str) -> Bundle:
     Collect what an environment shall hold.
 
     :param airflow_version: of the environment.
-    :raises MwaaUsageError: if a file is missing, or the options contradict each other.
+    :raises MwaaUsageError: if a file is missing or cannot be read, or the options contradict each other.
     """
+    try:
+        return _build(mode, source, airflow_version)
+    except OSError as error:
+        raise MwaaUsageError(
+            f"what is to be deployed cannot be read ({error}); nothing was changed: let your user read it, or take it "
+            "away"
+        ) from None
+
+
+def _build(mode: str, source: Source, airflow_version: str) -> Bundle:
     if mode != WHEEL and (source.wheel or source.wheels or source.by_name or source.no_index or source.extras):
         raise MwaaUsageError("--wheel, --wheels, --by-name, --no-index and --extra need --mode wheel")
     dags = _dag_files(source, triggerer=mode != COPY or airflow_version.startswith("2."))
@@ -136,7 +146,7 @@ def _dag_files(source: Source, *, triggerer: bool) -> dict[str, bytes]:
     )
     if folder is None or not folder.is_dir():
         raise MwaaUsageError(f"there is no folder of DAG files{f' {folder}' if folder else ''}: name it with --dags")
-    found = {path.name: path.read_bytes() for path in sorted(folder.glob("*.py"))}
+    found = _contents(folder, ".py")
     if unknown := [name for name in source.only if f"{name}.py" not in found]:
         raise MwaaUsageError(f"there is no {unknown[0]}.py in {folder}; there is {', '.join(found) or 'no DAG file'}")
     left_out = () if triggerer else IN_THE_TRIGGERER
@@ -145,6 +155,11 @@ def _dag_files(source: Source, *, triggerer: bool) -> dict[str, bytes]:
     return {
         name: content for name, content in found.items() if name[:-3] in (source.only or {name[:-3]} - set(left_out))
     }
+
+
+def _contents(folder: Path, suffix: str) -> dict[str, bytes]:
+    """Return the files of a folder by name. Not by a glob, to which a folder that cannot be read is an empty one."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix == suffix}
 
 
 def _wheel_install(source: Source) -> tuple[dict[str, bytes], tuple[str, ...]]:
@@ -165,7 +180,7 @@ def _wheel_install(source: Source) -> tuple[dict[str, bytes], tuple[str, ...]]:
 def _wheels(source: Source) -> dict[str, bytes]:
     found = {}
     if source.wheels is not None:
-        found = {path.name: path.read_bytes() for path in sorted(source.wheels.glob("*.whl"))}
+        found = _contents(source.wheels, ".whl") if source.wheels.is_dir() else {}
         if not found:
             raise MwaaUsageError(f"there is no wheel in {source.wheels}")
     if source.wheel is not None:
@@ -199,6 +214,16 @@ def built_wheel() -> dict[str, bytes]:
     checkout = _SOURCES.parent
     if not (checkout / "pyproject.toml").is_file():
         raise MwaaUsageError(f"name the wheel of {DISTRIBUTION} {__version__} with --wheel, or deploy with --by-name")
+    try:
+        return _built(checkout)
+    except OSError as error:
+        raise MwaaUsageError(
+            f"the wheel could not be built ({error}); make room, name another folder for temporary files in TMPDIR, or "
+            "build it elsewhere and name it with --wheel"
+        ) from None
+
+
+def _built(checkout: Path) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         tool = [uv, "build", "-q", "--wheel", "-o"] if (uv := shutil.which("uv")) else None
         command = [*(tool or [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w"]), folder, str(checkout)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -129,3 +132,38 @@ def test_a_dag_file_that_is_no_python_is_named(tmp_path, content):
     (tmp_path / "audit.py").write_bytes(content)
     with pytest.raises(MwaaUsageError, match=r"audit\.py is no Python that can be parsed"):
         build("copy", Source(dags=tmp_path))
+
+
+def test_a_dag_file_that_cannot_be_read_is_named(tmp_path):
+    # As editors lock a file.
+    (tmp_path / ".#audit.py").symlink_to("somebody@somewhere.1234")
+    with pytest.raises(
+        MwaaUsageError, match=r"cannot be read .*No such file or directory: .*\.#audit\.py.*; nothing was"
+    ):
+        build("copy", Source(dags=tmp_path))
+
+
+@pytest.mark.parametrize("name", ["dags", "wheels"])
+def test_a_folder_that_cannot_be_read_is_no_empty_one(monkeypatch, wheels, name):
+    unreadable, (folder, own) = Path(DAGS if name == "dags" else wheels[0]), wheels
+    listed = Path.iterdir
+
+    def iterdir(path):
+        if path == unreadable:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(MwaaUsageError, match=rf"cannot be read .*Permission denied: '{unreadable}'"):
+        build("wheel", Source(dags=DAGS, wheel=own, wheels=folder))
+
+
+def test_wheel_for_which_there_is_no_room(monkeypatch):
+    def mkdtemp(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/full")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    with pytest.raises(
+        MwaaUsageError, match=r"could not be built .*No space left on device: '/full'.* TMPDIR, or build"
+    ):
+        build("wheel", Source(dags=DAGS))
