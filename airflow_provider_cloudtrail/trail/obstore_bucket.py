@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 from airflow_provider_cloudtrail.trail.obstore_settings import fits_obstore, obstore_store, settings_of
 from airflow_provider_cloudtrail.trail.s3_errors import (
     NO_BUCKET,
-    WRONG_REGION,
     answer_in,
     disordered,
     etag_of,
     first_line,
+    is_of_other_region,
     missing,
     refused,
 )
@@ -80,7 +80,7 @@ class OnlyForBoto3Error(Exception):
 def only_for_boto3(error: BaseException) -> str | None:
     """Return why boto3 may have an answer where obstore has this error; None: it meets the error as well."""
     code, said = answer_in(error)
-    if code == WRONG_REGION:
+    if is_of_other_region(error):
         # Only with an endpoint of the connection: otherwise the Region was asked for.
         return f"{said}. Set region_name of the connection"
     certificate = None if code else _BAD_CERTIFICATE.search(str(error))

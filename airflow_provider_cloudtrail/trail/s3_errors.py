@@ -9,7 +9,6 @@ from xml.sax.saxutils import unescape
 from airflow_provider_cloudtrail.trail.store import ListingDeniedError, ObjectError, StoreError, plain_etag
 
 NO_BUCKET = "NoSuchBucket"
-WRONG_REGION = "AuthorizationHeaderMalformed"
 _DENIED = "AccessDenied"
 # What S3 says of an object that must be restored before it can be read; its status is that of a denied one.
 _ARCHIVED = "InvalidObjectState"
@@ -20,6 +19,8 @@ _ABOUT_WHO_ASKS = (
     *("ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "TokenRefreshRequired"),
     "RequestTimeTooSkewed",
 )
+# Of malformed keys S3 says the same, without a Region.
+_WRONG_REGION = re.compile(r"<Code>AuthorizationHeaderMalformed</Code>.*<Region>", re.DOTALL)
 _ANSWER = re.compile(r"<Code>([^<]+)</Code>(?:\s*<Message>([^<]*)</Message>)?")
 # Why obstore has no connection stands far behind what it says of that, which names the URL and no cause.
 _NO_CONNECTION = re.compile(r'kind: Connect\b.*?(?:message|error): "([^"]+)"', re.DOTALL)
@@ -99,6 +100,11 @@ def answer_in(error: BaseException) -> tuple[str, str]:
         return found[1], f"{found[1]}: {unescape(found[2] or '')}".rstrip(": ")
     unconnected = _NO_CONNECTION.search(str(error))
     return "", f"no connection to S3: {unconnected[1]}" if unconnected else first_line(error)
+
+
+def is_of_other_region(error: BaseException) -> bool:
+    """Tell whether S3's answer in the text of an error names the Region that boto3 then asks."""
+    return _WRONG_REGION.search(str(error)) is not None
 
 
 def describe(error: Any) -> str:

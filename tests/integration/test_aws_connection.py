@@ -279,6 +279,28 @@ def test_another_region_than_that_of_the_endpoint_is_found_out(reader, monkeypat
     assert store.requests["GET"] == 1
 
 
+def test_malformed_keys_are_not_taken_for_another_region(reader, monkeypatch, caplog):
+    class OfThisTest(Bucket):
+        asked = SimpleNamespace(seen=[], roles=0)
+
+        def do_GET(self) -> None:
+            body = (
+                b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is malformed; "
+                b"the Credential is mal-formed</Message><RequestId>1</RequestId></Error>"
+            )
+            self._answer(body, {}, status=400)
+
+    with http_server(OfThisTest) as endpoint:
+        hook = connect(monkeypatch, endpoint_url=endpoint, region_name="eu-west-1")
+        store = hook.get_store("example-trail")
+        monkeypatch.setattr(store, "_sleep", lambda _: None)
+        with pytest.raises(StoreError, match=rf"{KEY}: AuthorizationHeaderMalformed: .* the Credential is mal-formed$"):
+            store.get(KEY)
+        with pytest.raises(StoreError, match=r"AuthorizationHeaderMalformed: .* the Credential is mal-formed$"):
+            list(store.objects("AWSLogs/o-exampleorgid/"))
+    assert "region_name" not in caplog.text
+
+
 def test_what_can_be_no_bucket_is_named_when_it_is_read(server, reader, monkeypatch):
     hook = connect(monkeypatch, endpoint_url=server.url, region_name="eu-west-1")
     store = hook.get_store("arn:aws:s3:eu-west-1:111122223333:accesspoint")
