@@ -20,7 +20,8 @@ from airflow_provider_cloudtrail.trail.log_file import TrailLocation
 from airflow_provider_cloudtrail.trail.object_uris import ALIAS_SUFFIX
 from airflow_provider_cloudtrail.warehouse.base import check_identifier
 
-_REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2}")
+REGION = r"[a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2}"
+"""Pattern of the name of a Region."""
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _BUCKET = re.compile(r"[A-Za-z0-9._-]+")
 # Those of several Regions and of Outposts have no such alias.
@@ -144,7 +145,7 @@ def regions(parameter: str, value: Any) -> list[str] | None:
     :raises ValueError: as for :func:`names`, and for what is no name of a Region.
     """
     found = names(parameter, value)
-    if wrong := [name for name in found or () if not _REGION.fullmatch(name)]:
+    if wrong := [name for name in found or () if not re.fullmatch(REGION, name)]:
         raise ValueError(f"{parameter}: {', '.join(map(repr, wrong))} is no Region; write names such as 'eu-west-1'")
     return found
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cloudtrail.exceptions import CloudTrailQueueError
 from airflow_provider_cloudtrail.hooks.api_errors import api_errors, said_by
+from airflow_provider_cloudtrail.parameters import REGION
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.sqs import SqsHook
@@ -18,10 +19,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BATCH = 10  # most messages that SQS takes or gives at once
-_REGION = r"[a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2}"
 # Endpoints of FIPS, dual stack and a VPC, and the old ones, which older versions of boto3 gave out.
 _QUEUE_REGION = re.compile(
-    rf"https?://(?:(?:vpce-[a-z0-9-]+\.)?sqs(?:-fips)?\.(?P<region>{_REGION})|(?P<old>{_REGION})\.queue)\.|"
+    rf"https?://(?:(?:vpce-[a-z0-9-]+\.)?sqs(?:-fips)?\.(?P<region>{REGION})|(?P<old>{REGION})\.queue)\.|"
     r"https?://(?P<first>queue\.amazonaws\.com)/"
 )
 
