@@ -35,6 +35,11 @@ _BRACKETS = ("[", "(")
 
 NOTHING = (None, "", "None")
 """What is missing, also behind a template."""
+NO_TRAIL = (
+    "neither bucket nor trail_name is set; give the S3 bucket that the trail delivers to (on MWAA with the example "
+    "DAGs: the Airflow configuration option cloudtrail.bucket), or the name or ARN of the trail"
+)
+"""What is said where neither is given."""
 
 
 def text(value: Any) -> str | None:
@@ -233,10 +238,7 @@ def location(bucket: Any, prefix: Any, organization_id: Any) -> TrailLocation:
     """
     found = (text(bucket) or "").strip()
     if not found:
-        raise ValueError(
-            "neither bucket nor trail_name is set; give the S3 bucket that the trail delivers to (on MWAA with the "
-            "example DAGs: the Airflow configuration option cloudtrail.bucket), or the name or ARN of the trail"
-        )
+        raise ValueError(NO_TRAIL)
     _check_bucket(found)
     before = text(prefix) or ""
     if "AWSLogs" in before.split("/"):

@@ -163,8 +163,6 @@ class CloudTrailToSqlOperator(WarehouseOperator):
         self.lookback = lookback
         self.settle = settle
         self.files = files
-        # Templates may make None of them.
-        self._names_files = files is not None
         self.event_sources = event_sources
         self.event_names = event_names
         self.environment_names = environment_names
@@ -242,11 +240,11 @@ class CloudTrailToSqlOperator(WarehouseOperator):
     def _given_files(self) -> list[LogFile] | None:
         uris = parameters.uris("files", self.files)
         if uris is None:
-            if self._names_files and parameters.text(self.bucket) is None and parameters.text(self.trail_name) is None:
+            if parameters.text(self.bucket) is None and parameters.text(self.trail_name) is None:
+                # Before anything is said of the window: a mapped task cannot tell such files from none.
                 raise ValueError(
-                    "files has become None, as the output of a task does that was skipped, or marked as success before "
-                    "it had found any, and there is no bucket to list instead. Run that task again, or give bucket or "
-                    "trail_name, too, to load the window then"
+                    f"{parameters.NO_TRAIL}. If files comes from another task, that was skipped, or marked as success "
+                    "before it had found any: run it again"
                 )
             return None
         try:

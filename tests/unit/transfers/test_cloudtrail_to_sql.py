@@ -273,7 +273,12 @@ def test_quarantine_may_be_tolerated(trail, warehouse):
         pytest.param({"max_file_bytes": "1000"}, "max_file_bytes='1000' is no size", id="size-is-text"),
         pytest.param({"bucket": " "}, "neither bucket nor trail_name is set", id="blank-bucket"),
         pytest.param(
-            {"bucket": None, "files": "None"}, "files has become None.*Run that task again", id="files-skipped"
+            {"bucket": None, "files": "None"}, "If files comes from another task, that was skipped", id="files-skipped"
+        ),
+        pytest.param(
+            {"bucket": None, "files": None, "delivered_from": "2026-02-03", "delivered_to": "2026-02-03"},
+            "bucket nor trail_name is set; .* that was skipped, or marked as success .*: run it again",
+            id="files-of-a-mapped-task",
         ),
         pytest.param({"files": ["s3://b/key"]}, "is not a CloudTrail log file", id="foreign-file"),
         pytest.param(
