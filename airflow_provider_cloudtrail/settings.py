@@ -134,7 +134,7 @@ def switched_on(name: str) -> bool:
 
 
 def _truth(name: str, text: str) -> bool:
-    value = text.strip().lower()
+    value = text.lower()
     if value not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
         raise ValueError(f"[cloudtrail] {name} is {value!r}; write True or False")
     return value in ("true", "1", "yes", "on")
@@ -149,8 +149,7 @@ def whole_number(name: str) -> int:
     return _number(name, str(option(name)))
 
 
-def _number(name: str, text: str) -> int:
-    value = text.strip()
+def _number(name: str, value: str) -> int:
     if not value.isdecimal() or len(value) > 5:
         raise ValueError(
             f"[cloudtrail] {name} is {value!r}; write a whole number, such as {OPTIONS[name].default}, below 100000"
@@ -189,7 +188,7 @@ def check(name: str, value: str) -> None:
 
         given = {"staging_uri": "s3://any", "staging_role": DEFAULT_ROLE, name: value}
         StagingFolder(given["staging_uri"], given["staging_role"], lambda bucket: (None, bucket))
-    elif name == "wait_for" and value.strip().lower() not in WAITED_FOR:
+    elif name == "wait_for" and value.lower() not in WAITED_FOR:
         raise ValueError(f"[cloudtrail] {name} is {value!r}; write {' or '.join(WAITED_FOR)}")
 
 
@@ -199,7 +198,7 @@ def one_of(name: str, *choices: str) -> str:
 
     :raises ValueError: if it is another.
     """
-    value = str(option(name)).strip().lower()
+    value = str(option(name)).lower()
     if value not in choices:
         raise ValueError(f"[cloudtrail] {name} is {value!r}; write {' or '.join(choices)}")
     return value
