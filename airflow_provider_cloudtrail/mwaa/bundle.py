@@ -225,7 +225,8 @@ def built_wheel() -> dict[str, bytes]:
 
 def _built(checkout: Path) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
-        tool = [uv, "build", "-q", "--wheel", "-o"] if (uv := shutil.which("uv")) else None
+        # Not "-q", with which it keeps to itself what the build has said.
+        tool = [uv, "build", "--wheel", "-o"] if (uv := shutil.which("uv")) else None
         command = [*(tool or [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w"]), folder, str(checkout)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode:

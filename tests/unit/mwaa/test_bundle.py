@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 import tomllib
 from pathlib import Path
@@ -166,4 +167,19 @@ def test_wheel_for_which_there_is_no_room(monkeypatch):
     with pytest.raises(
         MwaaUsageError, match=r"could not be built .*No space left on device: '/full'.* TMPDIR, or build"
     ):
+        build("wheel", Source(dags=DAGS))
+
+
+def test_wheel_that_cannot_be_built_for_a_reason(monkeypatch, tmp_path):
+    uv = tmp_path / "uv"
+    # As uv does: told to be quiet, it leaves out what the build says.
+    uv.write_text(
+        "#!/bin/sh\n"
+        'case " $* " in *" -q "*) ;; *) echo \'OSError: no room\' >&2 ;; esac\n'
+        "echo 'Failed to build' >&2\n"
+        "exit 2\n"
+    )
+    uv.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda _: str(uv))
+    with pytest.raises(MwaaUsageError, match=r"could not be built \(OSError: no room\nFailed to build\); build it"):
         build("wheel", Source(dags=DAGS))
