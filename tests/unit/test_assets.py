@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
-from airflow_provider_cloudtrail.assets import FILES_OF_TRIGGERING_EVENTS, audit_table
+from airflow_provider_cloudtrail.assets import FILES_OF_TRIGGERING_EVENTS, audit_table, tell_outlets
 
 
 @pytest.mark.parametrize(
@@ -68,3 +69,27 @@ def test_events_of_other_assets_in_the_schedule_tell_of_no_log_files(extra):
     template = SandboxedEnvironment(undefined=StrictUndefined).from_string(FILES_OF_TRIGGERING_EVENTS)
 
     assert json.loads(template.render(triggering_asset_events=triggering)) == ["s3://trail/a", "s3://trail/b"]
+
+
+class OutletEvents(defaultdict):
+    """By asset, as Airflow has it: assets of Airflow 3.0 cannot be keys themselves."""
+
+    def __getitem__(self, asset):
+        return super().__getitem__(asset.uri)
+
+
+@pytest.mark.parametrize(
+    ("outlets", "told"),
+    [
+        pytest.param(None, [], id="none"),
+        pytest.param([object(), audit_table("warehouse", "events")], ["x-cloudtrail://warehouse/events"], id="alias"),
+    ],
+)
+def test_assets_alone_are_told_what_a_run_did(outlets, told):
+    events = OutletEvents(SimpleNamespace)
+    tell_outlets({"outlet_events": events}, outlets, {"loaded": 3})
+    assert {uri: event.extra for uri, event in events.items()} == {uri: {"loaded": 3} for uri in told}
+
+
+def test_an_airflow_without_events_of_outlets_is_told_nothing():
+    tell_outlets({}, [audit_table("warehouse", "events")], {"loaded": 3})

@@ -138,6 +138,7 @@ def test_a_choice_is_one_of_its_words(monkeypatch):
     assert one_of("wait_for", "files", "digests") == "files"
     monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__WAIT_FOR", " Digests")
     assert one_of("wait_for", "files", "digests") == "digests"
+    check("wait_for", " Digests")
     monkeypatch.setenv("AIRFLOW__CLOUDTRAIL__WAIT_FOR", "digest")
     with pytest.raises(ValueError, match="wait_for is 'digest'; write files or digests"):
         one_of("wait_for", "files", "digests")
