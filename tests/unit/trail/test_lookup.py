@@ -93,6 +93,19 @@ def test_lookups(selection, attributes):
 
 
 @pytest.mark.parametrize(
+    ("selections", "attributes"),
+    [
+        pytest.param([(["s"], ["A"]), (["t"], ["B"])], {"EventName=A", "EventName=B"}, id="names"),
+        pytest.param([(["s"], None, ["e"]), (["t"],)], {"EventSource=s", "EventSource=t"}, id="sources"),
+        pytest.param([(None,), (["s"], None, ["e"])], {"None"}, id="what is covered by another"),
+    ],
+)
+def test_lookups_of_several_selections(selections, attributes):
+    one, other = (Selection.of(*selection) for selection in selections)
+    assert {str(lookup.attribute) for lookup in lookups_of(one | other)} == attributes
+
+
+@pytest.mark.parametrize(
     ("names", "only"),
     [
         pytest.param(None, False, id="all"),
