@@ -8,7 +8,6 @@ Works with psycopg 3 and psycopg2, whichever the installed Postgres provider use
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -16,7 +15,7 @@ from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKi
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
 from airflow_provider_cloudtrail.warehouse.kept_connection import KeepsConnection
 from airflow_provider_cloudtrail.warehouse.postgres_indexes import add_missing_indexes
-from airflow_provider_cloudtrail.warehouse.psycopg2_statements import Psycopg2Cursor, commit
+from airflow_provider_cloudtrail.warehouse.postgres_statements import InterruptibleCursor, commit
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
 
 _ROWS_IN_ONE_BUFFER = 500
@@ -24,8 +23,6 @@ _IDS_IN_ONE_QUESTION = 5_000
 _FEW_UPDATES = 100
 _STAGE = "cloudtrail_stage"
 _NULL = r"\N"
-_SECONDS_TO_CANCEL = 5.0
-_ACTIVE = 1  # PQTRANS_ACTIVE of libpq
 _ESCAPES = (("\\", r"\\"), ("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r"))
 
 
@@ -64,22 +61,13 @@ class PostgresWarehouse(KeepsConnection):
         return connection
 
     def _cursor(self, connection: Any) -> Any:
-        cursor = super()._cursor(connection)
-        # psycopg waits in Python; psycopg2 lets no signal handler run while the server is at it.
-        return Psycopg2Cursor(cursor) if hasattr(cursor, "copy_expert") else cursor
+        return InterruptibleCursor(super()._cursor(connection))
 
     def _commit(self, connection: Any) -> None:
-        if hasattr(connection, "pgconn"):  # psycopg
-            super()._commit(connection)
-        else:
-            self._connections.committing()
-            commit(connection)
+        self._connections.committing()
+        commit(connection)
 
     def _roll_back(self, connection: Any, error: BaseException) -> None:
-        if _is_at_work(connection):
-            # Who ends the task has interrupted the wait for a statement: the server would go on, and wait for a lock.
-            cancel = getattr(connection, "cancel_safe", None)  # psycopg 3.2
-            connection.cancel() if cancel is None else cancel(timeout=_SECONDS_TO_CANCEL)
         # Who ends the task does not wait for a server that may not answer: closing comes next, and asks nothing.
         if isinstance(error, Exception):
             super()._roll_back(connection, error)
@@ -116,14 +104,7 @@ class PostgresWarehouse(KeepsConnection):
         return {event.event_id for event in new}
 
     def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
-        statement = f"COPY {table} ({self._names(columns)}) FROM STDIN"
-        if hasattr(cursor, "copy_expert"):  # psycopg2
-            for buffer in _copy_text(columns, rows):
-                cursor.copy_expert(statement, io.StringIO(buffer))
-        else:
-            with cursor.copy(statement) as copy:
-                for buffer in _copy_text(columns, rows):
-                    copy.write(buffer)
+        cursor.copy_from(f"COPY {table} ({self._names(columns)}) FROM STDIN", _copy_text(columns, rows))
 
     def _update_each(
         self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]], where: SqlCondition
@@ -146,12 +127,6 @@ class PostgresWarehouse(KeepsConnection):
         """Tell whether the user may create temporary tables, which a database may be made not to allow."""
         cursor.execute("SELECT HAS_DATABASE_PRIVILEGE(CURRENT_DATABASE(), 'TEMPORARY')")
         return bool(cursor.fetchone()[0])
-
-
-def _is_at_work(connection: Any) -> bool:
-    """Tell whether a connection of psycopg waits for the end of a statement; one of psycopg2 has been waited for."""
-    server = getattr(connection, "pgconn", None)
-    return server is not None and server.transaction_status == _ACTIVE
 
 
 def _copy_text(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
