@@ -44,12 +44,14 @@ def in_thread(interrupt: Callable[[], None] | None, work: Callable[..., Any], *a
         pause = _BETWEEN_INTERRUPTIONS
         # Again and again: one that has not begun yet is not ended by it.
         while not future.cancel() and not future.done():
-            if interrupt is not None:
-                # Where it fails, too, what is told is why this thread was interrupted.
-                with suppress(Exception):
-                    interrupt()
-            wait([future], pause)
-            pause = min(pause * 2, _AT_MOST)
+            # Where it fails, too, or is interrupted itself, what is told is why this thread was interrupted at first.
+            with suppress(BaseException):
+                try:
+                    if interrupt is not None:
+                        interrupt()
+                finally:
+                    wait([future], pause)
+                    pause = min(pause * 2, _AT_MOST)
         raise
     finally:
         if thread.is_alive():
