@@ -79,10 +79,17 @@ class PostgresWarehouse(KeepsConnection):
     def _lock(self, cursor: Any) -> None:
         # Readers go on; writers queue up, so that "which ids are new" stays true until the commit. Both at once: who
         # waits for an answer waits for Python's lock as well.
-        cursor.execute(
-            f"SET LOCAL lock_timeout = {int(self._lock_timeout.total_seconds() * 1000)}; "
-            f"LOCK TABLE {self.files} IN EXCLUSIVE MODE"
-        )
+        cursor.execute(f"{self._lock_limit()}; LOCK TABLE {self.files} IN EXCLUSIVE MODE")
+
+    def _limit_waits(self, cursor: Any) -> None:
+        cursor.execute(self._lock_limit())
+
+    def _lock_limit(self) -> str:
+        # Of the transaction: the next one of its session may be somebody else's, through what pools connections.
+        return f"SET LOCAL lock_timeout = {int(self._lock_timeout.total_seconds() * 1000)}"
+
+    def _advice(self) -> str:
+        return f"{super()._advice()} Or somebody runs ALTER TABLE, VACUUM FULL or the like: pg_locks tells who"
 
     def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
         event_id = self.quoted("event_id")

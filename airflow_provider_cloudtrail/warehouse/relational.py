@@ -58,6 +58,8 @@ class RelationalWarehouse(RelationalUpdates):
             with self._transaction() as cursor:
                 if writes:
                     self._lock(cursor)
+                else:
+                    self._limit_waits(cursor)
                 return work(cursor)
 
         if not writes:
@@ -120,6 +122,9 @@ class RelationalWarehouse(RelationalUpdates):
     @abstractmethod
     def _lock(self, cursor: Any) -> None:
         """Keep other writers of these tables out until the transaction ends, as far as the engine can."""
+
+    def _limit_waits(self, cursor: Any) -> None:
+        """Have a transaction without that lock wait for who keeps a table to themselves no longer than writers do."""
 
     def _is_conflict(self, error: Exception) -> bool:
         """Tell whether a transaction failed only because of another one, so that it can be tried again."""

@@ -93,6 +93,22 @@ def test_a_lock_that_is_not_given_in_time_is_an_error(
     assert len(warehouse.write([FILE])) == 1
 
 
+def test_whoever_alters_a_table_is_waited_for_no_longer_than_another_writer(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warehouse, "_lock_timeout", timedelta(seconds=0.2))
+    said = r"gave up after .*\(LockNotAvailable.* ALTER TABLE"
+    with closing(warehouse.hook.get_conn()) as owner:
+        owner.cursor().execute(f"LOCK TABLE {warehouse.files} IN ACCESS EXCLUSIVE MODE")
+        end = threading.Timer(20, owner.rollback)
+        end.start()
+        for reading in (warehouse.prepare, lambda: warehouse.known_files([FILE.entry.log_file_uri])):
+            with pytest.raises(WarehouseUnavailableError, match=said):
+                reading()
+        end.cancel()
+    assert not warehouse.known_files([FILE.entry.log_file_uri])
+
+
 class Middleman:
     """Stands between a task and the server: at first it passes all on, then nothing more, and ends no connection."""
 

@@ -100,7 +100,7 @@ def test_validation_reads_the_ledger_of_its_day_only(warehouse: Warehouse) -> No
             "s3://example-trail/", MIDNIGHT - timedelta(days=1), MIDNIGHT, None, None
         )
     assert len(found) == 24
-    (asked,) = noted
+    _, asked = noted
     with closing(warehouse.hook.get_conn()) as connection:
         cursor = connection.cursor()
         cursor.execute(f"EXPLAIN {asked.text}", asked.values)
