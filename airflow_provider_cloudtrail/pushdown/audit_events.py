@@ -46,6 +46,8 @@ _OF_ALL, _OF_REST_CALLS = _member(SECRET_MEMBERS), _member(SECRET_MEMBERS | SECR
 _HARMLESS = rf'(?:null|""|"{MASK.replace("*", "[*]")}")'
 # Not the string of a secret that has escapes in it: elsewhere it can be written in another way.
 _VALUE = rf'"([^"\\]{{{SHORTEST_SECRET},}})"'
+# Nor what JSON may have outside of its strings, as it has numbers: they would be no JSON any more without it.
+_ONLY_IN_STRINGS = r"(?s).*[^-+.,:0-9eE{}\[\]truefalsn].*"
 
 
 def _in_secrets(pattern: str, others: str) -> str:
@@ -62,7 +64,10 @@ RECORD_TEXT = json_object(RECORD_FIELDS, "").replace(IDENTITY_TEXT, "identity_te
 SECRETS = _in_secrets(*(f"{_counted(names)} - {_counted(names + _HARMLESS)}" for names in (_OF_REST_CALLS, _OF_ALL)))
 """Number of secret members that have a value."""
 
-SECRET = _in_secrets(*(first_match("record_text", names + _VALUE, 1) for names in (_OF_REST_CALLS, _OF_ALL)))
+SECRET = first_match(
+    _in_secrets(*(first_match("record_text", names + _VALUE, 1) for names in (_OF_REST_CALLS, _OF_ALL))),
+    _ONLY_IN_STRINGS,
+)
 """The value of a secret member, if it is one that can be taken out by its text."""
 
 

@@ -51,7 +51,7 @@ REASONS: Mapping[str, str] = {
     ),
     "number": " OR ".join(f"COALESCE(regexp_like({name}, '{_NUMBERS}'), false)" for name in DOCUMENTS),
     "secret": (
-        "secrets > 1 OR (secrets = 1 AND secret IS NULL) OR COALESCE(regexp_like(secret, '^[0-9]+\\z'), false)"
+        "secrets > 1 OR (secrets = 1 AND secret IS NULL)"
         + "".join(f" OR COALESCE(strpos({text}, secret) > 0, false)" for text in _NOT_SCRUBBED)
     ),
     "nested_text": " OR ".join(f"COALESCE({is_nested(*member)}, false)" for member in _READ_AS_TEXT),

@@ -173,6 +173,7 @@ READ = {
     "token-null": {"responseElements": {"CliToken": None, "WebToken": "", "RestApiResponse": "***"}},
     "body": REST | {"requestParameters": {"Name": "orders", "Body": f"password={TOKEN}"}},
     "answer": REST | {"responseElements": {"RestApiResponse": TOKEN, "RestApiStatusCode": 200}},
+    "token-of-digits-and-a-letter": {"responseElements": {"WebToken": "1234567890123456x"}},
     "token-in-text": {"requestParameters": {"Name": "orders", "note": json.dumps({"CliToken": TOKEN})}},
 }
 """Members of records that SQL reads as the worker path does."""
@@ -202,6 +203,14 @@ LEFT = {
     "token-object": ("secret", {"responseElements": {"WebToken": {"a": TOKEN}}}),
     "token-number": ("secret", {"responseElements": {"WebToken": 12345678901234567890}}),
     "token-digits": ("secret", {"responseElements": {"WebToken": "12345678901234567890"}}),
+    "token-like-a-number": (
+        "secret",
+        {"responseElements": {"WebToken": "-1.2345678901e+20", "n": -1.2345678901e20}},
+    ),
+    "token-like-a-list": (
+        "secret",
+        {"responseElements": {"WebToken": ":[true,false,{},[],null", "n": [True, False, {}, [], None]}},
+    ),
     "token-escaped": ("secret", {"responseElements": {"WebToken": TOKEN + '"quoted"'}}),
     "tokens": ("secret", {"responseElements": {"WebToken": TOKEN, "CliToken": TOKEN + "2"}}),
     "token-in-identity": ("secret", {"responseElements": {"WebToken": TOKEN}, **identity(userName=TOKEN)}),
