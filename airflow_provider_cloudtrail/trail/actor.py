@@ -69,7 +69,7 @@ def actor_of(record: Mapping[str, Any]) -> Actor:
     issuer_account_id, issuer_user_name, issuer_arn = texts(member(session, "sessionIssuer"), _ISSUER)
     role, session_name = _role_and_session(kind_name, arn, principal_id)
     return Actor(
-        _kind(kind_name, "type" in identity, arn, invoked_by, session.get("assumedRoot")),
+        _kind(kind_name, identity.get("type") is not None, arn, invoked_by, session.get("assumedRoot")),
         arn,
         account_id or issuer_account_id,
         principal_id,

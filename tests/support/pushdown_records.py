@@ -70,6 +70,7 @@ READ = {
     "unknown-kind": identity(type="Unknown", userName="x"),
     "service": identity(invokedBy="ec2.amazonaws.com"),
     "service-with-arn": identity(invokedBy="ec2.amazonaws.com", arn="arn:aws:iam::1:user/a"),
+    "service-of-type-null": identity(type=None, invokedBy="ec2.amazonaws.com"),
     "service-by-type": identity(type="AWSService", invokedBy="airflow.amazonaws.com"),
     "center": identity(type="IdentityCenterUser", onBehalfOf={"userId": "u-1", "identityStoreArn": "arn"}),
     "role": identity(type="AssumedRole", arn=f"{ROLE}/Platform/dana", principalId="AROA:other"),

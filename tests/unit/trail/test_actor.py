@@ -248,6 +248,11 @@ IDENTITIES = [
     ),
     pytest.param({"accountId": A}, {"actor_account_id": A}, id="no type"),
     pytest.param({"type": None, "userName": "x"}, {"actor_user_name": "x"}, id="type null"),
+    pytest.param(
+        {"type": None, "invokedBy": "logs.amazonaws.com"},
+        {"actor_kind": "aws_service", "invoked_by": "logs.amazonaws.com"},
+        id="type null, but invokedBy",
+    ),
     pytest.param({}, {}, id="empty"),
     pytest.param(
         dict.fromkeys(("arn", "accountId", "principalId", "userName", "accessKeyId", "invokedBy"), "")
