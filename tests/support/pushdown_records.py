@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from airflow_provider_cloudtrail.trail.actor import KINDS
+from airflow_provider_cloudtrail.trail.environment import PARTITIONS
+from airflow_provider_cloudtrail.trail.outcome import SIGN_INS
 from tests.support.log_files import ACCOUNT, REGION
 
 
@@ -23,6 +26,10 @@ SERVERLESS = {"eventSource": "airflow-serverless.amazonaws.com", "requestParamet
 DENIED = "User: x is not authorized to perform: airflow:CreateCliToken on resource: "
 REST = {"eventName": "InvokeRestApi"}
 TOKEN = "an-invented-token-of-some-length"
+DOCUMENTS = (
+    *("requestParameters", "responseElements", "additionalEventData", "serviceEventDetails"),
+    "edgeDeviceDetails",
+)
 GUID = "b6a5d0f4-1111-4111-8111-0123456789ab"
 
 READ = {
@@ -32,10 +39,13 @@ READ = {
     "name-number": {"requestParameters": {"Name": 7}},
     "name-of-other-form": {"requestParameters": {"Name": "9 lives"}},
     "name-long": {"requestParameters": {"Name": "a" * 81}},
+    "name-longest": {"requestParameters": {"Name": "a" * 80}},
+    "name-of-all-characters": {"requestParameters": {"Name": "Orders_2-B"}},
+    "name-of-one-letter": {"requestParameters": {"Name": "o"}},
     "no-region": {"awsRegion": ...},
-    "china": {"awsRegion": "cn-north-1"},
-    "gov": {"awsRegion": "us-gov-west-1"},
-    "iso-b": {"awsRegion": "us-isob-east-1"},
+    "region-empty": {"awsRegion": ""},
+    "account-empty": {"recipientAccountId": ""},
+    **{f"partition-{name}": {"awsRegion": f"{start}north-1"} for start, name in PARTITIONS},
     "resource": {"resources": [{"ARN": ENVIRONMENT, "accountId": ACCOUNT, "type": "AWS::MWAA::Environment"}]},
     "resource-second": {
         "resources": [None, {"ARN": "arn:aws:s3:::x"}, {"ARN": ENVIRONMENT}],
@@ -44,6 +54,16 @@ READ = {
     "resources-empty": {"resources": []},
     "resource-in-text": {"resources": [{"ARN": f"x {ENVIRONMENT}"}], "requestParameters": {}},
     "resource-of-other-service": {"eventSource": "s3.amazonaws.com", "resources": [{"ARN": ENVIRONMENT}]},
+    "resource-of-all-characters": {"resources": [{"ARN": f"{ENVIRONMENT}_2-B"}], "requestParameters": {}},
+    "resource-too-long": {"resources": [{"ARN": ENVIRONMENT + "s" * 80}], "requestParameters": {}},
+    "resource-role": {
+        "resources": [{"ARN": f"arn:aws-cn:airflow:{REGION}:{ACCOUNT}:role/orders/Admin"}],
+        "requestParameters": {},
+    },
+    "resource-workflow": {
+        "eventSource": "s3.amazonaws.com",
+        "resources": [{"ARN": f"{WORKFLOW}/Bills_2-b-Ab3dE6gH9k".replace("arn:aws:", "arn:aws-cn:")}],
+    },
     "resource-arn": {"requestParameters": {"ResourceArn": ENVIRONMENT}},
     "resource-arn-lower": {"requestParameters": {"resourceArn": ENVIRONMENT}},
     "response-arn": {"requestParameters": {}, "responseElements": {"Arn": ENVIRONMENT}},
@@ -64,13 +84,23 @@ READ = {
     "workflow-name": SERVERLESS | {"requestParameters": {"name": "bills"}},
     "workflow-in-text": SERVERLESS | {"errorMessage": f"no {WORKFLOW}/bills-Ab3dE6gH9k."},
     "no-identity": {"userIdentity": None},
+    "identity-of-empty-texts": identity(
+        **dict.fromkeys(("type", "arn", "principalId", "accountId", "accessKeyId", "userName", "invokedBy"), ""),
+        sessionContext={"sessionIssuer": dict.fromkeys(("accountId", "userName", "arn"), "")},
+        onBehalfOf={"userId": ""},
+    ),
+    **{f"kind-{name}": identity(type=name, userName="x") for name in KINDS},
     "root": identity(type="Root", arn=f"arn:aws:iam::{ACCOUNT}:root", accountId=ACCOUNT),
     "assumed-root": session(assumedRoot="true"),
     "assumed-root-boolean": session(assumedRoot=True),
+    "assumed-root-with-spaces": session(assumedRoot=" TRUE "),
     "unknown-kind": identity(type="Unknown", userName="x"),
     "service": identity(invokedBy="ec2.amazonaws.com"),
     "service-with-arn": identity(invokedBy="ec2.amazonaws.com", arn="arn:aws:iam::1:user/a"),
     "service-of-type-null": identity(type=None, invokedBy="ec2.amazonaws.com"),
+    "service-of-type-empty": identity(type="", invokedBy="ec2.amazonaws.com"),
+    "service-of-no-name": identity(invokedBy=""),
+    "service-of-arn-empty": identity(invokedBy="ec2.amazonaws.com", arn=""),
     "service-by-type": identity(type="AWSService", invokedBy="airflow.amazonaws.com"),
     "center": identity(type="IdentityCenterUser", onBehalfOf={"userId": "u-1", "identityStoreArn": "arn"}),
     "role": identity(type="AssumedRole", arn=f"{ROLE}/Platform/dana", principalId="AROA:other"),
@@ -87,14 +117,28 @@ READ = {
     ),
     "principal-of-saml-user": identity(type="SAMLUser", principalId="abc=:lee", userName="lee"),
     "principal-alone": identity(type="AssumedRole", principalId="AROA"),
+    "principal-without-session": identity(type="AssumedRole", principalId="AROA:"),
+    "principal-of-session-alone": identity(type="AssumedRole", principalId=":dana"),
     "arn-empty": identity(type="AssumedRole", arn="", principalId="AROA:dana"),
     "issuer": session(sessionIssuer={"accountId": "999900001111", "userName": "Analyst", "arn": "arn:of:role"}),
+    "issuer-behind-empty-texts": identity(
+        accountId="",
+        userName="",
+        sessionContext={"sessionIssuer": {"accountId": "999900001111", "userName": "Analyst"}},
+    ),
+    "role-behind-empty-texts": identity(
+        arn=f"{ROLE}/Platform/dana", userName="", sessionContext={"sessionIssuer": {"userName": ""}}
+    ),
     "mfa": session(attributes={"mfaAuthenticated": " TRUE ", "creationDate": "2026-02-03T06:00:00Z"}),
     "mfa-boolean": session(attributes={"mfaAuthenticated": False}),
     "mfa-odd": session(attributes={"mfaAuthenticated": "maybe"}),
     "web": session(webIdFederationData={"federatedProvider": "p", "attributes": {"aud": 'a"b\\c', "n": 1}}),
     "key-empty": identity(type="IAMUser", accessKeyId="", userName="sam"),
     "texts-empty": {"userAgent": "", "errorCode": "", "errorMessage": "", "requestID": ""},
+    "more-texts-empty": dict.fromkeys(
+        ("eventSource", "eventName", "eventCategory", "eventType", "eventVersion", "sourceIPAddress", "sharedEventID"),
+        "",
+    ),
     "texts-quoted": {"userAgent": 'a "b" \\ \t \n \r ü \N{GRINNING FACE} /'},
     "error-200": {"errorCode": "200"},
     "rest-denied-by-airflow": {"errorCode": "RestApiClientException", "responseElements": {"RestApiStatusCode": 403}},
@@ -105,8 +149,21 @@ READ = {
     "error-of-sns": {"errorCode": "AuthorizationError"},
     "error-of-a-security-group": {"errorCode": "AuthorizationNotFound"},
     "error-number": {"errorCode": 500},
+    "message-without-error": {"responseElements": {"message": "all is well"}},
+    "message-of-error-empty": {"errorCode": "", "responseElements": {"message": "all is well"}},
+    **{
+        f"error-{code}": {"errorCode": code}
+        for code in ("Forbidden", "Client.AuthFailure", "AuthorizationException", "InsufficientPrivilegesException")
+    },
+    "error-of-an-access": {"errorCode": "AccessToClusterDeniedFault"},
+    "error-of-an-access-alone": {"errorCode": "AccessToDenied"},
     "sign-in-failed": {"eventName": "ConsoleLogin", "responseElements": {"ConsoleLogin": "Failure"}},
     "sign-in": {"eventName": "ConsoleLogin", "responseElements": {"ConsoleLogin": "Success"}},
+    **{
+        f"{name}-failed-in-{document}": {"eventName": name, document: {name: "Failure"}}
+        for name in sorted(SIGN_INS)
+        for document in ("responseElements", "serviceEventDetails")
+    },
     "sign-in-with-mfa": {"eventName": "ConsoleLogin", "additionalEventData": {"MFAUsed": "Yes"}},
     "sign-in-without-mfa": {"eventName": "ConsoleLogin", "additionalEventData": {"MFAUsed": "No"}},
     "sign-in-of-a-session": session(attributes={"mfaAuthenticated": "false"})
@@ -120,17 +177,23 @@ READ = {
     "failure-of-another": {"eventName": "SwitchRole", "responseElements": {"ConsoleLogin": "Failure"}},
     "failure-that-is-no-sign-in": {"eventName": "StartJob", "responseElements": {"StartJob": "Failure"}},
     "booleans-text": {"readOnly": "TRUE", "managementEvent": "false"},
+    "booleans-with-spaces": {"readOnly": " true", "managementEvent": "True "},
     "booleans-odd": {"readOnly": "yes", "managementEvent": 1, "apiVersion": 1.50},
     "rest": REST | {"requestParameters": {"Name": "orders", "Method": "GET", "Path": "/dags"}},
     "rest-status": REST | {"responseElements": {"RestApiStatusCode": 200, "RestApiResponse": "***"}},
     "rest-status-text": REST | {"responseElements": {"RestApiStatusCode": "403"}},
     "rest-status-500": REST | {"responseElements": {"RestApiStatusCode": 500}},
+    **{f"rest-status-{n}": REST | {"responseElements": {"RestApiStatusCode": n}} for n in (399, 400, 401, 402)},
     "rest-status-odd": REST | {"responseElements": {"RestApiStatusCode": "0200"}},
     "rest-status-fraction": REST | {"responseElements": {"RestApiStatusCode": 404.0}},
     "rest-status-1000": REST | {"responseElements": {"RestApiStatusCode": 1000}},
-    "method-of-other-call": {"requestParameters": {"Name": "orders", "Method": "GET"}},
+    "rest-of-empty-texts": REST | {"requestParameters": {"Name": "", "name": "", "Method": "", "Path": ""}},
+    "method-of-other-call": {"requestParameters": {"Name": "orders", "Method": "GET", "Path": "/dags"}},
     "body-masked": REST | {"requestParameters": {"Name": "orders", "Body": "***", "body": None}},
     "body-of-other-call": {"requestParameters": {"Name": "orders", "Body": "kept as it is, it is no REST call"}},
+    "id-in-capitals": {"eventID": "ABCDEF01-ABCD-4BCD-8BCD-ABCDEF012345"},
+    "time": {"eventTime": "2026-02-03T21:47:39Z"},
+    "time-before-noon": {"eventTime": "2026-02-03T11:00:09Z"},
     "time-without-zone": {"eventTime": "2026-02-03T09:58:00"},
     "time-small-z": {"eventTime": "2026-02-03T09:58:00z"},
     "time-with-offset-zero": {"eventTime": "2026-02-03T09:58:00+00:00"},
@@ -172,9 +235,13 @@ READ = {
     "token-not-in-resources": {"responseElements": {"CliToken": TOKEN}, "resources": [{"ARN": f"x{TOKEN[:-1]}"}]},
     "token-deep": {"requestParameters": {"Name": "orders", "a": [{"b": {"clitoken": TOKEN}}]}},
     "token-null": {"responseElements": {"CliToken": None, "WebToken": "", "RestApiResponse": "***"}},
+    "token-shortest": {"responseElements": {"CliToken": TOKEN[:16]}, "userAgent": f"agent {TOKEN[:16]}"},
+    "token-of-rest-call": REST | {"responseElements": {"CliToken": TOKEN}},
+    "token-of-rest-call-for-the-web": REST | {"responseElements": {"WebToken": TOKEN, "Body": ""}},
+    "token-of-digits-and-a-letter": {"responseElements": {"WebToken": "1234567890123456x"}},
+    "answer-of-other-call": {"responseElements": {"RestApiResponse": TOKEN}},
     "body": REST | {"requestParameters": {"Name": "orders", "Body": f"password={TOKEN}"}},
     "answer": REST | {"responseElements": {"RestApiResponse": TOKEN, "RestApiStatusCode": 200}},
-    "token-of-digits-and-a-letter": {"responseElements": {"WebToken": "1234567890123456x"}},
     "token-in-text": {"requestParameters": {"Name": "orders", "note": json.dumps({"CliToken": TOKEN})}},
 }
 """Members of records that SQL reads as the worker path does."""
@@ -183,6 +250,8 @@ LEFT = {
     "no-id": ("event_id", {"eventID": ...}),
     "id-of-other-form": ("event_id", {"eventID": "event-1"}),
     "id-number": ("event_id", {"eventID": 12345}),
+    "id-of-more": ("event_id", {"eventID": f"x{GUID}"}),
+    "id-of-two-lines": ("event_id", {"eventID": f"{GUID}\n"}),
     "no-time": ("event_time", {"eventTime": ...}),
     "time-odd": ("event_time", {"eventTime": "Feb 2, 2026 3:18:55 PM"}),
     "time-fraction": ("event_time", {"eventTime": "2026-02-03T09:58:00.5Z"}),
@@ -191,16 +260,21 @@ LEFT = {
     "time-no-year": ("event_time", {"eventTime": "0000-02-03T09:58:00Z"}),
     "time-no-day": ("event_time", {"eventTime": "2026-02-30T09:58:00Z"}),
     "parameters-text": ("no_object", {"requestParameters": "HIDDEN_DUE_TO_SECURITY_REASONS"}),
-    "parameters-list": ("no_object", {"requestParameters": ["orders"]}),
+    "parameters-empty": ("no_object", {"requestParameters": ""}),
+    **{f"{document}-list": ("no_object", {document: []}) for document in DOCUMENTS},
     "response-number": ("no_object", {"responseElements": 7}),
     "details-text": ("no_object", {"edgeDeviceDetails": "text"}),
     "nul": ("characters", {"userAgent": "a\x00b"}),
     "nul-in-parameters": ("characters", {"requestParameters": {"Name": "orders", "note": "a\x00b"}}),
     "control": ("characters", {"userAgent": "a\x1bb"}),
     "replacement": ("characters", {"userAgent": "a\N{REPLACEMENT CHARACTER}b"}),
-    "number-infinite": ("number", {"requestParameters": {"Name": "orders", "n": float("inf")}}),
+    "tabulator": ("characters", {"userAgent": "a\x0bb"}),
+    "page": ("characters", {"userAgent": "a\x0cb"}),
+    **{f"{document}-infinite": ("number", {document: {"n": float("-inf")}}) for document in DOCUMENTS},
+    "number-none": ("number", {"requestParameters": {"Name": "orders", "n": [1, float("nan")]}}),
     "number-huge": ("number", {"requestParameters": {"Name": "orders", "n": 10**500}}),
     "token-short": ("secret", {"responseElements": {"CliToken": "short"}}),
+    "token-too-short": ("secret", {"responseElements": {"CliToken": TOKEN[:15]}}),
     "token-object": ("secret", {"responseElements": {"WebToken": {"a": TOKEN}}}),
     "token-number": ("secret", {"responseElements": {"WebToken": 12345678901234567890}}),
     "token-digits": ("secret", {"responseElements": {"WebToken": "12345678901234567890"}}),
@@ -222,7 +296,12 @@ LEFT = {
     ),
     "token-in-id": ("secret", {"responseElements": {"WebToken": GUID}, "eventID": GUID}),
     "body-object": ("secret", REST | {"requestParameters": {"Name": "orders", "Body": {"password": TOKEN}}}),
-    "name-object": ("nested_text", {"requestParameters": {"Name": {"a": 1}}}),
+    **{
+        f"{name}-{kind}": ("nested_text", REST | {"requestParameters": {name: value}})
+        for name in ("Name", "name", "Method", "Path")
+        for kind, value in (("object", {"a": 1}), ("list", ["a"]))
+    },
+    "message-object": ("nested_text", {"errorCode": "x", "responseElements": {"message": {"a": 1}}}),
     "message-list": ("nested_text", {"errorCode": "x", "responseElements": {"message": ["a"]}}),
 }
 """Records that SQL does not read as the worker path does: the reason, and their members."""

@@ -49,6 +49,7 @@ REBUILT = {
     "texts": "members that should be text and were not (numbers, booleans) are text",
 }
 """What ``raw_event`` loses; :func:`rebuilt` does the same to a record."""
+MWAA_EVENTS = Selection.of()
 ACTIVITY = Selection.of(include_environment_activity=True)
 
 
@@ -216,6 +217,13 @@ def left() -> tuple[BothPaths, dict[str, str], Any]:
     return both, uris, both.push_down(DAY)
 
 
+@pytest.fixture(scope="module")
+def reasons(left) -> dict[str, str]:
+    both, _, _ = left
+    statement = next(text for text in both.athena.statements if "GROUP BY 1, 2, 3" in text)
+    return dict(row[:2] for row in both.athena.read("", statement) if row[0] is not None)
+
+
 class TestOddRecords:
     @pytest.mark.parametrize("name", [pytest.param(name, id=name) for name in READ])
     def test_is_read_as_the_worker_path_does(self, read, name):
@@ -231,11 +239,9 @@ class TestOddRecords:
         assert (TOKEN in loaded) == (TOKEN in json.dumps(read[1][name], default=str))
 
     @pytest.mark.parametrize("name", [pytest.param(name, id=name) for name in LEFT])
-    def test_is_left_to_the_worker_path(self, left, name):
-        both, uris, summary = left
+    def test_is_left_to_the_worker_path(self, left, reasons, name):
+        _, uris, summary = left
         assert uris[name] in summary.left
-        statement = next(text for text in both.athena.statements if "GROUP BY 1, 2, 3" in text)
-        reasons = dict(row[:2] for row in both.athena.read("", statement) if row[0] is not None)
         assert reasons[uris[name]] == LEFT[name][0]
 
     def test_nothing_of_what_is_left_is_stored(self, left):
@@ -250,6 +256,37 @@ class TestOddRecords:
         both.push_down(DAY)
         assert uris["token-short"] in caplog.text
         assert "a value of the record" not in caplog.text
+
+    @pytest.mark.parametrize(
+        "escape",
+        [
+            pytest.param(r"\u0000", id="nul"),
+            pytest.param(r"\u0043", id="letter"),
+            pytest.param(r"\u007a", id="small letter"),
+            pytest.param(r"\ud83d\ude00", id="pair"),
+            pytest.param(r"\uD83D\uDE00", id="pair in capitals"),
+        ],
+    )
+    def test_escapes_that_an_engine_leaves_as_they_are_written(self, escape):
+        # A letter may be one of the name of a secret.
+        both, _ = delivered({"plain": {}})
+        written = f'{{"Name":"orders","{escape}liToken":"{TOKEN}"}}'
+        both.athena.connection.execute(
+            f"UPDATE {both.athena.trail} SET requestparameters = ? WHERE eventsource = ?", [written, MWAA]
+        )
+        assert both.push_down(DAY).reasons == {"characters": 1}
+
+    def test_numbers(self):
+        few, many = ("1e99", "[0,-1.25E+30]", "1E-400", "1" + "0" * 300), ("1e400", "[0,-1.25E+400]", "1" + "0" * 399)
+        both = BothPaths()
+        for number, text in enumerate((*few, *many)):
+            record = json.dumps(event(id_of(number), requestParameters={"Name": "orders", "n": "?"}))
+            both.deliver(listed(key_of(unique=f"{number:016d}")), log_bytes(record.replace('"?"', text).encode()))
+        summary = both.push_down(DAY)
+        assert (summary.loaded, summary.reasons) == (len(few), {"number": len(many)})
+        expected = expected_rows(both, summary.left, MWAA_EVENTS)
+        for row in both.athena.rows(both.athena.events):
+            assert_same(row, expected[row["event_id"]])
 
     def test_a_record_that_is_not_wanted_leaves_nothing(self):
         both, _ = delivered({
@@ -271,6 +308,11 @@ class TestOddRecords:
         ),
         pytest.param(Selection.of(event_sources=None, environment_names=["orders"]), id="environment-any-source"),
         pytest.param(Selection.of(event_names=["X"]) | Selection.of(environment_names=["orders"]), id="union"),
+        pytest.param(
+            Selection.of(event_sources=None, environment_names=["billing"])
+            | Selection.of(environment_names=["orders"]),
+            id="union-of-sources",
+        ),
         pytest.param(ALL, id="all"),
     ],
 )
@@ -278,6 +320,8 @@ def test_selections_select_alike(selection):
     records = {
         "plain": {},
         "x": {"eventName": "X"},
+        "x-of-other": {"eventSource": "s3.amazonaws.com", "eventName": "X"},
+        "x-of-billing": {"eventName": "X", "requestParameters": {"Name": "billing"}},
         "billing": {"requestParameters": {"Name": "billing"}},
         "quoted": {"requestParameters": {"Name": "it's"}},
         "serverless": SERVERLESS,
