@@ -38,9 +38,10 @@ class AthenaMwaaAuditEventsOperator(WarehouseOperator):
       Athena read is what CloudTrail signed: ``CloudTrailValidateLogsOperator(download_missing=True)`` does. Bytes
       behind the end of a gzip file, which the worker path refuses, may be read as records.
     - No ``no_match``: files that the worker path does not parse are ``loaded``, and their records counted.
-    - ``raw_event`` is put together again from the columns: members that no documented record has, members that are
-      null, and the order of members of an object are lost; booleans that were written as text are booleans. Half a
-      surrogate pair may be ``?`` where the worker path writes U+FFFD.
+    - ``raw_event`` and ``resources`` are put together again from the columns: members that no documented record has,
+      members that are null, and the order of members of an object are lost; booleans that were written as text are
+      booleans, and numbers where text is documented are text. Half a surrogate pair may be ``?`` where the worker path
+      writes U+FFFD.
     - No quarantine. A log file with a wanted record that SQL cannot read as the worker path reads it, secrets that
       cannot be taken out among them, is left out as a whole and named in ``left``. Files without any record are not
       seen; nor are those that lie in the folder of another day, at the ends of the window and of ``days_at_once``. Run

@@ -51,6 +51,7 @@ READ = {
         "resources": [None, {"ARN": "arn:aws:s3:::x"}, {"ARN": ENVIRONMENT}],
         "requestParameters": None,
     },
+    "resource-with-more": {"resources": [{"ARN": ENVIRONMENT, "type": None, "more": 1, "accountId": 7}]},
     "resources-empty": {"resources": []},
     "resource-in-text": {"resources": [{"ARN": f"x {ENVIRONMENT}"}], "requestParameters": {}},
     "resource-of-other-service": {"eventSource": "s3.amazonaws.com", "resources": [{"ARN": ENVIRONMENT}]},

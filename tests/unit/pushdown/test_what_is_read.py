@@ -11,7 +11,7 @@ pytest.importorskip("duckdb", minversion="1.4")
 pytest.importorskip("pyarrow")
 pytest.importorskip("sqlglot")
 
-from airflow_provider_cloudtrail.pushdown.records import Span, spans
+from airflow_provider_cloudtrail.pushdown.records import Span, halves, spans
 from airflow_provider_cloudtrail.pushdown.statements import MOST_DAYS
 from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.log_file import LogFile
@@ -38,6 +38,19 @@ class TestWindow:
         start = datetime(2026, 2, 3, 10, 0, 20, tzinfo=UTC)
         both.push_down(DeliveryWindow(start, start + timedelta(seconds=20)))
         assert list(ledger(both.athena)) == [file.uri]
+
+    @pytest.mark.parametrize(
+        ("end", "last"),
+        [
+            pytest.param(timedelta(seconds=20), "10:01", id="seconds"),
+            pytest.param(timedelta(microseconds=1), "10:01", id="microseconds"),
+            pytest.param(timedelta(0), "10:00", id="on the minute"),
+        ],
+    )
+    def test_spans_are_of_whole_minutes(self, end, last):
+        start = datetime(2026, 2, 3, 9, 0, 20, tzinfo=UTC)
+        (span,) = spans(DeliveryWindow(start, datetime(2026, 2, 3, 10, tzinfo=UTC) + end), 1)
+        assert (f"{span.start:%H:%M:%S.%f}", f"{span.end:%H:%M:%S.%f}") == ("09:00:00.000000", f"{last}:00.000000")
 
     def test_strangers_in_the_folder_are_not_read(self):
         both = BothPaths()
@@ -89,6 +102,23 @@ class TestWindow:
         assert [f"{span.start:%m-%dT%H}" for span in found] == expected
         assert [span.end for span in found[:-1]] == [span.start for span in found[1:]]
         assert found[-1] == Span(found[-1].start, window.ceiling)
+
+    @pytest.mark.parametrize(
+        ("start", "end", "middle"),
+        [
+            pytest.param("03T1000", "03T1200", None, id="part of a day"),
+            pytest.param("03T0000", "04T0000", None, id="a day"),
+            pytest.param("03T2359", "04T0001", "04T0000", id="of two days"),
+            pytest.param("03T1000", "06T0000", "04T0000", id="three"),
+            pytest.param("03T1000", "06T0001", "05T0000", id="of four"),
+        ],
+    )
+    def test_halves_meet_at_a_midnight(self, start, end, middle):
+        first, last, between = (
+            stamp and datetime.strptime(f"202602{stamp}+0000", "%Y%m%dT%H%M%z") for stamp in (start, end, middle)
+        )
+        expected = between and (Span(first, between), Span(between, last))
+        assert halves(Span(first, last)) == expected
 
     def test_a_span_that_ends_at_midnight_opens_no_partition_behind_it(self):
         both = BothPaths()
