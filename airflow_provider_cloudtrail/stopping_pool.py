@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any
 
 # Seconds. Airflow kills a task five seconds after it was told to end, and pools are stopped one after the other.
 _PATIENCE_IF_TASK_ENDS = 1.0
@@ -21,17 +19,6 @@ class StoppingPool(ThreadPoolExecutor):
     The process of a task ends without them. One that ends as Python itself does, such as a script's, waits for them.
     """
 
-    def __init__(self, threads: int, thread_name_prefix: str) -> None:
-        super().__init__(threads, thread_name_prefix)
-        self._not_done: set[Future[Any]] = set()
-
-    def submit(self, work: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Have a thread do some work."""
-        future = super().submit(work, *arguments, **named)
-        self._not_done.add(future)
-        future.add_done_callback(self._not_done.discard)
-        return future
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -39,23 +26,33 @@ class StoppingPool(ThreadPoolExecutor):
 
     def stop(self, until: float | None = None) -> float:
         """
-        Drop what no thread has begun, and wait for what one has, but not for long, least of all if the task ends.
+        Drop what no thread has begun, and wait for what one has, but not for long, less so if the task ends.
+
+        Not at all while a generator is closed.
 
         :param until: reading of the monotonic clock until which to wait, such as that of another pool, if need be.
         :return: until when it would have been waited.
         """
         self.shutdown(wait=False, cancel_futures=True)
         if until is None:
-            until = time.monotonic() + (_PATIENCE_IF_TASK_ENDS if _task_ends() else _PATIENCE)
-        # For the work, not for the threads: a generator that uses a pool may be closed by Python's garbage collector,
-        # and that in the middle of the start of a thread, which has the lock that joining any thread asks for.
-        wait(set(self._not_done), max(until - time.monotonic(), 0))
+            until = time.monotonic() + _patience()
+        for thread in self._threads:
+            if (left := until - time.monotonic()) <= 0:
+                break
+            thread.join(left)
         return until
 
 
-def _task_ends() -> bool:
-    """Tell whether what ends the task is being handled, which is no error; also by a generator that is closed then."""
+def _patience() -> float:
+    """
+    Return how long to wait, in seconds.
+
+    Not at all while a generator is closed: Python's garbage collector may do so in any thread and line. That can be in
+    one of these threads, or have a lock that one of them waits for, or that joining a thread asks for: who starts one
+    has it. And what ends the task meanwhile would be lost.
+    """
     error = sys.exception()
-    while isinstance(error, GeneratorExit):
-        error = error.__context__
-    return error is not None and not isinstance(error, Exception)
+    if isinstance(error, GeneratorExit):
+        return 0.0
+    # What is no error ends the task.
+    return _PATIENCE if error is None or isinstance(error, Exception) else _PATIENCE_IF_TASK_ENDS

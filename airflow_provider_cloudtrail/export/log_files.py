@@ -129,7 +129,7 @@ class _Export:
                 self._load_all(log_files)
             finally:
                 if isinstance(log_files, Generator):
-                    # Or it would be closed behind the error, when it does not know any more that the task has to end.
+                    # Or threads would list further until the error is forgotten.
                     log_files.close()
         self._summary.seconds = time.monotonic() - self._started
         return self._summary

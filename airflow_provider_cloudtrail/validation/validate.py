@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from contextlib import closing
 from datetime import timedelta
 
 from airflow_provider_cloudtrail.audit_event import GAP
-from airflow_provider_cloudtrail.one_ahead import one_ahead
+from airflow_provider_cloudtrail.one_ahead import ahead_in
+from airflow_provider_cloudtrail.stopping_pool import StoppingPool
 from airflow_provider_cloudtrail.trail.bucket_threads import BucketThreads
 from airflow_provider_cloudtrail.trail.delivered import (
     SLACK,
@@ -64,8 +64,9 @@ def _validate(run: Validation) -> ValidationSummary:
         comparison = Comparison(run, summary, findings, pool)
         places = _places(run, summary, findings, comparison, before, recorded, pool)
         # While the ledger is asked about a batch, digests of the next one are fetched and verified.
-        with closing(one_ahead(in_batches(places))) as ahead:
-            for batch in ahead:
+        # Not left behind by an error: it may be asking Airflow for a connection, as who handles the error does.
+        with StoppingPool(1, thread_name_prefix="cloudtrail-ahead") as ahead:
+            for batch in ahead_in(ahead, in_batches(places)):
                 comparison.ask([digest for part in batch for digest in part.digests])
                 for part in batch:
                     place = part.place

@@ -1,4 +1,4 @@
-"""A task that is told to end while the bucket gives an object to nobody, as S3 that takes minutes to answer."""
+"""A task that ends while its threads are at work, such as while S3 takes minutes to answer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import pytest
 
 from airflow_provider_cloudtrail.trail.log_file import Folder
+from airflow_provider_cloudtrail.validation import validate
 from tests.support.ending import TaskEndedError, once
 
 WAITED_FOR_ANSWER = 100.0
@@ -55,3 +56,24 @@ def test_the_task_ends_and_the_next_one_does_all(world, trail, silence, end_task
     world.validate()
     assert set(world.statuses().values()) == {"verified"}
     assert len(world.statuses()) == len(trail.in_window())
+
+
+def test_what_a_validation_does_ahead_is_waited_for_behind_an_error(world, trail, monkeypatch):
+    """It may be asking Airflow 3.0 for a connection, as the error makes others do: that is not for two threads."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def in_batches(_):
+        yield []
+        begun.set()
+        time.sleep(0.3)
+        ended.set()
+
+    def ask(*_):
+        assert begun.wait(60)
+        raise LookupError
+
+    monkeypatch.setattr(validate, "in_batches", in_batches)
+    monkeypatch.setattr(validate.Comparison, "ask", ask)
+    with pytest.raises(LookupError):
+        world.validate()
+    assert ended.is_set()

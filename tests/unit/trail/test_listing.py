@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
+import pytest
+
+from airflow_provider_cloudtrail import stopping_pool
 from airflow_provider_cloudtrail.trail.delivery_window import DeliveryWindow
 from airflow_provider_cloudtrail.trail.listing import list_log_files, region_folders
 from airflow_provider_cloudtrail.trail.log_file import TrailLocation
+from airflow_provider_cloudtrail.trail.store import ListedObject
 from tests.support.log_files import key_of
 from tests.support.signed_trail import BUCKET, MemoryStore, Object
 
@@ -52,3 +58,27 @@ def test_folders_are_looked_for_of_what_nothing_was_listed() -> None:
     assert [file.key for file in listed] == [here]
     assert without == [third]
     assert store.asked == ["AWSLogs/", *(f"AWSLogs/{account}/CloudTrail/" for account in (second, third))]
+
+
+def test_who_has_enough_does_not_wait_for_what_was_begun_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping_pool, "_PATIENCE", 100.0)
+    asked, answer, answered = threading.Event(), threading.Event(), threading.Event()
+
+    class SilentStore(MemoryStore):
+        def objects(self, prefix: str, start_after: str = "", *, make_sure: bool = True) -> Iterator[ListedObject]:
+            if REGIONS[1] in prefix:
+                asked.set()
+                answer.wait(50)
+                answered.set()
+            return super().objects(prefix, start_after, make_sure=make_sure)
+
+    store = SilentStore()
+    store.contents = {key_of(region=region): Object(b"") for region in REGIONS}
+    window = DeliveryWindow(BEGIN, BEGIN + timedelta(days=1))
+    listed = list_log_files(store, TrailLocation(BUCKET), window, ACCOUNTS[:1], REGIONS)
+    assert next(listed).region == REGIONS[0]
+    assert asked.wait(60)
+    del listed
+    assert not answered.is_set()
+    answer.set()
+    assert answered.wait(60)

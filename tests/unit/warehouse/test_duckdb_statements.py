@@ -28,7 +28,12 @@ def new_threads() -> Callable[[], list[threading.Thread]]:
     before = set(threading.enumerate())
 
     def find() -> list[threading.Thread]:
-        return [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("cloudtrail")]
+        found = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("cloudtrail")]
+        for thread in found:
+            if thread.name.startswith("cloudtrail-ahead"):
+                # Not waited for by who has closed what it makes.
+                thread.join(60)
+        return [thread for thread in found if thread.is_alive()]
 
     return find
 
