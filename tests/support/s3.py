@@ -49,19 +49,19 @@ def s3_store(endpoint: str, bucket: str, transport: str, **arguments: Any) -> S3
 @contextmanager
 def counted_s3() -> Iterator[CountedS3]:
     """Run moto's S3 API on a free port."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "tests.support.s3_server"],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield CountedS3(f"http://127.0.0.1:{int(process.stdout.readline())}")
-    finally:
-        process.terminate()
-        process.wait(60)
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield CountedS3(f"http://127.0.0.1:{int(process.stdout.readline())}")
+        finally:
+            process.terminate()
+            process.wait(60)
 
 
 @dataclass
