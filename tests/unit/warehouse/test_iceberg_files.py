@@ -62,3 +62,36 @@ def test_every_value_is_found_in_a_file_that_pyiceberg_writes(iceberg: Warehouse
     assert rows_with(iceberg, iceberg.quarantine, "raw", ["a", '"b"', f'"{LONG}"']) == [MANY, 1, 1]
     iceberg.transact("deleting", lambda tables: tables[iceberg.events].delete(OneOf("event_id", ["7"])), writes=True)
     assert rows_with(iceberg, iceberg.events, "user_agent", ["a", "b", LONG]) == [MANY - 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("column", "transform", "by_day"),
+    [
+        pytest.param("event_time", "day", False, id="by day anew"),
+        pytest.param("event_time", "month", False, id="by month"),
+        pytest.param("aws_region", "identity", True, id="by day and Region"),
+        pytest.param("delivered_at", "day", False, id="by day of delivery"),
+    ],
+)
+def test_every_event_is_found_in_the_partitions_that_a_user_has_made(
+    iceberg: Warehouse, column: str, transform: str, by_day: bool
+) -> None:
+    from pyiceberg.transforms import parse_transform
+
+    iceberg.write([file_rows("20260203T1000Z", event("a"))])
+    with table_of(iceberg, iceberg.events).update_spec() as change:
+        if not by_day:
+            change.remove_field("event_time_day")
+        change.add_field(column, parse_transform(transform), "parted_by_user")
+    late = event("b", eventTime="2026-02-03T23:59:59Z", awsRegion="us-east-1")
+    iceberg.write([file_rows("20260204T0000Z", late, event("c", eventTime="2026-02-04T00:00:00Z"), event("d"))])
+    table = table_of(iceberg, iceberg.events)
+    columns = ("event_id", "event_time", "delivered_at", "aws_region")
+    rows = table.scan(selected_fields=columns).to_arrow().to_pylist()
+    assert sorted(row["event_id"] for row in rows) == ["a", "b", "c", "d"]
+    for name in columns[1:]:
+        for row in rows:
+            value = row[name] if name == "aws_region" else row[name].isoformat()
+            found = table.scan(f"{name} = '{value}'", selected_fields=columns).to_arrow().to_pylist()
+            alike = [one["event_id"] for one in rows if one[name] == row[name]]
+            assert sorted(one["event_id"] for one in found) == sorted(alike)
