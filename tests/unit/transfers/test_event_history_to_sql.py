@@ -262,6 +262,14 @@ def test_quarantine_fails_the_task_after_everything_good_is_stored(stand_in, war
     assert warehouse.rows("SELECT count(*) FROM mwaa_audit_events_quarantine") == [(1,)]
 
 
+def test_what_is_in_quarantine_of_one_region_is_not_forgotten_with_the_next(stand_in, warehouse):
+    stand_in.record(REGION, ["no record"], at=NOW - DAY)
+    stand_in.record("us-east-1", management_events(1, "us-east-1"))
+    task = operator(regions=[REGION, "us-east-1"], fail_on_quarantine=False)
+    assert task.execute({})["quarantined"] == 1
+    assert task.execute({})["known_quarantined"] == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
