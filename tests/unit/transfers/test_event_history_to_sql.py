@@ -262,6 +262,13 @@ def test_quarantine_fails_the_task_after_everything_good_is_stored(stand_in, war
     assert warehouse.rows("SELECT count(*) FROM mwaa_audit_events_quarantine") == [(1,)]
 
 
+def test_what_is_filtered_is_counted_in_all_regions(stand_in, warehouse):
+    for region in (REGION, "us-east-1"):
+        stand_in.record(region, management_events(2, region))
+    summary = operator(regions=[REGION, "us-east-1"], environment_names="another").execute({})
+    assert (summary["events"], summary["filtered"], summary["loaded"]) == (4, 4, 0)
+
+
 def test_what_is_in_quarantine_of_one_region_is_not_forgotten_with_the_next(stand_in, warehouse):
     stand_in.record(REGION, ["no record"], at=NOW - DAY)
     stand_in.record("us-east-1", management_events(1, "us-east-1"))
