@@ -159,7 +159,8 @@ def _dag_files(source: Source, *, triggerer: bool) -> dict[str, bytes]:
 
 def _contents(folder: Path, suffix: str) -> dict[str, bytes]:
     """Return the files of a folder by name. Not by a glob, to which a folder that cannot be read is an empty one."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix == suffix}
+    files = sorted(path for path in folder.iterdir() if path.suffix == suffix and not path.is_dir())
+    return {path.name: path.read_bytes() for path in files}
 
 
 def _wheel_install(source: Source) -> tuple[dict[str, bytes], tuple[str, ...]]:

@@ -65,8 +65,8 @@ MEANINGS: Mapping[str, str] = {
     "characters": "control characters, halves of surrogate pairs, or letters that are written as escapes",
     "number": "a number that may be beyond what JSON columns store",
     "secret": (
-        "secrets that cannot be taken out by their text: objects, short ones, several, or also in userIdentity, "
-        "resources or eventID"
+        "secrets that cannot be taken out by their text: objects, short ones, those like numbers, several, or also in "
+        "userIdentity, resources or eventID"
     ),
     "nested_text": "an object or a list where text is expected",
     "quarantined_records": "read for another selection, and a part of it is in quarantine",
