@@ -6,10 +6,9 @@ Airflow ends a task by an exception from a signal handler, which no driver lets 
 
 from __future__ import annotations
 
+import _thread
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from contextlib import suppress
-from threading import Thread
 from typing import Any
 
 # Seconds. An interruption may be a connection to a server that takes its time.
@@ -25,34 +24,49 @@ def in_thread(interrupt: Callable[[], None] | None, work: Callable[..., Any], *a
     :param work: is given the arguments.
     :raises BaseException: what the work raises; what this thread is interrupted by, behind the end of the work.
     """
-    future: Future[Any] = Future()
+    # Lists and a plain lock, and no Thread or Future: what those wait by is written in Python, and an exception that a
+    # signal handler raises in the middle of it leaves a lock behind that nobody ever gives back.
+    outcome: list[tuple[Any, BaseException | None]] = []
+    is_called_off: list[bool] = []  # The first one counts.
+    ended = _thread.allocate_lock()
+    ended.acquire()
 
     def carry_out() -> None:
-        if not future.set_running_or_notify_cancel():
+        is_called_off.append(False)
+        if is_called_off[0]:
             return
         try:
-            future.set_result(work(*arguments))
+            outcome.append((work(*arguments), None))
         except BaseException as error:
-            future.set_exception(error)
+            outcome.append((None, error))
+        ended.release()
 
-    # Not a pool: what interrupts the start of its thread leaves a statement that nobody knows of, and waits for it.
-    thread = Thread(target=carry_out, name="cloudtrail-statement")
     try:
-        thread.start()
-        return future.result()
+        _thread.start_new_thread(carry_out, ())
+        # Python does not hear before the lock is there of a signal that comes in the moment before it waits for it.
+        while not ended.acquire(timeout=_AT_MOST):
+            pass
     except BaseException:
         pause = _BETWEEN_INTERRUPTIONS
-        # Again and again: one that has not begun yet is not ended by it.
-        while not future.cancel() and not future.done():
+        # Again and again: a statement that has not begun yet is not ended by it.
+        while True:
             # Where it fails, too, or is interrupted itself, what is told is why this thread was interrupted at first.
             with suppress(BaseException):
+                is_called_off.append(True)
+                if is_called_off[0] or outcome:
+                    break
                 try:
                     if interrupt is not None:
                         interrupt()
                 finally:
-                    wait([future], pause)
+                    ended.acquire(timeout=pause)
                     pause = min(pause * 2, _AT_MOST)
         raise
+    result, error = outcome.pop()
+    if error is None:
+        return result
+    try:
+        raise error
     finally:
-        if thread.is_alive():
-            thread.join()
+        # It would hold this frame, which holds it.
+        del error

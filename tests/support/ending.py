@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,3 +44,19 @@ def once(condition: Callable[[], Any], then: Callable[[], None]) -> threading.Th
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     return thread
+
+
+def functions_of(thread: int) -> set[str]:
+    """Return the names of the functions that a thread is in, by its identity; nothing if it has ended."""
+    frame = sys._current_frames().get(thread)
+    return {found.f_code.co_name for found, _ in traceback.walk_stack(frame)} if frame is not None else set()
+
+
+def statements_have_ended() -> bool:
+    """Tell whether no thread of this process is at a statement of a warehouse, or will not be in a moment."""
+    until = time.monotonic() + 10
+    while any("carry_out" in functions_of(thread) for thread in sys._current_frames()):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True

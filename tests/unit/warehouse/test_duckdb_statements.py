@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import sys
+import _thread
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from airflow_provider_cloudtrail.audit_event import QuarantineEntry, columns_of
 from airflow_provider_cloudtrail.warehouse import arrow_rows
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from airflow_provider_cloudtrail.warehouse.duckdb_statements import InterruptibleConnection, staged
-from tests.support.ending import TaskEndedError
+from tests.support.ending import TaskEndedError, functions_of, statements_have_ended
 from tests.support.rows import AT
 from tests.support.tables import query
 
@@ -92,6 +91,7 @@ def test_who_ends_the_task_while_rows_are_read_is_heard(
     with pytest.raises(TaskEndedError):
         insert(warehouse, rows(end_task))
     assert not new_threads()
+    assert statements_have_ended()
     assert numbers(warehouse) == []
     insert(warehouse, rows(lambda: None))
     assert numbers(warehouse) == [0, 1, 2, 3, 4]
@@ -142,11 +142,6 @@ def test_who_ends_the_task_while_a_statement_runs_is_heard(end_task: Callable[[]
     assert connection.execute("SELECT 1").fetchall() == [(1,)]
 
 
-def functions_of_main_thread() -> set[str]:
-    frame = sys._current_frames()[threading.main_thread().ident or 0]
-    return {found.f_code.co_name for found, _ in traceback.walk_stack(frame)}
-
-
 def test_who_ends_the_task_before_a_statement_has_begun_is_heard(end_task: Callable[[], None]) -> None:
     """DuckDB forgets an interruption when a statement begins."""
 
@@ -159,7 +154,7 @@ def test_who_ends_the_task_before_a_statement_has_begun_is_heard(end_task: Calla
             self.interruptions.release()
 
         def execute(self, _: str) -> None:
-            while "result" not in functions_of_main_thread():
+            while "in_thread" not in functions_of(threading.main_thread().ident or 0):
                 time.sleep(0.001)
             end_task()
             assert self.interruptions.acquire(timeout=60)
@@ -227,6 +222,7 @@ def test_who_ends_the_task_is_heard_whatever_duckdb_is_at(
         with pytest.raises(TaskEndedError):
             insert(warehouse, rows(lambda: None))
     assert not new_threads()
+    assert statements_have_ended()
     # What was being committed may be there, as a whole.
     assert numbers(warehouse) in ([], [0, 1, 2, 3, 4])
     warehouse.known_files(["s3://b/k"])
@@ -248,11 +244,10 @@ def test_who_ends_the_task_while_it_is_rolled_back_is_heard(
 
 
 def test_who_ends_the_task_while_the_thread_of_a_statement_starts_is_heard(
-    end_task: Callable[[], None], new_threads: Callable[[], list[threading.Thread]], monkeypatch: pytest.MonkeyPatch
+    end_task: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until it has said that it has started, the main thread waits, and is interrupted there."""
     began, interrupted = threading.Event(), threading.Event()
-    start = threading.Thread.start
+    start = _thread.start_new_thread
 
     class Endless:
         def interrupt(self) -> None:
@@ -262,16 +257,15 @@ def test_who_ends_the_task_while_the_thread_of_a_statement_starts_is_heard(
             began.set()
             assert interrupted.wait(60)
 
-    def start_and_end(thread: threading.Thread) -> None:
-        start(thread)
-        if thread.name == "cloudtrail-statement":
-            assert began.wait(60)
-            end_task()
+    def start_and_end(*thread: Any) -> None:
+        start(*thread)
+        assert began.wait(60)
+        end_task()
 
-    monkeypatch.setattr(threading.Thread, "start", start_and_end)
+    monkeypatch.setattr(_thread, "start_new_thread", start_and_end)
     with pytest.raises(TaskEndedError):
         InterruptibleConnection(Endless()).execute("SELECT 1")
-    assert not new_threads()
+    assert statements_have_ended()
 
 
 def test_what_is_wrong_with_a_row_is_no_value(warehouse: Warehouse) -> None:

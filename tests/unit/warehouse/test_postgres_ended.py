@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseUnavailableError
-from tests.support.ending import TaskEndedError, once
+from tests.support.ending import TaskEndedError, once, statements_have_ended
 from tests.support.engines import POSTGRES, REPOSITORY
 from tests.support.log_files import event
 from tests.support.rows import file_rows
@@ -67,7 +67,7 @@ def test_who_ends_a_task_that_waits_for_the_lock_is_heard(
     assert time.monotonic() - before < 55, "it has waited for the lock"
     # Nor does the server wait on.
     until(lambda: not at_work(warehouse, "relation"))
-    assert not [thread for thread in threading.enumerate() if thread.name == "cloudtrail-statement"]
+    assert statements_have_ended()
     other_writer.rollback()
     assert len(warehouse.write([FILE])) == 1
 
