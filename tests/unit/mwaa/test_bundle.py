@@ -159,6 +159,15 @@ def test_a_folder_that_cannot_be_read_is_no_empty_one(monkeypatch, wheels, name)
         build("wheel", Source(dags=DAGS, wheel=own, wheels=folder))
 
 
+@pytest.fixture
+def checkout(monkeypatch, tmp_path):
+    """Have the package lie in a checkout: tests may run on an installed one."""
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.setattr(bundle, "_SOURCES", tmp_path / "airflow_provider_cloudtrail")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("checkout")
 def test_wheel_for_which_there_is_no_room(monkeypatch):
     def mkdtemp(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/full")
@@ -170,8 +179,8 @@ def test_wheel_for_which_there_is_no_room(monkeypatch):
         build("wheel", Source(dags=DAGS))
 
 
-def test_wheel_that_cannot_be_built_for_a_reason(monkeypatch, tmp_path):
-    uv = tmp_path / "uv"
+def test_wheel_that_cannot_be_built_for_a_reason(monkeypatch, checkout):
+    uv = checkout / "uv"
     # As uv does: told to be quiet, it leaves out what the build says.
     uv.write_text(
         "#!/bin/sh\n"
