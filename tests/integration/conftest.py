@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from airflow_provider_cloudtrail.trail import s3_store
+from tests.support.asked_bucket import READERS
 from tests.support.delivery import Delivery
 from tests.support.deployment import Deployer, use_package_of
 from tests.support.log_files import event, foreign, key_of, log_bytes
@@ -77,3 +79,10 @@ def new_delivery(s3_server, monkeypatch):
 def delivery(new_delivery):
     """A bucket with a queue that is told of its log files."""
     return new_delivery()
+
+
+@pytest.fixture(params=READERS)
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have one client read buckets, and return its name."""
+    monkeypatch.setattr(s3_store, "OBSTORE_INSTALLED", request.param == "obstore")
+    return request.param

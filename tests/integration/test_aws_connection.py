@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from datetime import datetime, timedelta, timezone
-from ipaddress import ip_address
 from types import SimpleNamespace
-from urllib.parse import urlsplit
 
 import boto3
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from airflow_provider_cloudtrail.hooks.cloudtrail import CloudTrailHook
 from airflow_provider_cloudtrail.sensors.cloudtrail import CloudTrailLogFileSensor
@@ -24,55 +17,10 @@ from airflow_provider_cloudtrail.trail.lookup import Span
 from airflow_provider_cloudtrail.trail.obstore_settings import fits_obstore
 from airflow_provider_cloudtrail.trail.s3_store import S3Store
 from airflow_provider_cloudtrail.trail.store import StoreError
+from tests.support.asked_bucket import KEY, Bucket, connect
 from tests.support.event_history import NOW, EventHistoryStandIn, served
-from tests.support.http_server import Handler, http_server
+from tests.support.http_server import http_server
 from tests.support.s3 import transport_of
-
-READERS = ["boto3", "obstore"] if s3_store.OBSTORE_INSTALLED else ["boto3"]
-KEY = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/02/03/x.json.gz"
-
-
-LISTING = (
-    b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>example-trail</Name><KeyCount>1</KeyCount>'
-    b"<IsTruncated>false</IsTruncated><Contents><Key>AWSLogs/o-exampleorgid/111122223333/CloudTrail/eu-west-1/2026/02/03/"
-    b"111122223333_CloudTrail_eu-west-1_20260203T1000Z_Q1w2E3r4T5y6U7i8.json.gz</Key><LastModified>2026-02-03T10:00:00.000Z</LastModified><Size>7</Size>"
-    b"<ETag>&quot;abc&quot;</ETag></Contents></ListBucketResult>"
-)
-
-
-class Bucket(Handler):
-    """An S3 bucket that remembers who asked, and the STS that gives roles out."""
-
-    asked: SimpleNamespace
-
-    def do_HEAD(self) -> None:
-        self._answer(b"", {"x-amz-bucket-region": "eu-central-1"})
-
-    def do_GET(self) -> None:
-        self.asked.seen.append((urlsplit(self.path).path, self.headers.get("Authorization", ""), dict(self.headers)))
-        if "list-type" in self.path:
-            self._answer(LISTING, {"Content-Type": "application/xml"})
-            return
-        self._answer(b"content", {"ETag": '"abc"', "Last-Modified": "Tue, 03 Feb 2026 10:00:00 GMT"})
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.asked.roles += 1
-        expiration = datetime.now(timezone.utc) + timedelta(hours=1)
-        self._answer(
-            b'<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>'
-            b"<AccessKeyId>ROLEKEY</AccessKeyId><SecretAccessKey>secret</SecretAccessKey><SessionToken>token"
-            b"</SessionToken><Expiration>" + f"{expiration:%Y-%m-%dT%H:%M:%SZ}".encode() + b"</Expiration>"
-            b"</Credentials></AssumeRoleResult></AssumeRoleResponse>",
-            {"Content-Type": "text/xml"},
-        )
-
-    def _answer(self, body: bytes, headers: dict[str, str], status: int = 200) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
 
 
 @pytest.fixture
@@ -82,18 +30,6 @@ def server():
 
     with http_server(OfThisTest) as OfThisTest.asked.url:
         yield OfThisTest.asked
-
-
-@pytest.fixture(params=READERS)
-def reader(request, monkeypatch):
-    monkeypatch.setattr(s3_store, "OBSTORE_INSTALLED", request.param == "obstore")
-    return request.param
-
-
-def connect(monkeypatch, **extra):
-    connection = {"conn_type": "aws", "login": "USERKEY", "password": "secret", "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_AUDIT_READER", json.dumps(connection))
-    return CloudTrailHook(aws_conn_id="audit_reader")
 
 
 def test_endpoint_region_and_credentials(server, reader, monkeypatch):
@@ -158,82 +94,6 @@ def test_role_endpoint_and_botocore_configuration_reach_the_trigger(server, monk
     assert "Credential=ROLEKEY/" in authorization
     assert "/eu-central-1/s3/" in authorization
     assert "from-the-task" in {name.lower(): value for name, value in headers.items()}["user-agent"]
-
-
-@pytest.fixture(params=[False, True], ids=["server", "server that vouches for others"])
-def authority(request, tmp_path):
-    """Return a certificate for 127.0.0.1 that only this file vouches for, and the file; obstore takes not each."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "example")])
-    now = datetime.now(timezone.utc)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
-    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    if request.param:
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    certificate = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
-    file = tmp_path / "ca.pem"
-    file.write_bytes(certificate.public_bytes(Encoding.PEM))
-    secret = tmp_path / "key.pem"
-    secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file, secret)
-    return context, file
-
-
-@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
-def test_ca_bundle_of_the_environment(authority, reader, monkeypatch, variable):
-    context, file = authority
-
-    class OfThisTest(Bucket):
-        asked = SimpleNamespace(seen=[], roles=0)
-
-    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-    with http_server(OfThisTest, context) as endpoint:
-        retries = {"total_max_attempts": 1}
-        connect(monkeypatch, endpoint_url=endpoint, region_name="eu-central-1", config_kwargs={"retries": retries})
-        monkeypatch.setenv(variable, str(file))
-        store = CloudTrailHook(aws_conn_id="audit_reader").get_store("example-trail")
-        assert transport_of(store) == reader
-        assert store.get(KEY).body == b"content"
-
-
-def test_ca_bundle_of_the_connection(authority, reader, monkeypatch, tmp_path):
-    context, file = authority
-
-    class OfThisTest(Bucket):
-        asked = SimpleNamespace(seen=[], roles=0)
-
-    # What is said of the environment's does not hold then.
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "missing.pem"))
-    with http_server(OfThisTest, context) as endpoint:
-        connect(monkeypatch, endpoint_url=endpoint, region_name="eu-central-1")
-        store = CloudTrailHook(aws_conn_id="audit_reader", verify=str(file)).get_store("example-trail")
-        assert transport_of(store) == reader
-        assert store.get(KEY).body == b"content"
-
-
-def test_a_certificate_that_is_not_trusted_is_called_so(authority, reader, monkeypatch):
-    context, _ = authority
-    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(s3_store, "ATTEMPTS", 1)
-    with http_server(Bucket, context) as endpoint:
-        retries = {"total_max_attempts": 1}
-        hook = connect(
-            monkeypatch, endpoint_url=endpoint, region_name="eu-central-1", config_kwargs={"retries": retries}
-        )
-        with pytest.raises(StoreError, match=r"certificate verify failed.*AWS_CA_BUNDLE or verify$"):
-            hook.get_store("example-trail").get(KEY)
-
-
-def test_ca_bundle_that_obstore_does_not_take_stays_with_boto3(server, monkeypatch, tmp_path):
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "missing.pem"))
-    hook = connect(monkeypatch, endpoint_url=server.url, region_name="eu-central-1")
-    assert transport_of(hook.get_store("example-trail")) == "boto3"
-    # It is not looked at where nothing is verified.
-    hook = CloudTrailHook(aws_conn_id="audit_reader", verify=False)
-    assert transport_of(hook.get_store("example-trail")) == READERS[-1]
 
 
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])

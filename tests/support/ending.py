@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from airflow_provider_cloudtrail.warehouse import in_thread
+
 
 class TaskEndedError(BaseException):
     """What Airflow raises in the main thread, wherever it is."""
@@ -55,7 +57,11 @@ def functions_of(thread: int) -> set[str]:
 def statements_have_ended() -> bool:
     """Tell whether no thread of this process is at a statement of a warehouse, or will not be in a moment."""
     until = time.monotonic() + 10
-    while any("carry_out" in functions_of(thread) for thread in sys._current_frames()):
+    while any(
+        frame.f_code.co_filename == in_thread.__file__
+        for thread in sys._current_frames().values()
+        for frame, _ in traceback.walk_stack(thread)
+    ):
         if time.monotonic() > until:
             return False
         time.sleep(0.01)

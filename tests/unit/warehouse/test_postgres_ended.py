@@ -102,10 +102,12 @@ def test_whoever_alters_a_table_is_waited_for_no_longer_than_another_writer(
         owner.cursor().execute(f"LOCK TABLE {warehouse.files} IN ACCESS EXCLUSIVE MODE")
         end = threading.Timer(20, owner.rollback)
         end.start()
-        for reading in (warehouse.prepare, lambda: warehouse.known_files([FILE.entry.log_file_uri])):
-            with pytest.raises(WarehouseUnavailableError, match=said):
-                reading()
-        end.cancel()
+        try:
+            for reading in (warehouse.prepare, lambda: warehouse.known_files([FILE.entry.log_file_uri])):
+                with pytest.raises(WarehouseUnavailableError, match=said):
+                    reading()
+        finally:
+            end.cancel()
         # The server notices a closed connection only after a while.
         owner.rollback()
     assert not warehouse.known_files([FILE.entry.log_file_uri])
