@@ -85,6 +85,7 @@ _ADVICE = {
     "23514": "No partition of the table takes the row: create one, or a default partition, which takes late events, "
     "too. Or a CHECK of its own refuses it",
     "22001": "A column of the table is too short for a value: make it longer (ALTER TABLE)",
+    "22P05": "The encoding of the database has no such character: move the tables to one with the encoding UTF8",
     "42809": "What has the name of one of the tables is not a table",
     "53100": "The disk of the server is full: make room there. Then run this again, it goes on from what is stored",
     "53200": "The server is out of memory, or has too many locks (max_locks_per_transaction): give it more, or let "

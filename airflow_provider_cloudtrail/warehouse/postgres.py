@@ -12,8 +12,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
+from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
 from airflow_provider_cloudtrail.warehouse.kept_connection import KeepsConnection
+from airflow_provider_cloudtrail.warehouse.postgres_connection import lacks_characters, set_up
 from airflow_provider_cloudtrail.warehouse.postgres_indexes import add_missing_indexes
 from airflow_provider_cloudtrail.warehouse.postgres_statements import InterruptibleCursor, commit
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
@@ -55,9 +57,7 @@ class PostgresWarehouse(KeepsConnection):
 
     def _new_connection(self) -> Any:
         connection = super()._new_connection()
-        if hasattr(connection, "prepare_threshold"):  # psycopg
-            # A pool between us and the server may give the next transaction another one, which has nothing prepared.
-            connection.prepare_threshold = None
+        set_up(connection)
         return connection
 
     def _cursor(self, connection: Any) -> Any:
@@ -71,6 +71,18 @@ class PostgresWarehouse(KeepsConnection):
         # Who ends the task does not wait for a server that may not answer: closing comes next, and asks nothing.
         if isinstance(error, Exception):
             super()._roll_back(connection, error)
+
+    def _create(self, table: str, columns: Sequence[Column], *, has_key: bool) -> frozenset[str]:
+        # Now, and not in the night in which somebody calls a role what its encoding has no letters for.
+        with self._transaction() as cursor:
+            encoding = lacks_characters(cursor.connection)
+        if encoding is not None:
+            raise WarehouseError(
+                f"{self.engine}, creating {table}: the database has the encoding {encoding}, which cannot store every "
+                f"character that an event may have: use one with UTF8 (CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE "
+                "template0)"
+            )
+        return super()._create(table, columns, has_key=has_key)
 
     def _table_options(self, table: str) -> str:
         # It has no key, and in a database of which all tables are published nothing could be deleted from it.

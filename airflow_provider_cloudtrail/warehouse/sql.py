@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from importlib import import_module
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, AuditEvent, Column, ColumnKind, columns_of
@@ -40,6 +41,9 @@ def _types(key: str, text: str, integer: str, boolean: str, timestamp: str, json
 _KEY = f"VARCHAR({MAX_KEY_LENGTH})"
 REDSHIFT_KEY_BYTES = 4 * MAX_KEY_LENGTH
 
+_MYSQL_CHARACTERS = "utf8mb4"
+_MYSQL_TEXT = f"LONGTEXT CHARACTER SET {_MYSQL_CHARACTERS}"
+
 ANSI = Dialect(_types(_KEY, "TEXT", "BIGINT", "BOOLEAN", "TIMESTAMP WITH TIME ZONE", "TEXT"))
 
 DIALECTS = {
@@ -51,12 +55,12 @@ DIALECTS = {
     # Binary collation: ids that differ in case are different. DATETIME has no zone: UTC.
     "mysql": Dialect(
         _types(
-            f"{_KEY} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-            "LONGTEXT",
+            f"{_KEY} CHARACTER SET {_MYSQL_CHARACTERS} COLLATE utf8mb4_bin",
+            _MYSQL_TEXT,
             "BIGINT",
             "BOOLEAN",
             "DATETIME(6)",
-            "LONGTEXT",
+            _MYSQL_TEXT,
         ),
         quote="`{}`",
         convert={ColumnKind.TIMESTAMP: _utc_naive},
@@ -90,6 +94,17 @@ class SqlWarehouse(RelationalWarehouse):
         self.engine = str(getattr(hook, "conn_type", "sql"))  # type: ignore[misc]
         self.dialect = DIALECTS.get(self.engine, ANSI)  # type: ignore[misc]
         super().__init__(hook, *args, **kwargs)
+
+    def _connect(self) -> Any:
+        connection = super()._connect()
+        if hasattr(connection, "cursorclass"):  # mysqlclient, pymysql
+            # Whatever the extras "cursor" and "charset" of Airflow's connection say: rows are tuples, and text has
+            # every character, of which a server that is not strict would store a question mark.
+            driver = type(connection).__module__.partition(".")[0]
+            connection.cursorclass = import_module(f"{driver}.cursors").Cursor
+            if connection.character_set_name() != _MYSQL_CHARACTERS:
+                connection.set_character_set(_MYSQL_CHARACTERS)
+        return connection
 
     def _lock(self, cursor: Any) -> None:
         # Takes the write lock where an engine locks tables (SQLite). Where it locks

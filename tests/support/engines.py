@@ -124,19 +124,24 @@ class PostgresHook:
 
 
 class MySqlHook:
-    """The driver alone: the provider's own needs a compiler and the client's headers to be installed."""
+    """
+    The driver alone: the provider's own needs a compiler and the client's headers to be installed.
+
+    :param settings: what a connection of Airflow says beside where the server is.
+    """
 
     conn_type = "mysql"
     placeholder = "%s"
     supports_autocommit = True
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, **settings: Any) -> None:
         self.path = path
+        self.settings = settings
 
     def get_conn(self) -> Any:
         import pymysql
 
-        return pymysql.connect(unix_socket=self.path, user="root", database="audit", charset="utf8mb4")
+        return pymysql.connect(unix_socket=self.path, user="root", database="audit", **self.settings)
 
     @staticmethod
     def set_autocommit(connection: Any, autocommit: bool) -> None:

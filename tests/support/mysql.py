@@ -63,7 +63,7 @@ def _wait_for(socket: str) -> None:
     while True:
         try:
             with pymysql.connect(unix_socket=socket, user="root") as connection:
-                connection.cursor().execute("CREATE DATABASE audit CHARACTER SET utf8mb4")
+                connection.cursor().execute("CREATE DATABASE audit CHARACTER SET latin1")
                 return
         except pymysql.err.OperationalError:
             if time.monotonic() > deadline:

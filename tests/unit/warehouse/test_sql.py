@@ -107,13 +107,32 @@ def test_whatever_fails_a_transaction_is_ended_and_its_connection_closed(monkeyp
 @pytest.mark.skipif(not MYSQL, reason="needs MariaDB (mariadbd on the PATH; Debian: mariadb-server) and pymysql")
 def test_mariadb_stores_and_waits(new_warehouse):
     """The contract runs over MariaDB where it is installed; this one says so where it is not."""
+    import pymysql
+
     warehouse = new_warehouse("mysql")
     assert isinstance(warehouse.hook, MySqlHook)
+    # As an old driver is set, and a connection of Airflow may be.
+    warehouse.hook.settings = {"charset": "latin1", "cursorclass": pymysql.cursors.SSDictCursor}
     warehouse.prepare()
-    warehouse.write([file_rows("20260203T1000Z", event("a", userAgent="\N{WATER WAVE}" * 20_000), 7)])
+    file = file_rows("20260203T1000Z", event("a", userAgent="\N{WATER WAVE}" * 20_000), 7)
+    warehouse.write([file])
+    assert len(warehouse.known_files([file.entry.log_file_uri])) == 1
+    warehouse.hook.settings = {}
     tables = read_table(warehouse)
     assert_balanced(tables)
     assert tables.events[0]["user_agent"] == "\N{WATER WAVE}" * 20_000
+
+
+@pytest.mark.skipif(not installed("pymysql"), reason="needs pymysql")
+def test_cursors_of_mysql_give_tuples_whatever_the_connection_names(monkeypatch):
+    """Airflow hands the extra ``cursor`` of a connection to the driver: "dictcursor", "ssdictcursor"."""
+    from pymysql.connections import Connection
+    from pymysql.cursors import Cursor, SSDictCursor
+
+    warehouse = open_warehouse(Recorded("mysql"), "audit")
+    opened = Connection(cursorclass=SSDictCursor, defer_connect=True)
+    monkeypatch.setattr(warehouse.hook, "get_conn", lambda: opened)
+    assert type(warehouse._cursor(warehouse._connect())) is Cursor
 
 
 @pytest.mark.parametrize("number", [1020, 1205, 1213])

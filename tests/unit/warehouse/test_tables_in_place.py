@@ -69,8 +69,8 @@ def test_tables_of_an_older_version_are_upgraded(new_warehouse: NewWarehouse, en
 
 
 @pytest.mark.parametrize("table", TABLES)
-# The emulator of Snowflake does not list views in its information schema.
-@pytest.mark.parametrize("engine", [*ONE_OF_EACH, *MYSQL])
+# The emulator of Snowflake does not list views in its information schema; MySQL writes through such views.
+@pytest.mark.parametrize("engine", ONE_OF_EACH)
 def test_view_in_the_place_of_a_table(new_warehouse: NewWarehouse, engine: str, table: str) -> None:
     warehouse = new_warehouse(engine)
     warehouse.prepare()
