@@ -15,6 +15,7 @@ from airflow_provider_cloudtrail.warehouse.dialect import Dialect
 from airflow_provider_cloudtrail.warehouse.driver_errors import NO_SCHEMA, is_of_missing_schema, left_out, refused_by
 from airflow_provider_cloudtrail.warehouse.duckdb_file import DuckDBFile
 from airflow_provider_cloudtrail.warehouse.duckdb_statements import STAGE, staged
+from airflow_provider_cloudtrail.warehouse.duckdb_unfinished import is_being_made
 from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 # These say something about files and memory, never about values.
 _SAFE_TO_QUOTE = ("IOException", "OutOfMemoryException", "ConnectionException", "CatalogException", "BinderException")
 _TAKEN = "Could not set lock on file"
+_WITHOUT_HEADERS = ("Could not read enough bytes from file", "it is not a valid DuckDB database file")
 # A commit whose files could not be opened or written says so behind other words, in an error of another kind.
 _FILE_FAULT = re.compile(
     r"(?:TransactionContext|FATAL) Error: (?:Failed to commit: |(?:FATAL|IO) Error: )*"
@@ -158,7 +160,9 @@ class DuckDBWarehouse(RelationalWarehouse):
         name = type(error).__name__
         if name == "IOException":
             # Nothing shorter: blocks of a damaged file and paths have it in their names, too.
-            return _TAKEN in str(error)
+            return _TAKEN in str(error) or (
+                any(words in str(error) for words in _WITHOUT_HEADERS) and is_being_made(str(self.hook.get_database()))
+            )
         if _is_short_of_memory(error) and self._file.widen():
             # Our bound was too tight for these rows.
             return True

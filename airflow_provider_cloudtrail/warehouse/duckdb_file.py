@@ -20,6 +20,7 @@ from typing import Any
 
 from airflow_provider_cloudtrail.warehouse.base import LONGEST_PAUSE
 from airflow_provider_cloudtrail.warehouse.duckdb_statements import InterruptibleConnection
+from airflow_provider_cloudtrail.warehouse.duckdb_unfinished import discard_unfinished
 
 ONE_AT_A_TIME = threading.RLock()
 """
@@ -108,7 +109,7 @@ class DuckDBFile:
         connection = self._kept
         try:
             if connection is None:
-                connection = InterruptibleConnection(self._hook.get_conn())
+                connection = InterruptibleConnection(self._open())
                 self._set_up(connection)
             if not self.pending:
                 self._rows_committed, self._uncommitted = _rows(connection, self._table), 0
@@ -124,6 +125,14 @@ class DuckDBFile:
                 ONE_AT_A_TIME.release()
             raise
         return connection
+
+    def _open(self) -> Any:
+        try:
+            return self._hook.get_conn()
+        except Exception:
+            if not discard_unfinished(str(self._hook.get_database())):
+                raise
+            return self._hook.get_conn()
 
     def _give_way(self) -> None:
         """Leave the file to others for a moment if it was kept for long."""

@@ -135,7 +135,9 @@ def _tables(warehouse: Warehouse) -> Tables | None:
         return read_table(warehouse)
     except Exception as error:
         missing = {"CatalogException", "UndefinedTable", "NoSuchTableError"}
-        if type(error).__name__ not in missing and sqlstate(error) != "42P01":
+        # DuckDB's file has not all of its headers yet.
+        is_cut_short = "Could not read enough bytes" in str(error)
+        if type(error).__name__ not in missing and sqlstate(error) != "42P01" and not is_cut_short:
             raise
         return None
 
