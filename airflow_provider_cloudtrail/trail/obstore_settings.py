@@ -113,6 +113,10 @@ def settings_of(client: Any, bucket: str, session: Any, verify: bool | str | Non
         # The address names the bucket, be it in its host or in its path.
         "virtual_hosted_style_request": True,
         "client_options": options,
+        # Else the environment has the say, in variables that boto3 does not know: AWS_SKIP_SIGNATURE and the like.
+        "skip_signature": False,
+        "request_payer": False,
+        "server_side_encryption": "AES256",
     }
 
 

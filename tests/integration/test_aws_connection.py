@@ -110,6 +110,33 @@ def test_endpoint_of_the_environment(server, reader, monkeypatch):
     assert server.seen[-1][0] == f"/example-trail/{KEY}"
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        pytest.param({"AWS_SKIP_SIGNATURE": "true"}, id="nothing is signed"),
+        pytest.param({"AWS_REQUEST_PAYER": "true"}, id="who asks pays"),
+        pytest.param(
+            {
+                "AWS_SERVER_SIDE_ENCRYPTION": "sse-c",
+                "AWS_SSE_CUSTOMER_KEY_BASE64": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+            },
+            id="a key of the customer",
+        ),
+    ],
+)
+def test_what_others_than_boto3_read_in_the_environment_is_not_meant(server, reader, monkeypatch, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    store = connect(monkeypatch, endpoint_url=server.url, region_name="eu-central-1").get_store("example-trail")
+    assert transport_of(store) == reader
+    assert store.get(KEY).body == b"content"
+    assert len(list(store.objects("AWSLogs/"))) == 1
+
+    assert all("Credential=USERKEY/" in authorization for _, authorization, _ in server.seen)
+    headers = {name.lower() for _, _, headers in server.seen for name in headers}
+    assert not {name for name in headers if "payer" in name or "encryption" in name}
+
+
 def test_another_region_than_that_of_the_endpoint_is_found_out(reader, monkeypatch, caplog):
     class OfThisTest(Bucket):
         asked = SimpleNamespace(seen=[], roles=0)
