@@ -48,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     :param arguments: of the command line.
     :return: the exit code.
     """
+    report.stand_any_output()
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.run
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,14 @@ from airflow_provider_cloudtrail.mwaa.verify import Verified
 
 _SIGNS = {ADD: "+", CHANGE: "~", REMOVE: "-", CONFLICT: "!"}
 _COLOURS = {"+": "green", "~": "yellow", "-": "red", "!": "bold red"}
+
+
+def stand_any_output() -> None:
+    """Have no output end a command half done: one that was closed, or that lacks characters of what is said."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for as long as it runs
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def print_lines(lines: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -200,3 +201,34 @@ def test_output_that_nobody_reads_to_its_end(deployer, command, said):
         )
     assert (done.returncode, done.stderr.strip()[: len(said) or None]) == (141, said)
     assert deployer.changes() == []
+
+
+@pytest.mark.parametrize(("command", "code"), [("plan", 3), ("deploy", 0), ("status", 0)])
+def test_output_that_lacks_characters(deployer, command, code):
+    """As with LANG=C; it was a traceback, and the exit code of AWS's refusals."""
+    deployer.write_dag("prüfung")
+    if command == "status":
+        deployer("deploy")
+    given = [deployer.name, *(("--dags", str(deployer.folder)) if command != "status" else ())]
+    deployer.environment.members["LastUpdate"] = {"Status": "FAILED", "Error": {"ErrorMessage": "größer"}}
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow_provider_cloudtrail.mwaa", command, *given],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert (done.returncode, done.stderr.count("Traceback")) == (code, 0), done.stderr
+    assert (r"gr\xf6\xdfer" if command == "status" else r"dags/pr\xfcfung.py") in done.stdout
+
+
+def test_output_that_was_closed(deployer):
+    """As a daemon starts it; it was a traceback behind all that was done."""
+    command = f"exec {shlex.quote(sys.executable)} -m airflow_provider_cloudtrail.mwaa deploy {deployer.name} >&-"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=600
+    )
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
+    assert contents(deployer.bucket)["dags/airflow_provider_cloudtrail/__init__.py"]
