@@ -62,7 +62,8 @@ class Aws:
             try:
                 self._clients[service] = make(service, config=config)
             # A Region that can be none, half of the credentials, an endpoint that is no URL.
-            except (BotoCoreError, ValueError) as error:
+            # OSError: a file that holds a token is not there.
+            except (BotoCoreError, ValueError, OSError) as error:
                 raise MwaaUsageError(f"the AWS configuration, or --region, cannot be used: {error}") from None
         return self._clients[service]
 
@@ -87,7 +88,8 @@ def asked(action: str, of: str) -> Iterator[None]:
                 f"resource belongs to the expected account ({_message(error)})"
             ) from None
         raise MwaaError(f"{action} on {of} failed: {code_of(error)}: {_message(error)}") from None
-    except BotoCoreError as error:
+    # The token of a role can be in a file that is not there.
+    except (BotoCoreError, OSError) as error:
         raise MwaaError(f"{action} on {of} failed: {error}") from None
 
 

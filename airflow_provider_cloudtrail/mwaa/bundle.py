@@ -229,7 +229,10 @@ def _built(checkout: Path) -> dict[str, bytes]:
         # Not "-q", with which it keeps to itself what the build has said.
         tool = [uv, "build", "--wheel", "-o"] if (uv := shutil.which("uv")) else None
         command = [*(tool or [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w"]), folder, str(checkout)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        # uv says what it says in UTF-8, whatever the locale.
+        done = subprocess.run(  # noqa: S603
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
         if done.returncode:
             raise MwaaUsageError(
                 f"the wheel could not be built ({done.stderr.strip()[-500:]}); build it and name it with --wheel"

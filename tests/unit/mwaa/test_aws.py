@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_cloudtrail.mwaa.aws import Aws
-from airflow_provider_cloudtrail.mwaa.errors import MwaaUsageError
+from airflow_provider_cloudtrail.mwaa.aws import Aws, asked
+from airflow_provider_cloudtrail.mwaa.errors import MwaaError, MwaaUsageError
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +63,36 @@ def test_what_can_be_no_configuration_is_named(monkeypatch, variables, message):
         monkeypatch.setenv(name, value)
     with pytest.raises(MwaaUsageError, match=message):
         Aws().client("s3")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        pytest.param(
+            {
+                "AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/deployer",
+                "AWS_WEB_IDENTITY_TOKEN_FILE": "/nonexistent/token",
+            },
+            id="web identity",
+        ),
+        pytest.param(
+            {
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/nonexistent/token",
+            },
+            id="container",
+        ),
+    ],
+)
+def test_a_token_that_is_not_there_is_named(monkeypatch, variables):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    aws = Aws(region="eu-west-1")
+    with (
+        pytest.raises(MwaaError, match="/nonexistent/token"),
+        asked("s3:ListAllMyBuckets", "all"),
+    ):
+        aws.client("s3").list_buckets()

@@ -192,3 +192,12 @@ def test_wheel_that_cannot_be_built_for_a_reason(monkeypatch, checkout):
     monkeypatch.setattr(shutil, "which", lambda _: str(uv))
     with pytest.raises(MwaaUsageError, match=r"could not be built \(OSError: no room\nFailed to build\); build it"):
         build("wheel", Source(dags=DAGS))
+
+
+def test_what_a_build_says_is_shown_whatever_its_bytes(monkeypatch, checkout):
+    uv = checkout / "uv"
+    uv.write_bytes("#!/bin/sh\necho 'größer' >&2\n".encode() + b"printf 'gr\\366\\337er\\n' >&2\nexit 2\n")
+    uv.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda _: str(uv))
+    with pytest.raises(MwaaUsageError, match="could not be built \\(größer\ngr��er\\); build it"):
+        build("wheel", Source(dags=DAGS))
