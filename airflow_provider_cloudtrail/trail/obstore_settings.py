@@ -116,7 +116,8 @@ def settings_of(client: Any, bucket: str, session: Any, verify: bool | str | Non
         # Else the environment has the say, in variables that boto3 does not know: AWS_SKIP_SIGNATURE and the like.
         "skip_signature": False,
         "request_payer": False,
-        "server_side_encryption": "AES256",
+        # Versions before 0.9 do not take it: the bucket is read through boto3 then.
+        **({"server_side_encryption": "AES256"} if "AWS_SERVER_SIDE_ENCRYPTION" in os.environ else {}),
     }
 
 
