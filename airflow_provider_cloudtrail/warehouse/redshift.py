@@ -98,6 +98,12 @@ class RedshiftWarehouse(KeepsConnection, SqlWarehouse):
             return self.transact("asking for the collation", ask)
         return False
 
+    def _cursor(self, connection: Any) -> Any:
+        cursor = super()._cursor(connection)
+        # That of the hook. A DAG may have set another one for the whole process: redshift_connector.paramstyle.
+        cursor.paramstyle = "format"
+        return cursor
+
     def _lock(self, cursor: Any) -> None:
         # Before anything else: the transaction's snapshot is taken by the first statement that reads or writes.
         cursor.execute(f"SET statement_timeout TO {max(1, int(self._lock_timeout.total_seconds() * 1000))}")

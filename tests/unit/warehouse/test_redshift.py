@@ -99,6 +99,22 @@ def test_json_that_redshift_refuses_is_refused(staged, value):
         execute(staged, f"SELECT JSON_PARSE('{value}')")
 
 
+# -- what else the process has set -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("style", ["qmark", "numeric", "named"])
+@pytest.mark.parametrize("engine", REDSHIFT)
+def test_placeholders_are_ours_whatever_a_dag_has_set(new_warehouse, monkeypatch, engine, style):
+    import redshift_connector
+
+    monkeypatch.setattr(redshift_connector, "paramstyle", style)
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    (entry,) = warehouse.write([file_rows("20260203T1000Z", event("a"), 7)])
+    assert (entry.loaded, entry.quarantined) == (1, 1)
+    assert warehouse.known_files([entry.log_file_uri])[entry.log_file_uri].status == "loaded"
+
+
 # -- loads -------------------------------------------------------------------------------------------
 
 
