@@ -41,6 +41,26 @@ _SAFE_TO_QUOTE = frozenset({
     "ServerError",
     "UnauthorizedError",
 })
+_CODEC = "Let write.parquet.compression-codec of the tables be zstd, and drop write.parquet.compression-level"
+_AVRO_CODEC = "Let write.avro.compression-codec of the tables be gzip"
+_VERSION = (
+    "One of the tables has a version of Iceberg's format that the installed pyiceberg does not write: install a newer "
+    "one, or name other tables by the parameter table, which are created with version 2"
+)
+# What is said, from the begin, of tables that somebody has set to be what pyiceberg or Arrow do not write or read; and
+# what to do. In what is said are names of properties, files and codecs, never a value of a record.
+_TO_DO = {
+    "Cannot write manifest": _VERSION,
+    "Codec '": _CODEC,
+    "Could not parse table property": "",
+    "No writer registered for": "Let write.format.default of the tables be parquet",
+    "PyIceberg does not yet support equality deletes": "Have the table compacted by an engine that reads them",
+    "Snappy support not installed": _AVRO_CODEC,
+    "Unsupported codec": _AVRO_CODEC,
+    "Unsupported compression": _CODEC,
+    "Unsupported metrics mode": "Let write.metadata.metrics.* of the tables be modes of Iceberg",
+    "While LZO": _CODEC,
+}
 # Races that are lost before there is a commit, and commits of which nobody knows whether they are stored: done
 # again, they find what is.
 _CONFLICTS = frozenset({
@@ -199,7 +219,10 @@ def namespace_of(hook: Any) -> str:
 
 
 def describe(error: Exception) -> str:
-    """Return what is safe to log of an error of pyiceberg, pyarrow or the catalog: its class, and at most its text."""
+    """Return what is safe to log of an error of pyiceberg, pyarrow or the catalog: its class, its text, what to do."""
+    text = str(error)
+    if (said := next((begin for begin in _TO_DO if text.startswith(begin)), None)) is not None:
+        return ". ".join(part.rstrip(".") for part in (in_one_line(error), _TO_DO[said]) if part)
     return in_one_line(error) if type(error).__name__ in _SAFE_TO_QUOTE else type(error).__name__
 
 
