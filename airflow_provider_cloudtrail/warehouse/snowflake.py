@@ -121,6 +121,8 @@ class SnowflakeWarehouse(KeepsConnection):
         self._session.locked_by = None
         if getattr(self._session, "connection", None) is not connection:
             self._session.connection, self._session.stage = connection, None
+            # That of the hook. A DAG may have set another one for the whole process: snowflake.connector.paramstyle.
+            connection._paramstyle = "qmark" if self.hook.placeholder == "?" else "pyformat"
             seconds = max(1, int(self._lock_timeout.total_seconds()))
             cursor.execute(f"ALTER SESSION SET LOCK_TIMEOUT = {seconds}, {_SESSION}")
         return cursor

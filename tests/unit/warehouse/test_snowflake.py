@@ -258,6 +258,28 @@ def test_snowflake_session_does_not_depend_on_what_others_have_set(writes):
     assert "SELECT 1" in cursor.statements[1:]
 
 
+@needs_emulator
+@pytest.mark.parametrize("style", ["qmark", "numeric"])
+def test_snowflake_placeholders_are_ours_whatever_a_dag_has_set(new_warehouse, monkeypatch, style):
+    import snowflake.connector
+
+    monkeypatch.setattr(snowflake.connector, "paramstyle", style)
+    warehouse = new_warehouse("snowflake")
+    warehouse.prepare()
+    (entry,) = warehouse.write([file_rows("20260203T1000Z", event("a"), 7)])
+    assert warehouse.known_files([entry.log_file_uri])[entry.log_file_uri].status == "loaded"
+    assert_balanced(read_table(warehouse))
+
+
+@pytest.mark.parametrize(("mark", "style"), [("%s", "pyformat"), ("?", "qmark")])
+def test_snowflake_driver_is_told_what_placeholders_are(mark, style):
+    warehouse, cursor = told_warehouse()
+    warehouse.hook.placeholder = mark
+    connection = SimpleNamespace(cursor=lambda: cursor, _paramstyle="numeric")
+    warehouse._cursor(connection)
+    assert connection._paramstyle == style
+
+
 @pytest.mark.parametrize(
     ("region", "protocol"), [("eu-west-1", "s3"), ("us-gov-west-1", "s3gov"), ("cn-northwest-1", "s3china")]
 )
