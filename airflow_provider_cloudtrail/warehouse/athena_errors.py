@@ -17,6 +17,7 @@ _SAFE_TO_QUOTE = (
     "FAILED: ",
     "HIVE_METASTORE_ERROR",
     "Insufficient permissions",
+    "ManagedQueryResultsConfiguration and ResultConfiguration",
     "No output location provided",
     "PERMISSION_DENIED",
     "Queries of this type are not supported",
@@ -34,6 +35,10 @@ _BUSY_CATALOG = re.compile(r"\(Service: (?:AmazonDataCatalog|AWSGlue|Glue); Stat
 _LONGEST_QUOTE = 500
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _SERVER_ERROR = 500
+_MANAGED_RESULTS = (
+    "The work group keeps results by itself: let s3_staging_dir be empty in the extra of the connection, and drop "
+    "encryption_option"
+)
 _AGAIN = "run this again, it goes on from what is stored"
 
 
@@ -73,9 +78,9 @@ def advice(error: Exception) -> str:
         )
     if _broken(error) is not None or status_of(error) >= _SERVER_ERROR:
         return f"There was no proper answer: {_AGAIN}"
-    if code is not None or query_of(error) is None:
-        return ""
     text = service_message(error)
+    if code is not None or query_of(error) is None:
+        return _MANAGED_RESULTS if text.startswith("ManagedQueryResultsConfiguration") else ""
     if text.startswith("Query cancelled"):
         return f"Somebody has stopped it, or a limit of its work group: {_AGAIN}"
     if _is_safe(text):

@@ -146,3 +146,17 @@ def test_an_error_that_is_named_by_its_code_says_it_once(
     monkeypatch.setattr(AthenaStandIn, "_get_table_metadata", fail)
     with pytest.raises(WarehouseError, match=r"^athena, looking for the tables: InternalServerException$"):
         athena_warehouse.prepare()
+
+
+def test_work_group_that_keeps_results_by_itself(
+    athena: AthenaStandIn, athena_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "ManagedQueryResultsConfiguration and ResultConfiguration cannot be set together"
+
+    def refuse(self: AthenaStandIn, request: dict[str, Any]) -> None:
+        assert "ResultConfiguration" in request
+        raise RefusedError("InvalidRequestException", f"{said}.")
+
+    monkeypatch.setattr(AthenaStandIn, "_start_query_execution", refuse)
+    with pytest.raises(WarehouseError, match=rf"{said}\. The work group .* let s3_staging_dir be empty in the extra"):
+        athena_warehouse.known_files(["s3://example-trail/a"])
