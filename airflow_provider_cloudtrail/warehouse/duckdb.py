@@ -31,6 +31,12 @@ _FILE_FAULT = re.compile(
     r"(?:Failed to create checkpoint[a-z ]*: )?(?:IO Error: )?"
     r"((?:Could not (?!set lock)|Cannot |Failed to )[a-z ]+ (?:file|directory) .*)"
 )
+# What says nothing of values, in errors of kinds that may. From the begin: others may quote a value that reads so.
+_SAFE_TEXTS = (
+    _FILE_FAULT,
+    re.compile(r'Invalid Input Error: (Cannot execute statement of type "\w+" on database .* in read-only mode)'),
+    re.compile(r"INTERRUPT Error: (Query exceeded maximum execution time)"),
+)
 _HOLDER = re.compile(r"PID \d+")
 # An absolute path, the home directory, or what an extension of DuckDB opens, such as md: (MotherDuck).
 _SAME_FOR_EVERY_TASK = re.compile(r"/|~/|[A-Za-z][A-Za-z0-9+.-]+:")
@@ -175,9 +181,8 @@ class DuckDBWarehouse(RelationalWarehouse):
     def _describe(self, error: Exception) -> str:
         name = type(error).__name__
         if name not in _SAFE_TO_QUOTE:
-            # From the begin: others may quote a value that reads like this.
-            fault = _FILE_FAULT.match(str(error))
-            return f"{name}: {fault[1]}" if fault else super()._describe(error)
+            safe = next((found[1] for pattern in _SAFE_TEXTS if (found := pattern.match(str(error)))), None)
+            return f"{name}: {safe}" if safe else super()._describe(error)
         text = str(error).splitlines()[0]
         if is_of_missing_schema(error):
             return f"{name}: {text.rstrip('.!')}. {NO_SCHEMA}"

@@ -40,6 +40,9 @@ _MOST_MEMORY = 1024 * 1024 * 1024
 # from it for so long that each of them has looked.
 _LONGEST_SECONDS = 30.0
 _SECONDS_FOR_OTHERS = LONGEST_PAUSE.total_seconds() + 0.1
+# Settings by which statements would find other rows (of ids that differ in case alone all but the first), and errors
+# could not be read.
+_OURS = {"default_collation": "", "errors_as_json": "False"}
 # Bytes of DuckDB's log: whoever opens the file after a crash reads so much again.
 _MOST_WITHOUT_CHECKPOINT = 512_000_000
 
@@ -142,17 +145,23 @@ class DuckDBFile:
 
     def _set_up(self, connection: Any) -> None:
         self._opened_at, self._stored = time.monotonic(), 0
+        for name, value in _OURS.items():
+            if _setting(connection, name) != value:
+                connection.execute(f"SET {name} = '{value}'")
+        is_locked = _setting(connection, "lock_configuration") == "True"
         self._allowed = _bytes(_setting(connection, "memory_limit"))
         self._threads = _setting(connection, "threads")
-        if _version().startswith(_VERSIONS_WITHOUT_BOUND):
+        if is_locked or _version().startswith(_VERSIONS_WITHOUT_BOUND):
+            # What the user has set is all there is then.
             self._memory = None
         if self._in_session:
             self._log = Path(f"{_path(connection)}.wal")
             if self._memory is not None:
                 # Left to us, which do it on all cores, unless we cannot see how much there is.
                 connection.execute(f"SET checkpoint_threshold = '{2 * _MOST_WITHOUT_CHECKPOINT // 1_000_000}MB'")
-            # The other cores read log files; more threads would take more time together, not less.
-            connection.execute("SET threads = 1")
+            if not is_locked:
+                # The other cores read log files; more threads would take more time together, not less.
+                connection.execute("SET threads = 1")
 
     def stored(self, rows: int) -> None:
         """Note how many rows a transaction has written."""
