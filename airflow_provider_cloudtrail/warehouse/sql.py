@@ -78,6 +78,15 @@ DIALECTS = {
 }
 
 
+# Whatever the server says, and what it has sessions begin with: characters are those that the driver sends, nothing is
+# shortened to what fits, no text is taken for null, no rows are left out of an answer (the limit stands for none), and
+# rows are updated by other columns than keys.
+_MYSQL_SETTINGS = (
+    f"SET NAMES {_MYSQL_CHARACTERS}, sql_mode = 'TRADITIONAL', sql_safe_updates = 0, "
+    "sql_select_limit = 18446744073709551615"
+)
+# With transactions, and with room for keys as long as ours.
+_MYSQL_TABLE_OPTIONS = " ENGINE = InnoDB ROW_FORMAT = DYNAMIC"
 # MySQL and MariaDB: a row has changed since it was read, waited too long for a lock, deadlock. Their drivers give
 # the number, and no SQLSTATE.
 _MYSQL_CONFLICTS = ((1020,), (1205,), (1213,))
@@ -104,7 +113,12 @@ class SqlWarehouse(RelationalWarehouse):
             connection.cursorclass = import_module(f"{driver}.cursors").Cursor
             if connection.character_set_name() != _MYSQL_CHARACTERS:
                 connection.set_character_set(_MYSQL_CHARACTERS)
+        if self.engine == "mysql":
+            connection.cursor().execute(_MYSQL_SETTINGS)
         return connection
+
+    def _table_options(self, table: str) -> str:
+        return _MYSQL_TABLE_OPTIONS if self.engine == "mysql" else super()._table_options(table)
 
     def _lock(self, cursor: Any) -> None:
         # Takes the write lock where an engine locks tables (SQLite). Where it locks

@@ -14,7 +14,7 @@ from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 from tests.support.engines import MYSQL, MySqlHook, installed
 from tests.support.log_files import event
 from tests.support.rows import file_rows
-from tests.support.tables import assert_balanced, read_table
+from tests.support.tables import assert_balanced, execute, query, read_table
 
 
 class Recorded:
@@ -61,7 +61,7 @@ def test_statements_parse_in_the_dialect(conn_type):
         (tree,) = sqlglot.parse(statement.replace("%s", "?"), dialect=dialect)
         assert not isinstance(tree, sqlglot.exp.Command), statement
         kinds.add(type(tree).__name__)
-    assert kinds == {"Select", "Create", "Alter", "Update", "Insert", "Delete"}
+    assert kinds - {"Set"} == {"Select", "Create", "Alter", "Update", "Insert", "Delete"}
     inserts = [text for text in hook.statements if text.startswith("INSERT")]
     assert max(text.count("%s") for text in inserts) <= warehouse.dialect.max_parameters
     quote = "`" if conn_type == "mysql" else '"'
@@ -123,6 +123,48 @@ def test_mariadb_stores_and_waits(new_warehouse):
     assert tables.events[0]["user_agent"] == "\N{WATER WAVE}" * 20_000
 
 
+@pytest.mark.skipif(not MYSQL, reason="needs MariaDB (mariadbd on the PATH; Debian: mariadb-server) and pymysql")
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "NAMES latin1",
+        "sql_mode = 'EMPTY_STRING_IS_NULL,NO_BACKSLASH_ESCAPES,ANSI_QUOTES'",
+        "sql_safe_updates = 1",
+        "sql_select_limit = 1",
+        "default_storage_engine = Aria",
+        "GLOBAL innodb_default_row_format = compact",
+    ],
+)
+def test_mariadb_stores_whatever_it_has_sessions_begin_with(new_warehouse, setting):
+    warehouse = new_warehouse("mysql")
+    warehouse.hook.settings = {"init_command": f"SET {setting}"}
+    try:
+        warehouse.prepare()
+        text = "\N{WATER WAVE} it's \\"
+        events = [event("a", userAgent=text), event("b"), event("c")]
+        warehouse.write([file_rows("20260203T1000Z", *events)])
+        (again,) = warehouse.write([file_rows("20260203T1005Z", *events)])
+    finally:
+        warehouse.hook.settings = {}
+        execute(warehouse, "SET GLOBAL innodb_default_row_format = dynamic")
+    assert (again.loaded, again.duplicate) == (0, 3)
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert tables.events[0]["user_agent"] == text
+    engines = f"SELECT DISTINCT engine FROM information_schema.tables WHERE table_name LIKE '{warehouse.table}%'"
+    assert query(warehouse, engines) == [("InnoDB",)]
+
+
+@pytest.mark.skipif(not MYSQL, reason="needs MariaDB (mariadbd on the PATH; Debian: mariadb-server) and pymysql")
+def test_mariadb_shortens_nothing_where_the_server_would(new_warehouse):
+    warehouse = new_warehouse("mysql")
+    warehouse.prepare()
+    execute(warehouse, f"ALTER TABLE {warehouse.events} MODIFY user_agent VARCHAR(5)")
+    warehouse.hook.settings = {"init_command": "SET sql_mode = ''"}
+    with pytest.raises(WarehouseError, match="A column of the table is too short for a value"):
+        warehouse.write([file_rows("20260203T1000Z", event("a", userAgent="longer than five"))])
+
+
 @pytest.mark.skipif(not installed("pymysql"), reason="needs pymysql")
 def test_cursors_of_mysql_give_tuples_whatever_the_connection_names(monkeypatch):
     """Airflow hands the extra ``cursor`` of a connection to the driver: "dictcursor", "ssdictcursor"."""
@@ -132,6 +174,7 @@ def test_cursors_of_mysql_give_tuples_whatever_the_connection_names(monkeypatch)
     warehouse = open_warehouse(Recorded("mysql"), "audit")
     opened = Connection(cursorclass=SSDictCursor, defer_connect=True)
     monkeypatch.setattr(warehouse.hook, "get_conn", lambda: opened)
+    monkeypatch.setattr(Cursor, "execute", lambda *_: None)
     assert type(warehouse._cursor(warehouse._connect())) is Cursor
 
 
