@@ -8,7 +8,7 @@ enforced keys keep one row per event by their table lock, if they have one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from importlib import import_module
 from typing import Any
@@ -85,6 +85,8 @@ _MYSQL_SETTINGS = (
     f"SET NAMES {_MYSQL_CHARACTERS}, sql_mode = 'TRADITIONAL', sql_safe_updates = 0, "
     "sql_select_limit = 18446744073709551615"
 )
+# MySQL 5.7 takes 4 MB at once (max_allowed_packet), and a character can take four bytes.
+_CHARACTERS_IN_ONE = 900_000
 # With transactions, and with room for keys as long as ours.
 _MYSQL_TABLE_OPTIONS = " ENGINE = InnoDB ROW_FORMAT = DYNAMIC"
 # MySQL and MariaDB: a row has changed since it was read, waited too long for a lock, deadlock. Their drivers give
@@ -152,9 +154,23 @@ class SqlWarehouse(RelationalWarehouse):
     def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         in_one = max(1, self.dialect.max_parameters // len(columns))
         marks = f"({', '.join([self.hook.placeholder] * len(columns))})"
-        for start in range(0, len(rows), in_one):
-            portion = rows[start : start + in_one]
+        for portion in _portions(rows, in_one):
             cursor.execute(
                 f"INSERT INTO {table} ({self._names(columns)}) VALUES {', '.join([marks] * len(portion))}",
                 [value for row in portion for value in self._converted(columns, row)],
             )
+
+
+def _portions(rows: Sequence[Sequence[Any]], most: int) -> Iterator[list[Sequence[Any]]]:
+    """Yield rows, as many at once as fit into a statement; one that is longer on its own stands alone."""
+    portion: list[Sequence[Any]] = []
+    characters = 0
+    for row in rows:
+        of_row = sum(len(value) for value in row if isinstance(value, str))
+        if portion and (len(portion) == most or characters + of_row > _CHARACTERS_IN_ONE):
+            yield portion
+            portion, characters = [], 0
+        portion.append(row)
+        characters += of_row
+    if portion:
+        yield portion

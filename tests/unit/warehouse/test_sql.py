@@ -165,6 +165,24 @@ def test_mariadb_shortens_nothing_where_the_server_would(new_warehouse):
         warehouse.write([file_rows("20260203T1000Z", event("a", userAgent="longer than five"))])
 
 
+@pytest.mark.parametrize(
+    ("lengths", "portions"),
+    [
+        pytest.param([1] * 30, 2, id="as many as a statement has placeholders for"),
+        pytest.param([300_000] * 4, 4, id="two of which are too long for one"),
+        pytest.param([5_000_000, 1], 2, id="one that is too long on its own"),
+    ],
+)
+def test_statements_are_as_long_as_servers_take_them(lengths, portions):
+    hook = Recorded("mysql")
+    warehouse = open_warehouse(hook, "audit")
+    events = [event(str(number), userAgent="x" * length) for number, length in enumerate(lengths)]
+    warehouse.write([file_rows("20260203T1000Z", *events)])
+    inserts = [text for text in hook.statements if text.startswith("INSERT INTO `audit` ")]
+    assert len(inserts) == portions
+    assert sum(text.count("), (") + 1 for text in inserts) == len(events)
+
+
 @pytest.mark.skipif(not installed("pymysql"), reason="needs pymysql")
 def test_cursors_of_mysql_give_tuples_whatever_the_connection_names(monkeypatch):
     """Airflow hands the extra ``cursor`` of a connection to the driver: "dictcursor", "ssdictcursor"."""
