@@ -34,8 +34,9 @@ def discard_unfinished(database: str) -> bool:
     :param database: what DuckDB is told to open.
     :return: whether it was removed; False also if somebody has it open.
     """
-    path = Path(database).expanduser()
     with suppress(OSError):
+        # Not a link that leads to it: the file is to be made where this one is.
+        path = Path(database).expanduser().resolve()
         if _is_unfinished(path, of_age=True):
             with path.open("r+b") as file:
                 # As DuckDB does. Looked at once more behind it: another may have been here first.

@@ -44,6 +44,17 @@ def test_made_anew(new_warehouse: NewWarehouse, size: int) -> None:
     assert read_table(warehouse).event_ids == ["a"]
 
 
+def test_made_anew_where_a_link_leads(new_warehouse: NewWarehouse) -> None:
+    warehouse = new_warehouse("duckdb")
+    path = cut_short(warehouse, 4096)
+    warehouse.hook.path = str(path.with_name("link.duckdb"))
+    Path(warehouse.hook.path).symlink_to(path)
+    warehouse.prepare()
+    warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    assert Path(warehouse.hook.path).is_symlink()
+    assert path.stat().st_size > 12_288
+
+
 def test_waited_for_while_it_may_still_be_made(new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     warehouse = new_warehouse("duckdb")
     monkeypatch.setattr(duckdb_unfinished, "_LONGEST_CREATION", 2.0)
