@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -24,7 +25,9 @@ def stand_any_output() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for as long as it runs
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    # Not what has been put in its place, as by a notebook.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def print_lines(lines: Sequence[str]) -> None:

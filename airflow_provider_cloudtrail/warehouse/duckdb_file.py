@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_cloudtrail.warehouse.base import LONGEST_PAUSE
+from airflow_provider_cloudtrail.warehouse.duckdb_settings import in_bytes, is_locked, set_ours, setting
 from airflow_provider_cloudtrail.warehouse.duckdb_statements import InterruptibleConnection
 from airflow_provider_cloudtrail.warehouse.duckdb_unfinished import discard_unfinished
 
@@ -40,9 +41,6 @@ _MOST_MEMORY = 1024 * 1024 * 1024
 # from it for so long that each of them has looked.
 _LONGEST_SECONDS = 30.0
 _SECONDS_FOR_OTHERS = LONGEST_PAUSE.total_seconds() + 0.1
-# Settings by which statements would find other rows (of ids that differ in case alone all but the first), and errors
-# could not be read.
-_OURS = {"default_collation": "", "errors_as_json": "False"}
 # Bytes of DuckDB's log: whoever opens the file after a crash reads so much again.
 _MOST_WITHOUT_CHECKPOINT = 512_000_000
 
@@ -145,13 +143,11 @@ class DuckDBFile:
 
     def _set_up(self, connection: Any) -> None:
         self._opened_at, self._stored = time.monotonic(), 0
-        for name, value in _OURS.items():
-            if _setting(connection, name) != value:
-                connection.execute(f"SET {name} = '{value}'")
-        is_locked = _setting(connection, "lock_configuration") == "True"
-        self._allowed = _bytes(_setting(connection, "memory_limit"))
-        self._threads = _setting(connection, "threads")
-        if is_locked or _version().startswith(_VERSIONS_WITHOUT_BOUND):
+        set_ours(connection)
+        locked = is_locked(connection)
+        self._allowed = in_bytes(setting(connection, "memory_limit"))
+        self._threads = setting(connection, "threads")
+        if locked or _version().startswith(_VERSIONS_WITHOUT_BOUND):
             # What the user has set is all there is then.
             self._memory = None
         if self._in_session:
@@ -159,7 +155,7 @@ class DuckDBFile:
             if self._memory is not None:
                 # Left to us, which do it on all cores, unless we cannot see how much there is.
                 connection.execute(f"SET checkpoint_threshold = '{2 * _MOST_WITHOUT_CHECKPOINT // 1_000_000}MB'")
-            if not is_locked:
+            if not locked:
                 # The other cores read log files; more threads would take more time together, not less.
                 connection.execute("SET threads = 1")
 
@@ -292,15 +288,3 @@ def _path(connection: Any) -> str:
         "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
     ).fetchall()
     return str(path)
-
-
-def _setting(connection: Any, name: str) -> str:
-    ((value,),) = connection.execute(f"SELECT current_setting('{name}')").fetchall()
-    return str(value)
-
-
-def _bytes(size: str) -> float:
-    """Read a size as DuckDB writes it, ``18.8 GiB``; what is no size is without bounds."""
-    number, _, unit = size.partition(" ")
-    factor = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}.get(unit)
-    return float(number) * factor if factor else math.inf

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_cloudtrail.warehouse import arrow_rows
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
+from airflow_provider_cloudtrail.warehouse.duckdb_settings import in_bytes
 from tests.support.duckdb_faults import fail_commits
 from tests.support.engines import DUCKDB
 from tests.support.log_files import event
@@ -225,7 +226,7 @@ def test_memory_that_the_user_has_bound_tighter_stays_so(new_warehouse: NewWareh
     ((limit,),) = warehouse.transact(
         "asking", lambda cursor: cursor.execute("SELECT current_setting('memory_limit')").fetchall()
     )
-    assert file_module._bytes(limit) <= 50_000_000
+    assert in_bytes(limit) <= 50_000_000
     # So there is none of ours to widen, and nothing that would go better next time.
     assert not warehouse._file.widen()  # type: ignore[attr-defined]
 
@@ -244,7 +245,7 @@ def test_memory_that_the_user_has_bound_tighter_stays_so(new_warehouse: NewWareh
     ],
 )
 def test_sizes_as_duckdb_writes_them(file_module: Any, text: str, size: float) -> None:
-    assert file_module._bytes(text) == size
+    assert in_bytes(text) == size
 
 
 def test_a_batch_of_many_rows_comes_in_several_portions(

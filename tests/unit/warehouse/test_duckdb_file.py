@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
+from airflow_provider_cloudtrail.warehouse.duckdb_settings import in_bytes
 from tests.support.engines import DUCKDB, DuckDBHook
 from tests.support.log_files import event
 from tests.support.rows import file_rows
@@ -220,9 +221,9 @@ def test_in_a_session_memory_grows_with_the_table_and_threads_are_left_to_reader
         pytest.skip("no bound with the version that is installed")
     with warehouse.session():
         warehouse.write(batch(1, 20))
-        first = module._bytes(setting("memory_limit"))
+        first = in_bytes(setting("memory_limit"))
         warehouse.write(batch(2, 20))
-        assert module._bytes(setting("memory_limit")) > first
+        assert in_bytes(setting("memory_limit")) > first
         assert setting("threads") == "1"
 
 
@@ -246,7 +247,7 @@ def test_versions_that_hang_for_lack_of_memory_get_what_they_want(
         "asking", lambda cursor: cursor.execute("SELECT current_setting('memory_limit')").fetchall()
     )
     # A bound is far below what DuckDB takes of any machine.
-    assert (module._bytes(limits[0][0]) < 128 * 2**20) is bound
+    assert (in_bytes(limits[0][0]) < 128 * 2**20) is bound
 
 
 def events_left_by_crashes(warehouse: Warehouse, tmp_path: Path, hours: range) -> list[int]:
