@@ -57,7 +57,11 @@ class PostgresWarehouse(KeepsConnection):
 
     def _new_connection(self) -> Any:
         connection = super()._new_connection()
-        set_up(connection)
+        try:
+            set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _cursor(self, connection: Any) -> Any:
@@ -73,16 +77,20 @@ class PostgresWarehouse(KeepsConnection):
             super()._roll_back(connection, error)
 
     def _create(self, table: str, columns: Sequence[Column], *, has_key: bool) -> frozenset[str]:
-        # Now, and not in the night in which somebody calls a role what its encoding has no letters for.
+        if table == self.events:
+            # Now, and not in the night in which somebody calls a role what its encoding has no letters for.
+            self._refuse_to_lack_characters()
+        return super()._create(table, columns, has_key=has_key)
+
+    def _refuse_to_lack_characters(self) -> None:
         with self._transaction() as cursor:
             encoding = lacks_characters(cursor.connection)
         if encoding is not None:
             raise WarehouseError(
-                f"{self.engine}, creating {table}: the database has the encoding {encoding}, which cannot store every "
-                f"character that an event may have: use one with UTF8 (CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE "
-                "template0)"
+                f"{self.engine}, creating {self.events}: the database has the encoding {encoding}, which cannot store "
+                "every character that an event may have: use one with UTF8 (CREATE DATABASE ... ENCODING 'UTF8' "
+                "TEMPLATE template0)"
             )
-        return super()._create(table, columns, has_key=has_key)
 
     def _table_options(self, table: str) -> str:
         # It has no key, and in a database of which all tables are published nothing could be deleted from it.

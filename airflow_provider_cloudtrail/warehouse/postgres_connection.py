@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_cloudtrail.warehouse.postgres_statements import InterruptibleCursor
+from airflow_provider_cloudtrail.warehouse.postgres_statements import InterruptibleCursor, commit
 
 # Of others text would be refused by the driver before the server is asked, or come back as bytes (SQL_ASCII).
 _ENCODING = "UTF8"
@@ -40,7 +40,7 @@ def set_up(connection: Any) -> None:
             "; ".join(f"SET {name} TO {value}" for name, value in other.items())
         )
         # Or the next transaction that is rolled back would undo it.
-        connection.commit()
+        commit(connection)
 
 
 def lacks_characters(connection: Any) -> str | None:

@@ -85,6 +85,7 @@ _MYSQL_SETTINGS = (
     f"SET NAMES {_MYSQL_CHARACTERS}, sql_mode = 'TRADITIONAL', sql_safe_updates = 0, "
     "sql_select_limit = 18446744073709551615"
 )
+_MYSQL_DRIVERS = ("MySQLdb", "pymysql")
 # MySQL 5.7 takes 4 MB at once (max_allowed_packet), and a character can take four bytes.
 _CHARACTERS_IN_ONE = 900_000
 # With transactions, and with room for keys as long as ours.
@@ -108,15 +109,12 @@ class SqlWarehouse(RelationalWarehouse):
 
     def _connect(self) -> Any:
         connection = super()._connect()
-        if hasattr(connection, "cursorclass"):  # mysqlclient, pymysql
-            # Whatever the extras "cursor" and "charset" of Airflow's connection say: rows are tuples, and text has
-            # every character, of which a server that is not strict would store a question mark.
-            driver = type(connection).__module__.partition(".")[0]
-            connection.cursorclass = import_module(f"{driver}.cursors").Cursor
-            if connection.character_set_name() != _MYSQL_CHARACTERS:
-                connection.set_character_set(_MYSQL_CHARACTERS)
         if self.engine == "mysql":
-            connection.cursor().execute(_MYSQL_SETTINGS)
+            try:
+                _set_up_mysql(connection)
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     def _table_options(self, table: str) -> str:
@@ -159,6 +157,17 @@ class SqlWarehouse(RelationalWarehouse):
                 f"INSERT INTO {table} ({self._names(columns)}) VALUES {', '.join([marks] * len(portion))}",
                 [value for row in portion for value in self._converted(columns, row)],
             )
+
+
+def _set_up_mysql(connection: Any) -> None:
+    packages = [kind.__module__.partition(".")[0] for kind in type(connection).__mro__]
+    if driver := next((package for package in packages if package in _MYSQL_DRIVERS), None):
+        # Whatever the extras "cursor" and "charset" of Airflow's connection say: rows are tuples, and text has every
+        # character, of which a server that is not strict would store a question mark.
+        connection.cursorclass = import_module(f"{driver}.cursors").Cursor
+        if connection.character_set_name() != _MYSQL_CHARACTERS:
+            connection.set_character_set(_MYSQL_CHARACTERS)
+    connection.cursor().execute(_MYSQL_SETTINGS)
 
 
 def _portions(rows: Sequence[Sequence[Any]], most: int) -> Iterator[list[Sequence[Any]]]:

@@ -105,6 +105,25 @@ def test_what_is_no_database_is_left_alone(new_warehouse: NewWarehouse, content:
     assert path.read_bytes() == content
 
 
+def test_what_a_copy_has_left_of_a_database_is_left_alone(new_warehouse: NewWarehouse) -> None:
+    """Its log is beside it, with what was committed last."""
+    path = cut_short(new_warehouse("duckdb"), 4096)
+    beside = path.with_name(f"{path.name}.wal")
+    beside.write_bytes(b"")
+    assert discard_unfinished(str(path))
+    path = cut_short(new_warehouse("duckdb"), 4096)
+    path.with_name(f"{path.name}.wal").write_bytes(b"x" * 100)
+    assert not discard_unfinished(str(path))
+
+
+def test_a_file_that_is_being_made_is_not_opened(new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closed again it would lose the locks that DuckDB has on it in this process."""
+    path = cut_short(new_warehouse("duckdb"), 4096, age=0)
+    monkeypatch.setattr(Path, "open", None)
+    assert is_being_made(str(path))
+    assert not discard_unfinished(str(path))
+
+
 def test_a_whole_file_is_left_alone(new_warehouse: NewWarehouse) -> None:
     path = cut_short(new_warehouse("duckdb"), 12_288)
     assert not is_being_made(str(path))

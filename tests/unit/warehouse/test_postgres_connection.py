@@ -114,6 +114,23 @@ def test_tables_that_are_there_take_what_their_encoding_has(
         warehouse.write([file_rows("20260203T1005Z", event("b", userAgent=OF_EVERY_KIND))])
 
 
+def test_a_connection_that_cannot_be_set_up_is_closed(
+    engine: str, new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = new_warehouse(engine)
+    opened: list[Any] = []
+
+    def refuse(connection: Any) -> None:
+        opened.append(connection)
+        raise LookupError
+
+    monkeypatch.setattr("airflow_provider_cloudtrail.warehouse.postgres.set_up", refuse)
+    with pytest.raises(WarehouseError, match="LookupError"):
+        warehouse.prepare()
+    assert opened
+    assert all(connection.closed for connection in opened)
+
+
 def test_times_are_read_whatever_form_the_database_has_them_in(engine: str, new_warehouse: NewWarehouse) -> None:
     """psycopg reads no other than ISO."""
     warehouse = in_database_of_its_own(new_warehouse(engine), "UTF8", "DateStyle TO German")
