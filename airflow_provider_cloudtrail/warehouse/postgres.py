@@ -55,14 +55,8 @@ class PostgresWarehouse(KeepsConnection):
         if times := {table: column for table, column in self._times_in_keys().items() if table in expected}:
             add_missing_indexes(self, times)
 
-    def _new_connection(self) -> Any:
-        connection = super()._new_connection()
-        try:
-            set_up(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def _set_up(self, connection: Any) -> None:
+        set_up(connection)
 
     def _cursor(self, connection: Any) -> Any:
         return InterruptibleCursor(super()._cursor(connection))

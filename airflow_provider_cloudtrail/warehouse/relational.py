@@ -135,9 +135,17 @@ class RelationalWarehouse(RelationalUpdates):
     def _connect(self) -> Any:
         """Return a DB-API connection that is not in autocommit mode."""
         connection = self.hook.get_conn()
-        if getattr(self.hook, "supports_autocommit", False):
-            self.hook.set_autocommit(connection, False)
+        try:
+            if getattr(self.hook, "supports_autocommit", False):
+                self.hook.set_autocommit(connection, False)
+            self._set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+    def _set_up(self, connection: Any) -> None:
+        """Give a new connection the settings that are relied on, whatever those of the user are."""
 
     def _release(self, connection: Any, *, failed: bool) -> None:  # noqa: ARG002 - for engines that keep some
         """

@@ -107,15 +107,9 @@ class SqlWarehouse(RelationalWarehouse):
         self.dialect = DIALECTS.get(self.engine, ANSI)  # type: ignore[misc]
         super().__init__(hook, *args, **kwargs)
 
-    def _connect(self) -> Any:
-        connection = super()._connect()
+    def _set_up(self, connection: Any) -> None:
         if self.engine == "mysql":
-            try:
-                _set_up_mysql(connection)
-            except BaseException:
-                connection.close()
-                raise
-        return connection
+            _set_up_mysql(connection)
 
     def _table_options(self, table: str) -> str:
         return _MYSQL_TABLE_OPTIONS if self.engine == "mysql" else super()._table_options(table)
