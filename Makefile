@@ -56,7 +56,7 @@ test-reference: $(STAMP) ## compare the validation of digests with the AWS CLI's
 bench: $(STAMP) ## compare speed, memory and requests with other tools; make bench BENCH='--scale 0.05' takes minutes
 	@$(BIN)/python -m tests.benchmarks --output .bench/results.md $(BENCH)
 
-test-engines: $(STAMP) ## run warehouses on Snowflake's emulator and the oldest DuckDB, read Iceberg with DuckDB; installed for it
+test-engines: $(STAMP) ## run warehouses on Snowflake's emulator and the oldest DuckDB, read Iceberg with two others; installed for it
 	@test -x $(ENGINES)/bin/python || $(BIN)/uv venv -q -p $(BIN)/python $(ENGINES)
 	@$(BIN)/uv pip install -q -p $(ENGINES)/bin/python -r tests/environments/engines.txt
 	@$(ENGINES)/bin/python -m pytest -k 'snowflake or all_engines or shows_no_value' \

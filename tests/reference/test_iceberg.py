@@ -1,5 +1,5 @@
 """
-Iceberg tables read by another engine than the one that wrote them: DuckDB's, which shares no code with pyiceberg.
+Iceberg tables read by others than pyiceberg: DuckDB, and DataFusion through Iceberg's library in Rust.
 
 In an environment of its own, because the development environment has a DuckDB without this extension; ``make
 test-engines`` makes it, and ``ICEBERG_READER_PYTHON`` names the interpreter of another.
@@ -29,7 +29,9 @@ READER = Path(os.environ.get("ICEBERG_READER_PYTHON", REPOSITORY / ".matrix" / "
 
 pytestmark = pytest.mark.skipif(not ICEBERG or not READER.exists(), reason="needs `make test-engines`")
 
-_PROGRAM = """
+# Each prints the rows, one a line; times in microseconds.
+_PROGRAMS = {
+    "duckdb": """
 import json, sys
 import duckdb
 from duckdb_extensions import import_extension
@@ -41,20 +43,48 @@ location, where, *names = sys.argv[1:]
 names = ", ".join(f"epoch_us({name})" if name.endswith(("_at", "_time")) else f'"{name}"' for name in names)
 for row in connection.execute(f"SELECT {names} FROM iceberg_scan('{location}') WHERE {where} ORDER BY ALL").fetchall():
     print(json.dumps(row))
-"""
+""",
+    "datafusion": """
+import json, sys
+from datafusion import SessionContext
+from pyiceberg_core.datafusion import IcebergDataFusionTable
+location, where, *names = sys.argv[1:]
+context = SessionContext()
+context.register_table("audit", IcebergDataFusionTable(["audit", "audit"], f"file://{location}", file_io_properties={}))
+names = ", ".join(f'"{name}"' for name in names)
+for batch in context.sql(f"SELECT {names} FROM audit WHERE {where}").collect():
+    columns = [
+        column.cast("int64").to_pylist() if str(column.type).startswith("timestamp[us") else column.to_pylist()
+        for column in batch.columns
+    ]
+    for row in zip(*columns):
+        print(json.dumps(row))
+""",
+}
 
 
-def read(warehouse: Warehouse, table: str, names: list[str], where: str = "true") -> list[list[Any]]:
-    """Return rows of a table in DuckDB's order."""
-    location = catalog(warehouse.hook.uri).load_table(table).metadata_location.removeprefix("file://")
-    done = subprocess.run(
-        [READER, "-c", _PROGRAM, location, where, *names], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+@pytest.fixture(params=_PROGRAMS)
+def read(request: pytest.FixtureRequest) -> Callable[..., list[list[Any]]]:
+    """Return what gives the rows of a table as another engine reads them."""
+
+    def rows(warehouse: Warehouse, table: str, names: list[str], where: str = "true") -> list[list[Any]]:
+        location = catalog(warehouse.hook.uri).load_table(table).metadata_location.removeprefix("file://")
+        done = subprocess.run(
+            [READER, "-c", _PROGRAMS[request.param], location, where, *names],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return rows
 
 
-def test_another_engine_reads_the_same_rows(new_warehouse: Callable[[str], Warehouse]) -> None:
+def test_another_engine_reads_the_same_rows(
+    new_warehouse: Callable[[str], Warehouse], read: Callable[..., list[list[Any]]]
+) -> None:
     warehouse = new_warehouse("iceberg")
     warehouse.prepare()
     batch = hostile_batch()
@@ -96,7 +126,7 @@ def test_another_engine_reads_the_same_rows(new_warehouse: Callable[[str], Wareh
 
 @pytest.mark.parametrize("transform", [None, *PARTED])
 def test_another_engine_finds_what_lies_beside_long_texts(
-    new_warehouse: Callable[[str], Warehouse], transform: str | None
+    new_warehouse: Callable[[str], Warehouse], read: Callable[..., list[list[Any]]], transform: str | None
 ) -> None:
     """Also in a table that the user has parted in another way, whose files pyiceberg writes."""
     warehouse = new_warehouse("iceberg")
