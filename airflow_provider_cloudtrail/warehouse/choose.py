@@ -17,6 +17,7 @@ _MODULES = {
     "athena": "AthenaWarehouse",
     "duckdb": "DuckDBWarehouse",
     "iceberg": "IcebergWarehouse",
+    "mysql": "MySqlWarehouse",
     "postgres": "PostgresWarehouse",
     "redshift": "RedshiftWarehouse",
     "snowflake": "SnowflakeWarehouse",

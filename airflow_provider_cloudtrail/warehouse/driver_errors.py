@@ -55,11 +55,9 @@ _GONE = re.compile(
     r"BrokenPipe|connection is closed|server closed the connection|consuming input failed|could not receive data"
     r"|SSL connection has been closed|the connection is (?:lost|closed)"
 )
-_GONE_IN_MYSQL = ((2006,), (2013,))
 
-# What engines without a SQLSTATE say of a schema that is not there: DuckDB, SQLite; MySQL has a number.
+# What engines without a SQLSTATE say of a schema that is not there: DuckDB, SQLite.
 _NO_SCHEMA = re.compile(r"(?:Catalog Error: )?Schema with name .* does not exist|unknown database ")
-_NO_SCHEMA_IN_MYSQL = (1049,)
 
 # Where COPY came upon a value. From the begin: behind the column stands the value.
 _COPIED_COLUMN = re.compile(r"COPY \w+, line \d+, column (\w+)")
@@ -143,13 +141,12 @@ def is_of_lost_connection(error: Exception) -> bool:
         # Connection exceptions, and a server that is shut down or ends the session.
         return state.startswith(("08", "57P0", "25P03"))
     # A network that has forgotten the connection says nothing: what waits for an answer ends at a limit of time.
-    broken = isinstance(error, (ConnectionError, TimeoutError))
-    return broken or error.args[:1] in _GONE_IN_MYSQL or _GONE.match(str(error)) is not None
+    return isinstance(error, (ConnectionError, TimeoutError)) or _GONE.match(str(error)) is not None
 
 
 def is_of_missing_schema(error: Exception) -> bool:
     """Tell whether a schema is not there, of engines that give no SQLSTATE."""
-    return error.args[:1] == _NO_SCHEMA_IN_MYSQL or _NO_SCHEMA.match(str(error)) is not None
+    return _NO_SCHEMA.match(str(error)) is not None
 
 
 def describe(error: Exception, *further: str, advice: str = "") -> str:

@@ -1,7 +1,7 @@
 """
 Any connection whose hook is a ``DbApiHook``, through SQL that all engines understand.
 
-SQLite, MySQL and others: which ids are new is asked in portions, inserts carry many rows, one
+SQLite and others: which ids are new is asked in portions, inserts carry many rows, one
 transaction holds a batch. Nothing relies on upserts, temporary tables or ``RETURNING``. Engines without
 enforced keys keep one row per event by their table lock, if they have one.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
-from importlib import import_module
 from typing import Any
 
 from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, AuditEvent, Column, ColumnKind, columns_of
@@ -20,10 +19,6 @@ from airflow_provider_cloudtrail.warehouse.relational import RelationalWarehouse
 
 def _utc_text(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
-
-
-def _utc_naive(moment: datetime) -> datetime:
-    return moment.astimezone(timezone.utc).replace(tzinfo=None)
 
 
 def _types(key: str, text: str, integer: str, boolean: str, timestamp: str, json: str) -> dict[ColumnKind, str]:
@@ -41,9 +36,6 @@ def _types(key: str, text: str, integer: str, boolean: str, timestamp: str, json
 _KEY = f"VARCHAR({MAX_KEY_LENGTH})"
 REDSHIFT_KEY_BYTES = 4 * MAX_KEY_LENGTH
 
-_MYSQL_CHARACTERS = "utf8mb4"
-_MYSQL_TEXT = f"LONGTEXT CHARACTER SET {_MYSQL_CHARACTERS}"
-
 ANSI = Dialect(_types(_KEY, "TEXT", "BIGINT", "BOOLEAN", "TIMESTAMP WITH TIME ZONE", "TEXT"))
 
 DIALECTS = {
@@ -51,20 +43,6 @@ DIALECTS = {
     "sqlite": Dialect(
         _types("TEXT", "TEXT", "INTEGER", "INTEGER", "TEXT", "TEXT"),
         convert={ColumnKind.TIMESTAMP: _utc_text, ColumnKind.BOOLEAN: int},
-    ),
-    # Binary collation: ids that differ in case are different. DATETIME has no zone: UTC.
-    "mysql": Dialect(
-        _types(
-            f"{_KEY} CHARACTER SET {_MYSQL_CHARACTERS} COLLATE utf8mb4_bin",
-            _MYSQL_TEXT,
-            "BIGINT",
-            "BOOLEAN",
-            "DATETIME(6)",
-            _MYSQL_TEXT,
-        ),
-        quote="`{}`",
-        convert={ColumnKind.TIMESTAMP: _utc_naive},
-        current_schema="SCHEMA()",
     ),
     # Lengths are in bytes. Of more than ten values behind IN Redshift makes an array, and bound arrays are refused.
     # Whether an array of bound values is, too, is documented nowhere: none is made of fewer than ten.
@@ -78,23 +56,6 @@ DIALECTS = {
 }
 
 
-# Whatever the server says, and what it has sessions begin with: characters are those that the driver sends, nothing is
-# shortened to what fits, no text is taken for null, no rows are left out of an answer (the limit stands for none), and
-# rows are updated by other columns than keys.
-_MYSQL_SETTINGS = (
-    f"SET NAMES {_MYSQL_CHARACTERS}, sql_mode = 'TRADITIONAL', sql_safe_updates = 0, "
-    "sql_select_limit = 18446744073709551615"
-)
-_MYSQL_DRIVERS = ("MySQLdb", "pymysql")
-# MySQL 5.7 takes 4 MB at once (max_allowed_packet), and a character can take four bytes.
-_CHARACTERS_IN_ONE = 900_000
-# With transactions, and with room for keys as long as ours.
-_MYSQL_TABLE_OPTIONS = " ENGINE = InnoDB ROW_FORMAT = DYNAMIC"
-# MySQL and MariaDB: a row has changed since it was read, waited too long for a lock, deadlock. Their drivers give
-# the number, and no SQLSTATE.
-_MYSQL_CONFLICTS = ((1020,), (1205,), (1213,))
-
-
 class SqlWarehouse(RelationalWarehouse):
     """
     A warehouse behind any ``DbApiHook``.
@@ -102,17 +63,12 @@ class SqlWarehouse(RelationalWarehouse):
     The engine is the hook's ``conn_type``; one that is not listed here gets standard SQL types.
     """
 
+    dialect = ANSI
+
     def __init__(self, hook: Any, *args: Any, **kwargs: Any) -> None:
         self.engine = str(getattr(hook, "conn_type", "sql"))  # type: ignore[misc]
-        self.dialect = DIALECTS.get(self.engine, ANSI)  # type: ignore[misc]
+        self.dialect = DIALECTS.get(self.engine, self.dialect)  # type: ignore[misc]
         super().__init__(hook, *args, **kwargs)
-
-    def _set_up(self, connection: Any) -> None:
-        if self.engine == "mysql":
-            _set_up_mysql(connection)
-
-    def _table_options(self, table: str) -> str:
-        return _MYSQL_TABLE_OPTIONS if self.engine == "mysql" else super()._table_options(table)
 
     def _lock(self, cursor: Any) -> None:
         # Takes the write lock where an engine locks tables (SQLite). Where it locks
@@ -122,8 +78,7 @@ class SqlWarehouse(RelationalWarehouse):
 
     def _is_conflict(self, error: Exception) -> bool:
         return super()._is_conflict(error) or (
-            type(error).__name__ == "OperationalError"
-            and ("database is locked" in str(error) or error.args[:1] in _MYSQL_CONFLICTS)
+            type(error).__name__ == "OperationalError" and "database is locked" in str(error)
         )
 
     def _what_is(self, cursor: Any, table: str) -> tuple[str, dict[str, str]]:
@@ -146,31 +101,20 @@ class SqlWarehouse(RelationalWarehouse):
     def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         in_one = max(1, self.dialect.max_parameters // len(columns))
         marks = f"({', '.join([self.hook.placeholder] * len(columns))})"
-        for portion in _portions(rows, in_one):
+        for portion in _portions(rows, in_one, self.dialect.max_characters):
             cursor.execute(
                 f"INSERT INTO {table} ({self._names(columns)}) VALUES {', '.join([marks] * len(portion))}",
                 [value for row in portion for value in self._converted(columns, row)],
             )
 
 
-def _set_up_mysql(connection: Any) -> None:
-    packages = [kind.__module__.partition(".")[0] for kind in type(connection).__mro__]
-    if driver := next((package for package in packages if package in _MYSQL_DRIVERS), None):
-        # Whatever the extras "cursor" and "charset" of Airflow's connection say: rows are tuples, and text has every
-        # character, of which a server that is not strict would store a question mark.
-        connection.cursorclass = import_module(f"{driver}.cursors").Cursor
-        if connection.character_set_name() != _MYSQL_CHARACTERS:
-            connection.set_character_set(_MYSQL_CHARACTERS)
-    connection.cursor().execute(_MYSQL_SETTINGS)
-
-
-def _portions(rows: Sequence[Sequence[Any]], most: int) -> Iterator[list[Sequence[Any]]]:
+def _portions(rows: Sequence[Sequence[Any]], most: int, characters_in_one: int) -> Iterator[list[Sequence[Any]]]:
     """Yield rows, as many at once as fit into a statement; one that is longer on its own stands alone."""
     portion: list[Sequence[Any]] = []
     characters = 0
     for row in rows:
         of_row = sum(len(value) for value in row if isinstance(value, str))
-        if portion and (len(portion) == most or characters + of_row > _CHARACTERS_IN_ONE):
+        if portion and (len(portion) == most or characters + of_row > characters_in_one):
             yield portion
             portion, characters = [], 0
         portion.append(row)

@@ -11,10 +11,9 @@ import pytest
 from airflow_provider_cloudtrail.audit_event import AuditEvent
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
-from tests.support.engines import MYSQL, MySqlHook, installed
+from tests.support.engines import installed
 from tests.support.log_files import event
 from tests.support.rows import file_rows
-from tests.support.tables import assert_balanced, execute, query, read_table
 
 
 class Recorded:
@@ -105,67 +104,6 @@ def test_whatever_fails_a_transaction_is_ended_and_its_connection_closed(monkeyp
     assert told.count("open") == told.count("close")
 
 
-@pytest.mark.skipif(not MYSQL, reason="needs MariaDB (mariadbd on the PATH; Debian: mariadb-server) and pymysql")
-def test_mariadb_stores_and_waits(new_warehouse):
-    """The contract runs over MariaDB where it is installed; this one says so where it is not."""
-    import pymysql
-
-    warehouse = new_warehouse("mysql")
-    assert isinstance(warehouse.hook, MySqlHook)
-    # As an old driver is set, and a connection of Airflow may be.
-    warehouse.hook.settings = {"charset": "latin1", "cursorclass": pymysql.cursors.SSDictCursor}
-    warehouse.prepare()
-    file = file_rows("20260203T1000Z", event("a", userAgent="\N{WATER WAVE}" * 20_000), 7)
-    warehouse.write([file])
-    assert len(warehouse.known_files([file.entry.log_file_uri])) == 1
-    warehouse.hook.settings = {}
-    tables = read_table(warehouse)
-    assert_balanced(tables)
-    assert tables.events[0]["user_agent"] == "\N{WATER WAVE}" * 20_000
-
-
-@pytest.mark.skipif(not MYSQL, reason="needs MariaDB (mariadbd on the PATH; Debian: mariadb-server) and pymysql")
-@pytest.mark.parametrize(
-    "setting",
-    [
-        "NAMES latin1",
-        "sql_mode = 'EMPTY_STRING_IS_NULL,NO_BACKSLASH_ESCAPES,ANSI_QUOTES'",
-        "sql_safe_updates = 1",
-        "sql_select_limit = 1",
-        "default_storage_engine = Aria",
-        "GLOBAL innodb_default_row_format = compact",
-    ],
-)
-def test_mariadb_stores_whatever_it_has_sessions_begin_with(new_warehouse, setting):
-    warehouse = new_warehouse("mysql")
-    warehouse.hook.settings = {"init_command": f"SET {setting}"}
-    try:
-        warehouse.prepare()
-        text = "\N{WATER WAVE} it's \\"
-        events = [event("a", userAgent=text), event("b"), event("c")]
-        warehouse.write([file_rows("20260203T1000Z", *events)])
-        (again,) = warehouse.write([file_rows("20260203T1005Z", *events)])
-    finally:
-        warehouse.hook.settings = {}
-        execute(warehouse, "SET GLOBAL innodb_default_row_format = dynamic")
-    assert (again.loaded, again.duplicate) == (0, 3)
-    tables = read_table(warehouse)
-    assert_balanced(tables)
-    assert tables.events[0]["user_agent"] == text
-    engines = f"SELECT DISTINCT engine FROM information_schema.tables WHERE table_name LIKE '{warehouse.table}%'"
-    assert query(warehouse, engines) == [("InnoDB",)]
-
-
-@pytest.mark.skipif(not MYSQL, reason="needs MariaDB (mariadbd on the PATH; Debian: mariadb-server) and pymysql")
-def test_mariadb_shortens_nothing_where_the_server_would(new_warehouse):
-    warehouse = new_warehouse("mysql")
-    warehouse.prepare()
-    execute(warehouse, f"ALTER TABLE {warehouse.events} MODIFY user_agent VARCHAR(5)")
-    warehouse.hook.settings = {"init_command": "SET sql_mode = ''"}
-    with pytest.raises(WarehouseError, match="A column of the table is too short for a value"):
-        warehouse.write([file_rows("20260203T1000Z", event("a", userAgent="longer than five"))])
-
-
 @pytest.mark.parametrize(
     ("lengths", "portions"),
     [
@@ -175,31 +113,10 @@ def test_mariadb_shortens_nothing_where_the_server_would(new_warehouse):
     ],
 )
 def test_statements_are_as_long_as_servers_take_them(lengths, portions):
-    hook = Recorded("mysql")
+    hook = Recorded("exasol")
     warehouse = open_warehouse(hook, "audit")
     events = [event(str(number), userAgent="x" * length) for number, length in enumerate(lengths)]
     warehouse.write([file_rows("20260203T1000Z", *events)])
-    inserts = [text for text in hook.statements if text.startswith("INSERT INTO `audit` ")]
+    inserts = [text for text in hook.statements if text.startswith('INSERT INTO "audit" ')]
     assert len(inserts) == portions
     assert sum(text.count("), (") + 1 for text in inserts) == len(events)
-
-
-@pytest.mark.skipif(not installed("pymysql"), reason="needs pymysql")
-def test_cursors_of_mysql_give_tuples_whatever_the_connection_names(monkeypatch):
-    """Airflow hands the extra ``cursor`` of a connection to the driver: "dictcursor", "ssdictcursor"."""
-    from pymysql.connections import Connection
-    from pymysql.cursors import Cursor, SSDictCursor
-
-    warehouse = open_warehouse(Recorded("mysql"), "audit")
-    opened = Connection(cursorclass=SSDictCursor, defer_connect=True)
-    monkeypatch.setattr(warehouse.hook, "get_conn", lambda: opened)
-    monkeypatch.setattr(Cursor, "execute", lambda *_: None)
-    assert type(warehouse._cursor(warehouse._connect())) is Cursor
-
-
-@pytest.mark.parametrize("number", [1020, 1205, 1213])
-def test_lost_races_of_mysql_are_known_by_their_number(number):
-    warehouse = open_warehouse(Recorded("mysql"), "audit")
-    error = type("OperationalError", (Exception,), {})
-    assert warehouse._is_conflict(error(number, "Deadlock found when trying to get lock"))
-    assert not warehouse._is_conflict(error(1146, "Table does not exist"))

@@ -1,0 +1,71 @@
+"""
+MySQL and MariaDB: statements of every SQL engine, in sessions whose settings are ours.
+
+Works with mysqlclient and pymysql.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from importlib import import_module
+from typing import Any
+
+from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, ColumnKind
+from airflow_provider_cloudtrail.warehouse.dialect import Dialect
+from airflow_provider_cloudtrail.warehouse.mysql_errors import describe_error, is_of_another_writer
+from airflow_provider_cloudtrail.warehouse.sql import SqlWarehouse
+
+_CHARACTERS = "utf8mb4"
+_TEXT = f"LONGTEXT CHARACTER SET {_CHARACTERS}"
+# Whatever the server says, and what it has sessions begin with: characters are those that the driver sends, nothing is
+# shortened to what fits, no text is taken for null, no rows are left out of an answer (the limit stands for none), and
+# rows are updated by other columns than keys.
+_SETTINGS = (
+    f"SET NAMES {_CHARACTERS}, sql_mode = 'TRADITIONAL', sql_safe_updates = 0, sql_select_limit = 18446744073709551615"
+)
+_DRIVERS = ("MySQLdb", "pymysql")
+
+
+def _utc_naive(moment: datetime) -> datetime:
+    return moment.astimezone(timezone.utc).replace(tzinfo=None)
+
+
+class MySqlWarehouse(SqlWarehouse):
+    """A warehouse in MySQL or MariaDB, through Airflow's ``MySqlHook``."""
+
+    dialect = Dialect(
+        {
+            # Binary collation: ids that differ in case are different.
+            ColumnKind.KEY: f"VARCHAR({MAX_KEY_LENGTH}) CHARACTER SET {_CHARACTERS} COLLATE {_CHARACTERS}_bin",
+            ColumnKind.TEXT: _TEXT,
+            ColumnKind.INTEGER: "BIGINT",
+            ColumnKind.BOOLEAN: "BOOLEAN",
+            # It has no zone: UTC.
+            ColumnKind.TIMESTAMP: "DATETIME(6)",
+            ColumnKind.JSON: _TEXT,
+            ColumnKind.RAW_JSON: _TEXT,
+        },
+        quote="`{}`",
+        convert={ColumnKind.TIMESTAMP: _utc_naive},
+        current_schema="SCHEMA()",
+    )
+
+    def _set_up(self, connection: Any) -> None:
+        packages = [kind.__module__.partition(".")[0] for kind in type(connection).__mro__]
+        if driver := next((package for package in packages if package in _DRIVERS), None):
+            # Whatever the extras "cursor" and "charset" of Airflow's connection say: rows are tuples, and text has
+            # every character, of which a server that is not strict would store a question mark.
+            connection.cursorclass = import_module(f"{driver}.cursors").Cursor
+            if connection.character_set_name() != _CHARACTERS:
+                connection.set_character_set(_CHARACTERS)
+        connection.cursor().execute(_SETTINGS)
+
+    def _table_options(self, table: str) -> str:  # noqa: ARG002 - alike for all
+        # With transactions, and with room for keys as long as ours.
+        return " ENGINE = InnoDB ROW_FORMAT = DYNAMIC"
+
+    def _is_conflict(self, error: Exception) -> bool:
+        return super()._is_conflict(error) or is_of_another_writer(error)
+
+    def _describe(self, error: Exception) -> str:
+        return describe_error(error)

@@ -1,0 +1,94 @@
+"""MySQL: sessions whose settings are ours, on MariaDB where it is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
+from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
+from tests.support.engines import MYSQL, MySqlHook, installed
+from tests.support.log_files import event
+from tests.support.rows import file_rows
+from tests.support.tables import assert_balanced, execute, query, read_table
+
+NewWarehouse = Callable[[str], Warehouse]
+needs_mariadb = pytest.mark.skipif(
+    not MYSQL, reason="needs MariaDB (mariadbd on the PATH; Debian: mariadb-server) and pymysql"
+)
+
+
+@needs_mariadb
+def test_mariadb_stores_and_waits(new_warehouse: NewWarehouse) -> None:
+    """The contract runs over MariaDB where it is installed; this one says so where it is not."""
+    import pymysql
+
+    warehouse = new_warehouse("mysql")
+    assert isinstance(warehouse.hook, MySqlHook)
+    # As an old driver is set, and a connection of Airflow may be.
+    warehouse.hook.settings = {"charset": "latin1", "cursorclass": pymysql.cursors.SSDictCursor}
+    warehouse.prepare()
+    file = file_rows("20260203T1000Z", event("a", userAgent="\N{WATER WAVE}" * 20_000), 7)
+    warehouse.write([file])
+    assert len(warehouse.known_files([file.entry.log_file_uri])) == 1
+    warehouse.hook.settings = {}
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert tables.events[0]["user_agent"] == "\N{WATER WAVE}" * 20_000
+
+
+@needs_mariadb
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "NAMES latin1",
+        "sql_mode = 'EMPTY_STRING_IS_NULL,NO_BACKSLASH_ESCAPES,ANSI_QUOTES'",
+        "sql_safe_updates = 1",
+        "sql_select_limit = 1",
+        "default_storage_engine = Aria",
+        "GLOBAL innodb_default_row_format = compact",
+    ],
+)
+def test_mariadb_stores_whatever_it_has_sessions_begin_with(new_warehouse: NewWarehouse, setting: str) -> None:
+    warehouse = new_warehouse("mysql")
+    warehouse.hook.settings = {"init_command": f"SET {setting}"}
+    try:
+        warehouse.prepare()
+        text = "\N{WATER WAVE} it's \\"
+        events = [event("a", userAgent=text), event("b"), event("c")]
+        warehouse.write([file_rows("20260203T1000Z", *events)])
+        (again,) = warehouse.write([file_rows("20260203T1005Z", *events)])
+    finally:
+        warehouse.hook.settings = {}
+        execute(warehouse, "SET GLOBAL innodb_default_row_format = dynamic")
+    assert (again.loaded, again.duplicate) == (0, 3)
+    tables = read_table(warehouse)
+    assert_balanced(tables)
+    assert tables.events[0]["user_agent"] == text
+    engines = f"SELECT DISTINCT engine FROM information_schema.tables WHERE table_name LIKE '{warehouse.table}%'"
+    assert query(warehouse, engines) == [("InnoDB",)]
+
+
+@needs_mariadb
+def test_mariadb_shortens_nothing_where_the_server_would(new_warehouse: NewWarehouse) -> None:
+    warehouse = new_warehouse("mysql")
+    warehouse.prepare()
+    execute(warehouse, f"ALTER TABLE {warehouse.events} MODIFY user_agent VARCHAR(5)")
+    warehouse.hook.settings = {"init_command": "SET sql_mode = ''"}
+    with pytest.raises(WarehouseError, match="A column of the table is too short for a value"):
+        warehouse.write([file_rows("20260203T1000Z", event("a", userAgent="longer than five"))])
+
+
+@pytest.mark.skipif(not installed("pymysql"), reason="needs pymysql")
+def test_cursors_of_mysql_give_tuples_whatever_the_connection_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow hands the extra ``cursor`` of a connection to the driver: "dictcursor", "ssdictcursor"."""
+    from pymysql.connections import Connection
+    from pymysql.cursors import Cursor, SSDictCursor
+
+    warehouse = open_warehouse(MySqlHook("never opened"), "audit")
+    opened = Connection(cursorclass=SSDictCursor, defer_connect=True)
+    monkeypatch.setattr(warehouse.hook, "supports_autocommit", False)
+    monkeypatch.setattr(warehouse.hook, "get_conn", lambda: opened)
+    monkeypatch.setattr(Cursor, "execute", lambda *_: None)
+    assert type(warehouse._cursor(warehouse._connect())) is Cursor
