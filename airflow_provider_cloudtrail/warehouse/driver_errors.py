@@ -157,9 +157,9 @@ def describe(error: Exception, *further: str, advice: str = "") -> str:
     :param advice: what to do, where an engine knows better than its SQLSTATE.
     """
     details = [type(error).__name__]
-    code = sqlstate(error) or next((str(part) for part in error.args[:1] if isinstance(part, int)), None)
-    if code is not None:
-        details.append(f"SQLSTATE {code}" if sqlstate(error) else f"code {code}")
+    if state := sqlstate(error):
+        details.append(f"SQLSTATE {state}")
+    details += [f"code {part}" for part in error.args[:1] if isinstance(part, int)]
     diagnostics = getattr(error, "diag", None)
     for name in ("schema_name", "table_name", "column_name", "constraint_name"):
         if value := getattr(diagnostics, name, None):

@@ -39,6 +39,12 @@ DIAGNOSTICS = SimpleNamespace(
             DriverError({"C": "42P01", "M": "secret"}), "42P01", "DriverError, SQLSTATE 42P01", id="redshift_connector"
         ),
         pytest.param(DriverError(1062, "Duplicate entry 'secret'"), None, "DriverError, code 1062", id="MySQL"),
+        pytest.param(
+            DriverError(1366, "Incorrect integer value: 'secret'", sqlstate="HY000"),
+            "HY000",
+            "DriverError, SQLSTATE HY000, code 1366",
+            id="pymysql from 1.2 on",
+        ),
         pytest.param(DriverError("secret", sqlstate=None, pgcode=None), None, "DriverError", id="no state"),
         pytest.param(
             DriverError({"C": "57014", "M": "Query (12) cancelled on user's request"}),
