@@ -27,7 +27,6 @@ _LEFT_OUT = [
         r"(?:Constraint Error: )?NOT NULL constraint failed: (?:.*\.)?\"?(\w+)",  # DuckDB, SQLite
         r'null value in column "(\w+)"',
         r"Cannot insert a NULL value into column (\w+)",  # Redshift
-        r"Field '(\w+)' doesn't have a default value",  # MySQL
     )
 ]
 
@@ -43,7 +42,7 @@ _THERE_ALREADY = [
 ]
 # What DuckDB says of two rows of one transaction, of another's only when it commits. Of the keys we give each once.
 _TWICE_IN_ONE = re.compile(r"(?:Constraint Error: )?PRIMARY KEY or UNIQUE constraint viol")
-_KEYS = frozenset({"event_id", "log_file_uri", "digest_uri", "finding_id", "lookup_uri"})
+KEYS = frozenset({"event_id", "log_file_uri", "digest_uri", "finding_id", "lookup_uri"})
 _OURS = frozenset(
     name
     for row in (AuditEvent, LedgerEntry, QuarantineEntry, DigestEntry, FindingEntry, HashEntry, LookupEntry)
@@ -131,7 +130,7 @@ def refused_by(error: Exception) -> str | None:
     if any(map(_TWICE_IN_ONE.match, said)):
         return "a UNIQUE"
     columns = [found[1] for text in said for pattern in _THERE_ALREADY if (found := pattern.match(text))]
-    return next((f"a unique {column}" for column in columns if column not in _KEYS), None)
+    return next((f"a unique {column}" for column in columns if column not in KEYS), None)
 
 
 def is_of_lost_connection(error: Exception) -> bool:
@@ -173,17 +172,27 @@ def describe(error: Exception, *further: str, advice: str = "") -> str:
     return f"{said}. {known}" if known else said
 
 
+def advice_on_column(column: str) -> str:
+    """Return what to do about a column that took no null."""
+    if column in _OURS:
+        return f"The column {column} must be allowed to be null, which a default does not do (ALTER TABLE)"
+    return (
+        f"The column {column} takes no null and has no default, so that no row can be added: give it a default, or let "
+        "it take null (ALTER TABLE)"
+    )
+
+
+def advice_on_constraint(constraint: str) -> str:
+    """Return what to do about a constraint of the user's own, that a row breaks."""
+    return f"The table has {constraint} of its own, which events need not keep to: drop this constraint"
+
+
 def _advice_on(error: Exception) -> str:
     """Return what to do about an error, or nothing."""
     if column := left_out(error):
-        if column in _OURS:
-            return f"The column {column} must be allowed to be null, which a default does not do (ALTER TABLE)"
-        return (
-            f"The column {column} takes no null and has no default, so that no row can be added: give it a default, or "
-            "let it take null (ALTER TABLE)"
-        )
+        return advice_on_column(column)
     if constraint := refused_by(error):
-        return f"The table has {constraint} of its own, which events need not keep to: drop this constraint"
+        return advice_on_constraint(constraint)
     message = getattr(getattr(error, "diag", None), "message_primary", None) or ""
     by_words = next((advice for words, advice in _ADVICE_BY_WORDS.items() if words in message), None)
     if known := by_words or _ADVICE.get(sqlstate(error) or ""):

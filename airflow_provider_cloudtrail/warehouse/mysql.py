@@ -18,10 +18,11 @@ from airflow_provider_cloudtrail.warehouse.sql import SqlWarehouse
 _CHARACTERS = "utf8mb4"
 _TEXT = f"LONGTEXT CHARACTER SET {_CHARACTERS}"
 # Whatever the server says, and what it has sessions begin with: characters are those that the driver sends, nothing is
-# shortened to what fits, no text is taken for null, no rows are left out of an answer (the limit stands for none), and
-# rows are updated by other columns than keys.
+# shortened to what fits, no text is taken for null, no rows are left out of an answer (the limit stands for none), rows
+# are updated by other columns than keys, and errors are told in the one language in which they are looked through.
 _SETTINGS = (
-    f"SET NAMES {_CHARACTERS}, sql_mode = 'TRADITIONAL', sql_safe_updates = 0, sql_select_limit = 18446744073709551615"
+    f"SET NAMES {_CHARACTERS}, sql_mode = 'TRADITIONAL', sql_safe_updates = 0, "
+    "sql_select_limit = 18446744073709551615, lc_messages = 'en_US'"
 )
 _DRIVERS = ("MySQLdb", "pymysql")
 
@@ -65,7 +66,7 @@ class MySqlWarehouse(SqlWarehouse):
         return " ENGINE = InnoDB ROW_FORMAT = DYNAMIC"
 
     def _is_conflict(self, error: Exception) -> bool:
-        return super()._is_conflict(error) or is_of_another_writer(error)
+        return is_of_another_writer(error)
 
     def _describe(self, error: Exception) -> str:
         return describe_error(error)

@@ -1,20 +1,62 @@
-"""What an error of MySQL or MariaDB says that is safe to pass on, what to do, and whether it is only a lost race."""
+"""
+What an error of MySQL or MariaDB says that is safe to pass on, what to do, and whether it is only a lost race.
+
+By its number: drivers differ in the class that they give it, and few give a SQLSTATE.
+"""
 
 from __future__ import annotations
 
-from airflow_provider_cloudtrail.warehouse.driver_errors import CONNECTION_LOST, NO_SCHEMA, describe
+import re
 
-# Drivers give the number of an error as its first argument, and no SQLSTATE.
+from airflow_provider_cloudtrail.warehouse.driver_errors import (
+    CONNECTION_LOST,
+    KEYS,
+    NO_SCHEMA,
+    advice_on_column,
+    advice_on_constraint,
+    describe,
+)
+
 # A row has changed since it was read, waited too long for a lock, deadlock.
-_CONFLICTS = ((1020,), (1205,), (1213,))
+_CONFLICTS = frozenset({1020, 1205, 1213})
+_THERE_ALREADY = 1062
+# The name of the key, of MySQL 8 behind that of the table; before it stands the value. One that is made without a name
+# gets that of its column.
+_KEY = re.compile(r" for key '(?:[^']*\.)?([^'.]+)'$")
+_OUR_KEYS = {"PRIMARY", *KEYS}
+# A column that was given null, and one without a default that no row brings.
+_NULL_REFUSED = (1048, 1364)
+_COLUMN = re.compile(r"(?:Column|Field) '(\w+)'")
+_CONSTRAINTS = {1452: "a FOREIGN KEY", 3819: "a CHECK", 4025: "a CHECK"}
 _TO_DO = {1049: NO_SCHEMA, 2006: CONNECTION_LOST, 2013: CONNECTION_LOST}
 
 
 def is_of_another_writer(error: Exception) -> bool:
     """Tell whether another transaction was in the way."""
-    return type(error).__name__ == "OperationalError" and error.args[:1] in _CONFLICTS
+    number, _ = _number_and_text(error)
+    return number in _CONFLICTS or (number == _THERE_ALREADY and _constraint(error) is None)
 
 
 def describe_error(error: Exception) -> str:
     """Return what is safe to log of an error: its class, its code, what to do."""
-    return describe(error, advice=_TO_DO.get(error.args[0], "") if error.args else "")
+    number, text = _number_and_text(error)
+    if number in _NULL_REFUSED and (found := _COLUMN.search(text)):
+        return describe(error, advice=advice_on_column(found[1]))
+    if constraint := _constraint(error):
+        return describe(error, advice=advice_on_constraint(constraint))
+    return describe(error, advice=_TO_DO.get(number, ""))
+
+
+def _constraint(error: Exception) -> str | None:
+    """Return the constraint, which must be one of the user's own, that a row breaks however often it is tried."""
+    number, text = _number_and_text(error)
+    if number == _THERE_ALREADY:
+        key = _KEY.search(text)
+        return f"a unique key {key[1]}" if key and key[1] not in _OUR_KEYS else None
+    return _CONSTRAINTS.get(number)
+
+
+def _number_and_text(error: Exception) -> tuple[int, str]:
+    """Return what the server says of an error, whichever driver raised it; 0 and nothing if it is none of a server."""
+    number, *text = error.args or [0]
+    return (number, str(*text[:1])) if isinstance(number, int) else (0, "")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from airflow_provider_cloudtrail.audit_event import AuditEvent, columns_of
 from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
 from tests.support.engines import MYSQL, MySqlHook, installed
@@ -14,6 +17,7 @@ from tests.support.rows import file_rows
 from tests.support.tables import assert_balanced, execute, query, read_table
 
 NewWarehouse = Callable[[str], Warehouse]
+SECRET = "a-value-that-must-not-show-up"
 needs_mariadb = pytest.mark.skipif(
     not MYSQL, reason="needs MariaDB (mariadbd on the PATH; Debian: mariadb-server) and pymysql"
 )
@@ -78,6 +82,71 @@ def test_mariadb_shortens_nothing_where_the_server_would(new_warehouse: NewWareh
     warehouse.hook.settings = {"init_command": "SET sql_mode = ''"}
     with pytest.raises(WarehouseError, match=r"code 1406\. A column of the table is too short for a value"):
         warehouse.write([file_rows("20260203T1000Z", event("a", userAgent="longer than five"))])
+
+
+@needs_mariadb
+@pytest.mark.parametrize(
+    ("own", "advice"),
+    [
+        pytest.param(
+            "ADD UNIQUE KEY of_users (user_agent(100))",
+            r"1062\. The table has a unique key of_users of its own, which events need not keep to: drop",
+            id="a unique key",
+        ),
+        pytest.param(
+            f"ADD CHECK (user_agent <> '{SECRET}')", r"4025\. The table has a CHECK of its own, which", id="a check"
+        ),
+        pytest.param(
+            "MODIFY environment_name VARCHAR(50) NOT NULL",
+            r"1048\. The column environment_name must be allowed to be null",
+            id="a column of ours that takes no null",
+        ),
+        pytest.param(
+            "MODIFY event_name VARCHAR(99) CHARACTER SET utf8mb4, ADD FOREIGN KEY (event_name) REFERENCES names (name)",
+            r"1452\. The table has a FOREIGN KEY of its own, which events need not",
+            id="a foreign key",
+        ),
+    ],
+)
+def test_constraint_of_the_users_own_is_named_at_once(new_warehouse: NewWarehouse, own: str, advice: str) -> None:
+    warehouse = new_warehouse("mysql")
+    warehouse.prepare()
+    execute(
+        warehouse,
+        "CREATE TABLE IF NOT EXISTS names (name VARCHAR(99) CHARACTER SET utf8mb4 PRIMARY KEY) ENGINE = InnoDB",
+        f"ALTER TABLE {warehouse.events} {own}",
+    )
+    # It is no lost race, which would be tried again for minutes. Nor does the language of the server matter.
+    warehouse._lock_timeout = timedelta(0)
+    warehouse.hook.settings = {"init_command": "SET lc_messages = 'de_DE'"}
+    events = [event(name, userAgent=SECRET, requestParameters=None) for name in "ab"]
+    with pytest.raises(WarehouseError, match=advice) as caught:
+        warehouse.write([file_rows("20260203T1000Z", *events)])
+    assert type(caught.value) is WarehouseError
+    assert SECRET not in str(caught.value)
+    assert read_table(warehouse).events == []
+
+
+@needs_mariadb
+def test_event_that_another_writer_has_just_made_is_a_duplicate(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = new_warehouse("mysql")
+    warehouse.prepare()
+    rows = [file_rows("20260203T1000Z", event("a")), file_rows("20260203T1005Z", event("a"))]
+    insert, columns, stored = warehouse._insert, columns_of(AuditEvent), []
+
+    def late(*of_this_one: Any) -> None:
+        if not stored:
+            # Which ids are new has been asked before.
+            stored.append("a")
+            warehouse.transact("", lambda cursor: warehouse.insert(cursor, warehouse.events, columns, rows[1].events))
+        insert(*of_this_one)
+
+    monkeypatch.setattr(warehouse, "_insert", late)
+    (entry,) = warehouse.write(rows[:1])
+    assert (entry.loaded, entry.duplicate) == (0, 1)
+    assert read_table(warehouse).event_ids == ["a"]
 
 
 @pytest.mark.skipif(not installed("pymysql"), reason="needs pymysql")
