@@ -6,13 +6,21 @@ Works with mysqlclient and pymysql.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib import import_module
 from typing import Any
 
-from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, ColumnKind
+from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, Column, ColumnKind
+from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
-from airflow_provider_cloudtrail.warehouse.mysql_errors import describe_error, is_of_another_writer
+from airflow_provider_cloudtrail.warehouse.mysql_errors import (
+    describe_error,
+    describe_too_long,
+    is_of_another_writer,
+    is_of_lost_connection,
+)
 from airflow_provider_cloudtrail.warehouse.sql import SqlWarehouse
 
 _CHARACTERS = "utf8mb4"
@@ -25,6 +33,8 @@ _SETTINGS = (
     "sql_select_limit = 18446744073709551615, lc_messages = 'en_US'"
 )
 _DRIVERS = ("MySQLdb", "pymysql")
+# What drivers send as two characters.
+_ESCAPED = "\\\"'\n\r\0\x1a"
 
 
 def _utc_naive(moment: datetime) -> datetime:
@@ -70,3 +80,33 @@ class MySqlWarehouse(SqlWarehouse):
 
     def _describe(self, error: Exception) -> str:
         return describe_error(error)
+
+    def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
+        for statement, values in self._inserts(table, columns, rows):
+            try:
+                cursor.execute(statement, values)
+            except Exception as error:
+                if is_of_lost_connection(error):
+                    # The server hangs up on what is too long, mostly without a word that the driver would hear.
+                    length, most = _length(statement, values), self._most_at_once()
+                    if most is not None and length > most:
+                        said = describe_too_long(error, length, most)
+                        raise WarehouseError(f"{self.engine}, writing {table}: {said}") from None
+                raise
+
+    def _most_at_once(self) -> int | None:
+        """Return the bytes that the server takes as one statement, or None if it cannot be asked."""
+
+        def ask(cursor: Any) -> int:
+            cursor.execute("SELECT @@max_allowed_packet")
+            return int(cursor.fetchall()[0][0])
+
+        with suppress(WarehouseError):
+            return self.transact("asking for max_allowed_packet", ask)
+        return None
+
+
+def _length(statement: str, values: Sequence[Any]) -> int:
+    """Return the bytes of a statement as a driver sends it; what numbers and times take makes no difference."""
+    texts = [value for value in values if isinstance(value, str)]
+    return len(statement) + sum(len(text.encode()) + sum(map(text.count, _ESCAPED)) for text in texts)

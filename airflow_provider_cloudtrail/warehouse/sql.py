@@ -99,13 +99,18 @@ class SqlWarehouse(RelationalWarehouse):
         return {event.event_id for event in new}
 
     def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
+        for statement, values in self._inserts(table, columns, rows):
+            cursor.execute(statement, values)
+
+    def _inserts(
+        self, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]
+    ) -> Iterator[tuple[str, list[Any]]]:
+        """Yield the statements that insert rows, each with its values."""
         in_one = max(1, self.dialect.max_parameters // len(columns))
         marks = f"({', '.join([self.hook.placeholder] * len(columns))})"
         for portion in _portions(rows, in_one, self.dialect.max_characters):
-            cursor.execute(
-                f"INSERT INTO {table} ({self._names(columns)}) VALUES {', '.join([marks] * len(portion))}",
-                [value for row in portion for value in self._converted(columns, row)],
-            )
+            statement = f"INSERT INTO {table} ({self._names(columns)}) VALUES {', '.join([marks] * len(portion))}"
+            yield statement, [value for row in portion for value in self._converted(columns, row)]
 
 
 def _portions(rows: Sequence[Sequence[Any]], most: int, characters_in_one: int) -> Iterator[list[Sequence[Any]]]:

@@ -149,6 +149,52 @@ def test_event_that_another_writer_has_just_made_is_a_duplicate(
     assert read_table(warehouse).event_ids == ["a"]
 
 
+@needs_mariadb
+@pytest.mark.parametrize(
+    ("limit", "user_agent"),
+    [
+        pytest.param(16_777_216, "x" * 9_000_000, id="by what it is"),
+        pytest.param(16_777_216, "'" * 4_500_000, id="by what the driver makes of it"),
+        pytest.param(1_048_576, "x" * 600_000, id="where the server is set to take less"),
+    ],
+)
+def test_row_that_is_longer_than_the_server_takes_is_called_so(
+    new_warehouse: NewWarehouse, limit: int, user_agent: str
+) -> None:
+    warehouse = new_warehouse("mysql")
+    warehouse.prepare()
+    execute(warehouse, f"SET GLOBAL max_allowed_packet = {limit}")
+    try:
+        said = rf"code 2006, a statement of \d+ bytes where {limit} are taken\. .* max_allowed_packet"
+        with pytest.raises(WarehouseError, match=said) as caught:
+            # It stands in its column and in the record.
+            warehouse.write([file_rows("20260203T1000Z", event("a", userAgent=user_agent))])
+    finally:
+        execute(warehouse, "SET GLOBAL max_allowed_packet = 16777216")
+    assert type(caught.value) is WarehouseError
+    assert read_table(warehouse).events == []
+
+
+@needs_mariadb
+@pytest.mark.parametrize("there", [True, False])
+def test_connection_that_is_lost_is_called_so(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    warehouse = new_warehouse("mysql")
+    warehouse.prepare()
+    insert = warehouse._insert
+
+    def killed(cursor: Any, *rows: Any) -> None:
+        execute(warehouse, f"KILL {cursor.connection.thread_id()}")
+        if not there:
+            monkeypatch.setattr(warehouse.hook, "path", "nowhere")
+        insert(cursor, *rows)
+
+    monkeypatch.setattr(warehouse, "_insert", killed)
+    with pytest.raises(WarehouseError, match=r"writing .*code 20\d\d\. The connection was lost: run this again"):
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
+
+
 @pytest.mark.skipif(not installed("pymysql"), reason="needs pymysql")
 def test_cursors_of_mysql_give_tuples_whatever_the_connection_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow hands the extra ``cursor`` of a connection to the driver: "dictcursor", "ssdictcursor"."""

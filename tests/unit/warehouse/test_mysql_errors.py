@@ -51,6 +51,12 @@ def test_lost_races_are_known_by_their_number(number: int, text: str, expected: 
             id="a server that is gone",
         ),
         pytest.param(
+            Exception(1153, "Got a packet bigger than 'max_allowed_packet' bytes"),
+            "Exception, code 1153. That is more than the server takes at once: set its max_allowed_packet higher, to 1 "
+            "GiB at most (in Amazon RDS in the parameter group)",
+            id="more than the server takes",
+        ),
+        pytest.param(
             Exception(1049, "Unknown database 'secret'"),
             "Exception, code 1049. There is no such schema: create it, or leave schema out to use the connection's "
             "default",
