@@ -1,7 +1,7 @@
 """
 MySQL and MariaDB: statements of every SQL engine, in sessions whose settings are ours.
 
-Works with mysqlclient and pymysql.
+Works with mysqlclient, pymysql and mysql-connector-python.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airflow_provider_cloudtrail.warehouse.mysql_errors import (
     describe_error,
     describe_too_long,
     is_of_another_writer,
-    is_of_lost_connection,
+    may_be_too_long,
 )
 from airflow_provider_cloudtrail.warehouse.sql import SqlWarehouse
 
@@ -86,7 +86,7 @@ class MySqlWarehouse(SqlWarehouse):
             try:
                 cursor.execute(statement, values)
             except Exception as error:
-                if is_of_lost_connection(error):
+                if may_be_too_long(error):
                     # The server hangs up on what is too long, mostly without a word that the driver would hear.
                     length, most = _length(statement, values), self._most_at_once()
                     if most is not None and length > most:

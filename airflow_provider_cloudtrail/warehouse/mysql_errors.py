@@ -28,13 +28,19 @@ _OUR_KEYS = {"PRIMARY", *KEYS}
 _NULL_REFUSED = (1048, 1364)
 _COLUMN = re.compile(r"(?:Column|Field) '(\w+)'")
 _CONSTRAINTS = {1452: "a FOREIGN KEY", 3819: "a CHECK", 4025: "a CHECK"}
-_LOST = frozenset({2006, 2013})
+# 2055 is that of mysql-connector-python.
+_LOST = frozenset({2006, 2013, 2055})
 _TOO_LONG = (
     "That is more than the server takes at once: set its max_allowed_packet higher, to 1 GiB at most (in Amazon RDS in "
     "the parameter group)"
 )
-# 1153 is the server's own word, 2020 that of mysqlclient.
-_TO_DO = {1049: NO_SCHEMA, 1153: _TOO_LONG, 2020: _TOO_LONG, **dict.fromkeys(_LOST, CONNECTION_LOST)}
+# The server's own word, if the driver has heard it, and that of mysqlclient.
+_KNOWN_TOO_LONG = frozenset({1153, 2020})
+_TO_DO = {
+    1049: NO_SCHEMA,
+    **dict.fromkeys(_LOST, CONNECTION_LOST),
+    **dict.fromkeys(_KNOWN_TOO_LONG, _TOO_LONG),
+}
 
 
 def is_of_another_writer(error: Exception) -> bool:
@@ -43,14 +49,14 @@ def is_of_another_writer(error: Exception) -> bool:
     return number in _CONFLICTS or (number == _THERE_ALREADY and _constraint(error) is None)
 
 
-def is_of_lost_connection(error: Exception) -> bool:
-    """Tell whether the connection is gone."""
-    return _number_and_text(error)[0] in _LOST
+def may_be_too_long(error: Exception) -> bool:
+    """Tell whether a statement failed as one that is longer than the server takes does: it hangs up."""
+    return _number_and_text(error)[0] in _LOST | _KNOWN_TOO_LONG
 
 
 def describe_too_long(error: Exception, length: int, most: int) -> str:
     """
-    Return what to say of an error where the server has hung up on a statement that is too long.
+    Return what to say of the error of a statement that is longer than the server takes.
 
     :param length: bytes of the statement.
     :param most: bytes that the server takes.

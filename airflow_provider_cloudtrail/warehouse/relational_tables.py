@@ -76,7 +76,10 @@ class RelationalTables(Warehouse):
     @staticmethod
     def _columns(cursor: Any, table: str) -> frozenset[str]:
         cursor.execute(f"SELECT * FROM {table} WHERE 1 = 0")
-        return frozenset(str(column[0]).lower() for column in cursor.description)
+        names = frozenset(str(column[0]).lower() for column in cursor.description)
+        # There are no rows, but some drivers take no further statement before that was heard.
+        cursor.fetchall()
+        return names
 
     def _create(self, table: str, columns: Sequence[Column], *, has_key: bool) -> frozenset[str]:
         definitions = [

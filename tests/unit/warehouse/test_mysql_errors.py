@@ -57,6 +57,17 @@ def test_lost_races_are_known_by_their_number(number: int, text: str, expected: 
             id="more than the server takes",
         ),
         pytest.param(
+            Exception(2055, "2055: Lost connection to MySQL server at 'secret'", None),
+            "Exception, code 2055. The connection was lost: run this again, it goes on from what is stored",
+            id="a server that is gone, mysql-connector-python",
+        ),
+        pytest.param(
+            Exception(1364, "1364 (HY000): Field 'owner' doesn't have a default value", "HY000"),
+            "Exception, code 1364. The column owner takes no null and has no default, so that no row can be added: "
+            "give it a default, or let it take null (ALTER TABLE)",
+            id="a column without a default, mysql-connector-python",
+        ),
+        pytest.param(
             Exception(1049, "Unknown database 'secret'"),
             "Exception, code 1049. There is no such schema: create it, or leave schema out to use the connection's "
             "default",

@@ -69,6 +69,47 @@ def test_statements_parse_in_the_dialect(conn_type):
     assert len(inserts) == -(-30 // (warehouse.dialect.max_parameters // len(AuditEvent._fields))) + 2
 
 
+class Unforgiving:
+    """A connection to SQLite, and its cursor, that refuse what comes before all rows of an answer were fetched."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.answer = None
+
+    def cursor(self) -> Any:
+        return self
+
+    def execute(self, statement: str, values: Any = ()) -> None:
+        assert self.answer is None
+        answer = self.connection.execute(statement, values)
+        self.description = answer.description
+        self.answer = answer if answer.description else None
+
+    def fetchall(self) -> list[Any]:
+        answer, self.answer = self.answer, None
+        return answer.fetchall()
+
+    def commit(self) -> None:
+        assert self.answer is None
+        self.connection.commit()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+
+def test_all_answers_are_fetched(new_warehouse, monkeypatch):
+    """A driver such as mysql-connector-python takes no statement before."""
+    warehouse = new_warehouse("sqlite")
+    connect = warehouse.hook.get_conn
+    monkeypatch.setattr(warehouse.hook, "get_conn", lambda: Unforgiving(connect()))
+    for stamp in ("20260203T1000Z", "20260203T1005Z"):
+        warehouse.prepare()
+        file = file_rows(stamp, event("a"), 7)
+        (entry,) = warehouse.write([file])
+        assert set(warehouse.known_files([file.entry.log_file_uri])) == {entry.log_file_uri}
+    assert entry.duplicate == 1
+
+
 @pytest.mark.parametrize(
     ("failing", "calls"),
     [
