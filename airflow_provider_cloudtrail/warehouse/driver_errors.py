@@ -21,6 +21,8 @@ _THERE = "23505"
 CONFLICTS = frozenset({"40001", "40P01", "55P03", _THERE})
 
 # What engines say of a column that no row brings and that takes no null. From the begin: behind it may stand values.
+# PostgreSQL says it in the language of its server, and names the column besides.
+_NULL = "23502"
 _LEFT_OUT = [
     re.compile(text)
     for text in (
@@ -36,10 +38,11 @@ _THERE_ALREADY = [
     re.compile(text)
     for text in (
         r"UNIQUE constraint failed: \w+\.(\w+)",  # SQLite
-        r'Key \("?(\w+)',  # PostgreSQL
         r'(?:Constraint Error: )?Duplicate key "(\w+)',  # DuckDB
     )
 ]
+# What PostgreSQL says besides, in the language of its server: (column, column)=(value, value) first, in brackets.
+_KEY_THERE_ALREADY = re.compile(r'[^(]*\("?(\w+)')
 # What DuckDB says of two rows of one transaction, of another's only when it commits. Of the keys we give each once.
 _TWICE_IN_ONE = re.compile(r"(?:Constraint Error: )?PRIMARY KEY or UNIQUE constraint viol")
 KEYS = frozenset({"event_id", "log_file_uri", "digest_uri", "finding_id", "lookup_uri"})
@@ -58,8 +61,8 @@ _GONE = re.compile(
 # What engines without a SQLSTATE say of a schema that is not there: DuckDB, SQLite.
 _NO_SCHEMA = re.compile(r"(?:Catalog Error: )?Schema with name .* does not exist|unknown database ")
 
-# Where COPY came upon a value. From the begin: behind the column stands the value.
-_COPIED_COLUMN = re.compile(r"COPY \w+, line \d+, column (\w+)")
+# Where COPY came upon a value, in the language of the server. From the begin: behind the column stands the value.
+_PLACE_IN_COPY = re.compile(r'[^:"«»\n]*\d[^:"«»\n]*')
 # What SQLite says of its file: nothing of what is in it.
 _OF_THE_FILE = re.compile(
     r"database or disk is full|disk I/O error|attempt to write a readonly database|unable to open database file"
@@ -89,13 +92,21 @@ _ADVICE = {
     "fewer tasks use it at once. Then run this again, it goes on from what is stored",
 }
 """What to do, by SQLSTATE."""
-_ADVICE_BY_WORDS = {
-    "row-level security": "Row-level security of the table is in the way: give the user of the connection BYPASSRLS, "
-    "or let it own the table without FORCE ROW LEVEL SECURITY",
-    "replica identity": "The table is published, and has no key by which a deleted row could be named: ALTER TABLE ... "
-    "REPLICA IDENTITY FULL",
+_ROW_SECURITY = (
+    "Row-level security of the table is in the way: give the user of the connection BYPASSRLS, or let it own the table "
+    "without FORCE ROW LEVEL SECURITY"
+)
+_REPLICA_IDENTITY = (
+    "The table is published, and has no key by which a deleted row could be named: ALTER TABLE ... REPLICA IDENTITY "
+    "FULL"
+)
+_ADVICE_BY_FUNCTION = {
+    ("DoCopy", "0A000"): _ROW_SECURITY,
+    ("ExecWithCheckOptions", NO_PRIVILEGE): _ROW_SECURITY,
+    ("check_enable_rls", NO_PRIVILEGE): _ROW_SECURITY,
+    ("CheckCmdReplicaIdentity", "55000"): _REPLICA_IDENTITY,
 }
-"""What to do, by what PostgreSQL says, where one SQLSTATE is that of many things."""
+"""What to do, by where in PostgreSQL's source an error comes from, where one SQLSTATE is that of many things."""
 
 
 def sqlstate(error: Exception) -> str | None:
@@ -112,6 +123,8 @@ def sqlstate(error: Exception) -> str | None:
 
 def left_out(error: Exception) -> str | None:
     """Return the column, which a user must have made or changed, that keeps out a row which has no value for it."""
+    if sqlstate(error) == _NULL and (column := getattr(getattr(error, "diag", None), "column_name", None)):
+        return str(column)
     said = [str(error)]
     for part in error.args:
         said.append(str(part.get("M", "")) if isinstance(part, dict) else str(part))
@@ -124,13 +137,14 @@ def refused_by(error: Exception) -> str | None:
     if sqlstate(error) not in (None, _THERE) or getattr(diagnostics, "schema_name", None) == "pg_catalog":
         # Of the catalog it is said when another task creates a table of this name.
         return None
-    said = [str(error), str(getattr(diagnostics, "message_detail", None))]
-    if any(map(_CHECK_FAILED.match, said)):
+    said = str(error)
+    if _CHECK_FAILED.match(said):
         return "a CHECK"
-    if any(map(_TWICE_IN_ONE.match, said)):
+    if _TWICE_IN_ONE.match(said):
         return "a UNIQUE"
-    columns = [found[1] for text in said for pattern in _THERE_ALREADY if (found := pattern.match(text))]
-    return next((f"a unique {column}" for column in columns if column not in KEYS), None)
+    detail = getattr(diagnostics, "message_detail", None) or ""
+    found = [*(pattern.match(said) for pattern in _THERE_ALREADY), _KEY_THERE_ALREADY.match(detail)]
+    return next((f"a unique {one[1]}" for one in found if one is not None and one[1] not in KEYS), None)
 
 
 def is_of_lost_connection(error: Exception) -> bool:
@@ -163,13 +177,21 @@ def describe(error: Exception, *further: str, advice: str = "") -> str:
     for name in ("schema_name", "table_name", "column_name", "constraint_name"):
         if value := getattr(diagnostics, name, None):
             details.append(f"{name.removesuffix('_name')} {value}")
-    if found := _COPIED_COLUMN.match(getattr(diagnostics, "context", None) or ""):
-        details.append(f"column {found[1]}")
+    if column := _copied_column(getattr(diagnostics, "context", None) or ""):
+        details.append(f"column {column}")
     said = ", ".join([*details, *further])
     if found := _OF_THE_FILE.match(str(error)):
         said += f": {found[0]}"
     known = advice or _advice_on(error)
     return f"{said}. {known}" if known else said
+
+
+def _copied_column(context: str) -> str | None:
+    """Return the column in which COPY came upon a value."""
+    place = _PLACE_IN_COPY.match(context)
+    names = [word.removeprefix("new_") for word in re.findall(r"\w+", place[0])] if place else []
+    # Behind the name of the table, which may be that of a column.
+    return next((name for name in reversed(names) if name in _OURS), None)
 
 
 def advice_on_column(column: str) -> str:
@@ -193,9 +215,9 @@ def _advice_on(error: Exception) -> str:
         return advice_on_column(column)
     if constraint := refused_by(error):
         return advice_on_constraint(constraint)
-    message = getattr(getattr(error, "diag", None), "message_primary", None) or ""
-    by_words = next((advice for words, advice in _ADVICE_BY_WORDS.items() if words in message), None)
-    if known := by_words or _ADVICE.get(sqlstate(error) or ""):
+    state = sqlstate(error) or ""
+    function = getattr(getattr(error, "diag", None), "source_function", None) or ""
+    if known := _ADVICE_BY_FUNCTION.get((function, state)) or _ADVICE.get(state):
         return known
     if is_of_missing_schema(error):
         return NO_SCHEMA

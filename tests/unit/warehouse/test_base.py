@@ -32,7 +32,8 @@ DIAGNOSTICS = SimpleNamespace(
         pytest.param(
             DriverError("secret", pgcode="23502", diag=DIAGNOSTICS),
             "23502",
-            "DriverError, SQLSTATE 23502, table audit, column user_agent",
+            "DriverError, SQLSTATE 23502, table audit, column user_agent. The column user_agent must be allowed to be "
+            "null, which a default does not do (ALTER TABLE)",
             id="psycopg2 with diagnostics",
         ),
         pytest.param(
