@@ -54,8 +54,9 @@ _OURS = frozenset(
 
 # What drivers say of a connection that is gone where they give no SQLSTATE.
 _GONE = re.compile(
-    r"BrokenPipe|connection is closed|server closed the connection|consuming input failed|could not receive data"
-    r"|SSL connection has been closed|the connection is (?:lost|closed)"
+    r"BrokenPipe|connection is closed|server closed the connection|could not (?:receive|send) data|invalid socket"
+    r"|SSL connection has been closed|SSL (?:SYSCALL )?error|the connection is (?:lost|closed)"
+    r"|(?:consuming input|flushing|sending [a-z ]+) failed"  # psycopg, and behind it what libpq says
 )
 
 # What engines without a SQLSTATE say of a schema that is not there: DuckDB, SQLite.

@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
-from airflow_provider_cloudtrail.warehouse.driver_errors import describe, sqlstate
+from airflow_provider_cloudtrail.warehouse.driver_errors import (
+    CONNECTION_LOST,
+    describe,
+    is_of_lost_connection,
+    sqlstate,
+)
 from tests.support.engines import SqliteHook
 
 
@@ -21,6 +26,29 @@ class DriverError(Exception):
 DIAGNOSTICS = SimpleNamespace(
     table_name="audit", column_name="user_agent", constraint_name=None, message_detail="Failing row contains (secret)"
 )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        # psycopg2, of a server behind TLS that a network has cut off, idle or in the middle of a COPY.
+        "SSL SYSCALL error: EOF detected\n",
+        "SSL error: unexpected eof while reading\n",
+        "SSL SYSCALL error: EOF detected\ninvalid socket\n",
+        "invalid socket\n",
+        "SSL connection has been closed unexpectedly\n",
+        "could not send data to server: Broken pipe\n",
+        # psycopg
+        "sending copy data failed: SSL connection has been closed unexpectedly",
+        "sending copy end failed: no COPY in progress",
+        "flushing failed: the connection is closed",
+        "consuming input failed: SSL error: unexpected eof while reading",
+    ],
+)
+def test_connection_that_is_gone_is_called_lost(said: str) -> None:
+    error = DriverError(said)
+    assert is_of_lost_connection(error)
+    assert describe(error) == f"DriverError. {CONNECTION_LOST}"
 
 
 @pytest.mark.parametrize(

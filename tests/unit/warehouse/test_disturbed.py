@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Any
 
@@ -145,6 +145,28 @@ def test_connection_that_is_lost_is_called_so(
         with pytest.raises(WarehouseError, match=r", writing .*\. The connection was lost: run this again"):
             warehouse.write(batch(wider=False))
     assert len(warehouse.write(batch(wider=False))) == 4
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_connection_that_is_lost_in_a_copy_is_called_so(
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+
+    def texts() -> Iterator[str]:
+        yield "a\n"
+        others = "pid <> pg_backend_pid() AND query LIKE 'COPY%'"
+        query(warehouse, f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE {others}")
+        for _ in range(1_000):
+            yield "b\n" * 10_000
+
+    def copy(cursor: Any) -> None:
+        cursor.execute("CREATE TEMPORARY TABLE copied (text TEXT)")
+        cursor.copy_from("COPY copied FROM STDIN", texts())
+
+    with pytest.raises(WarehouseError, match=r", copying: .*\. The connection was lost: run this again"):
+        warehouse.transact("copying", copy)
 
 
 @pytest.mark.parametrize("engine", REDSHIFT[:1])
