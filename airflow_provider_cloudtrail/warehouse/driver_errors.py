@@ -75,8 +75,10 @@ NO_PRIVILEGE = "42501"
 NO_SCHEMA = "There is no such schema: create it, or leave schema out to use the connection's default"
 CONNECTION_LOST = "The connection was lost: run this again, it goes on from what is stored"
 _ADVICE = {
-    _CANCELLED: "The statement was cancelled, by somebody or at a limit of time or use: its history in the database "
-    "says why. Run this again, it goes on from what is stored",
+    _CANCELLED: "The statement was cancelled, by somebody or at a limit of use or time (as statement_timeout is): its "
+    "history in the database says why. Run this again, it goes on from what is stored",
+    "25P04": "The transaction took longer than transaction_timeout lets it: raise that for the user of the connection. "
+    "Then run this again, it goes on from what is stored",
     "25006": "The server takes no writes: it is a standby, or default_transaction_read_only is on, which services set "
     "when a disk is nearly full. Let the connection lead to the primary (in Aurora to the writer's endpoint), or have "
     "writes allowed there",

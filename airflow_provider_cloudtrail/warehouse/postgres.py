@@ -91,9 +91,13 @@ class PostgresWarehouse(KeepsConnection):
         return f"; ALTER TABLE {table} REPLICA IDENTITY FULL" if table == self.quarantine else ""
 
     def _lock(self, cursor: Any) -> None:
-        # Readers go on; writers queue up, so that "which ids are new" stays true until the commit. Both at once: who
-        # waits for an answer waits for Python's lock as well.
-        cursor.execute(f"{self._lock_limit()}; LOCK TABLE {self.files} IN EXCLUSIVE MODE")
+        # Readers go on; writers queue up, so that "which ids are new" stays true until the commit. All at once: who
+        # waits for an answer waits for Python's lock as well. A limit of time that users have for statements is one
+        # for what they do, not for how long they wait behind others.
+        cursor.execute(
+            f"{self._lock_limit()}; SET LOCAL statement_timeout = 0; LOCK TABLE {self.files} IN EXCLUSIVE MODE; "
+            "SET LOCAL statement_timeout TO DEFAULT"
+        )
 
     def _limit_waits(self, cursor: Any) -> None:
         cursor.execute(self._lock_limit())

@@ -78,8 +78,9 @@ def test_connection_that_is_gone_is_called_lost(said: str) -> None:
         pytest.param(
             DriverError({"C": "57014", "M": "Query (12) cancelled on user's request"}),
             "57014",
-            "DriverError, SQLSTATE 57014. The statement was cancelled, by somebody or at a limit of time or use: its "
-            "history in the database says why. Run this again, it goes on from what is stored",
+            "DriverError, SQLSTATE 57014. The statement was cancelled, by somebody or at a limit of use or time (as "
+            "statement_timeout is): its history in the database says why. Run this again, it goes on from what is "
+            "stored",
             id="cancelled",
         ),
         pytest.param(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -59,6 +61,52 @@ def test_a_server_that_takes_no_writes_is_called_so(engine: str, new_warehouse: 
     warehouse.prepare()
     with beginning_with(warehouse, read_only), pytest.raises(WarehouseError, match=f"writ{said}"):
         warehouse.write([file_rows("20260203T1000Z", event("a"))])
+
+
+def with_option(warehouse: Warehouse, setting: str) -> None:
+    """Have connections of a warehouse begin with a setting, as the extra ``options`` of Airflow's connection does."""
+    warehouse.hook.uri += f"{'&' if '?' in warehouse.hook.uri else '?'}options={quote(f'-c {setting}')}"
+
+
+def held_for(warehouse: Warehouse, seconds: float) -> threading.Timer:
+    """Have another writer at the tables."""
+    other = warehouse.hook.get_conn()
+    other.cursor().execute(f"LOCK TABLE {warehouse.files} IN EXCLUSIVE MODE")
+    timer = threading.Timer(seconds, other.close)
+    timer.start()
+    return timer
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_a_limit_of_time_for_statements_is_none_for_how_long_writers_wait(
+    engine: str, new_warehouse: NewWarehouse
+) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    other = held_for(warehouse, 1.5)
+    with_option(warehouse, "statement_timeout=600")
+    (entry,) = warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    other.join()
+    assert entry.loaded == 1
+    with pytest.raises(
+        WarehouseError, match=r"sleeping: .*SQLSTATE 57014\..* limit of .* time \(as statement_timeout is"
+    ):
+        warehouse.transact("sleeping", lambda cursor: cursor.execute("SELECT pg_sleep(60)"), writes=True)
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_a_transaction_that_takes_longer_than_it_may_is_told_so(engine: str, new_warehouse: NewWarehouse) -> None:
+    warehouse = new_warehouse(engine)
+    warehouse.prepare()
+    other = held_for(warehouse, 1)
+    with_option(warehouse, "transaction_timeout=300")
+    # All that psycopg2 gives is that the server has closed the connection.
+    said = (
+        "The connection was lost" if engine.endswith("psycopg2") else r"SQLSTATE 25P04\..*transaction_timeout lets it"
+    )
+    with pytest.raises(WarehouseError, match=f"writing .*{said}"):
+        warehouse.write([file_rows("20260203T1000Z", event("a"))])
+    other.join()
 
 
 @pytest.mark.parametrize("engine", POSTGRES)
