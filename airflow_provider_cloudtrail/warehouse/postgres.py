@@ -14,12 +14,18 @@ from typing import Any, ClassVar
 from airflow_provider_cloudtrail.audit_event import AuditEvent, Column, ColumnKind, columns_of
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
+from airflow_provider_cloudtrail.warehouse.driver_errors import describe, sqlstate
 from airflow_provider_cloudtrail.warehouse.kept_connection import KeepsConnection
 from airflow_provider_cloudtrail.warehouse.postgres_connection import lacks_characters, set_up
 from airflow_provider_cloudtrail.warehouse.postgres_indexes import add_missing_indexes
 from airflow_provider_cloudtrail.warehouse.postgres_statements import InterruptibleCursor, commit
 from airflow_provider_cloudtrail.warehouse.sql_conditions import SqlCondition
 
+_NO_SUCH_SCHEMA = "3F000"
+_NO_SCHEMA_IN_PATH = (
+    "The search_path of the user, the database or the connection names no schema that is there and that the user may "
+    "use: name one by the parameter schema, or let search_path name one"
+)
 _ROWS_IN_ONE_BUFFER = 500
 _IDS_IN_ONE_QUESTION = 5_000
 _FEW_UPDATES = 100
@@ -108,6 +114,10 @@ class PostgresWarehouse(KeepsConnection):
 
     def _advice(self) -> str:
         return f"{super()._advice()} Or somebody runs ALTER TABLE, VACUUM FULL or the like: pg_locks tells who"
+
+    def _describe(self, error: Exception) -> str:
+        is_without_schema = self.schema is None and sqlstate(error) == _NO_SUCH_SCHEMA
+        return describe(error, advice=_NO_SCHEMA_IN_PATH if is_without_schema else "")
 
     def _insert_new_events(self, cursor: Any, events: Sequence[AuditEvent]) -> set[str]:
         event_id = self.quoted("event_id")

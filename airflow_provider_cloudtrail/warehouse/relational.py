@@ -184,11 +184,12 @@ class RelationalWarehouse(RelationalUpdates):
             if self._is_conflict(error):
                 raise
             # No value of a record has been handed over yet: the driver's text is safe, and what a user needs.
-            reason = str(error).strip().splitlines()
+            # All lines of it: of several hosts each has a reason of its own.
+            reason = " ".join(str(error).split())
             name = getattr(self.hook, str(getattr(self.hook, "conn_name_attr", None)), None)
             raise WarehouseUnavailableError(
                 f"{self.engine}: cannot connect{f' with conn_id={name!r}' if name else ''} ({type(error).__name__}): "
-                f"{reason[0] if reason else ''}"
+                f"{reason}"
             ) from None
         failed = True
         try:

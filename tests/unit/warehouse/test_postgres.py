@@ -68,6 +68,29 @@ def with_option(warehouse: Warehouse, setting: str) -> None:
     warehouse.hook.uri += f"{'&' if '?' in warehouse.hook.uri else '?'}options={quote(f'-c {setting}')}"
 
 
+@pytest.mark.parametrize("path", ["nowhere", "", '"$user"'])
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_a_search_path_that_leads_nowhere_is_named(engine: str, path: str, new_warehouse: NewWarehouse) -> None:
+    warehouse = new_warehouse(engine)
+    with_option(warehouse, f"search_path={path}")
+    with pytest.raises(
+        WarehouseError, match=r"SQLSTATE 3F000\. The search_path .* names no schema .*parameter schema, or"
+    ):
+        warehouse.prepare()
+
+
+@pytest.mark.parametrize("engine", POSTGRES)
+def test_of_several_hosts_each_says_why_it_cannot_be_connected_to(engine: str, new_warehouse: NewWarehouse) -> None:
+    warehouse = new_warehouse(engine)
+    folder = warehouse.hook.uri.partition("host=")[2]
+    warehouse.hook.uri = f"postgresql://nobody@/postgres?host=127.0.0.1,{folder}&port=1,5432"
+    with pytest.raises(WarehouseError) as caught:
+        warehouse.prepare()
+    assert "Connection refused" in str(caught.value)
+    assert 'role "nobody" does not exist' in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def held_for(warehouse: Warehouse, seconds: float) -> threading.Timer:
     """Have another writer at the tables."""
     other = warehouse.hook.get_conn()
