@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -15,6 +15,7 @@ from tests.support.engines import POSTGRES
 from tests.support.log_files import event
 from tests.support.rows import file_rows
 from tests.support.tables import assert_balanced, read_table
+from tests.unit.warehouse.test_tables_of_others import use_all
 
 pytestmark = [
     pytest.mark.skipif(not POSTGRES, reason="needs a PostgreSQL server"),
@@ -129,6 +130,39 @@ def test_a_connection_that_cannot_be_set_up_is_closed(
         warehouse.prepare()
     assert opened
     assert all(connection.closed for connection in opened)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "standard_conforming_strings=off",
+        "backslash_quote=off",
+        "array_nulls=off",
+        "transform_null_equals=on",
+        "quote_all_identifiers=on",
+        "default_transaction_isolation=serializable",
+        "default_transaction_deferrable=on",
+        "row_security=off",
+        "session_replication_role=replica",
+        "lock_timeout=1",
+        "TimeZone=America/New_York",
+        "DateStyle=SQL,DMY",
+        "IntervalStyle=sql_standard",
+        "temp_file_limit=0",
+        "client_min_messages=error",
+    ],
+)
+def test_all_is_the_same_whatever_the_connection_sets(engine: str, setting: str, new_warehouse: NewWarehouse) -> None:
+    warehouse = new_warehouse(engine)
+    plain = warehouse.hook.uri
+    warehouse.hook.uri += f"{'&' if '?' in plain else '?'}options={quote(f'-c {setting}')}"
+    warehouse.prepare()
+    use_all(warehouse)
+    text = "\\.\n\\N \\' \\\\ '' \t é"
+    warehouse.write([file_rows("20260203T1100Z", event("hostile", userAgent=text))])
+    assert warehouse.transact(
+        "reading", lambda cursor: warehouse.find(cursor, warehouse.events, ["event_id", "user_agent"], ["hostile"])
+    ) == [("hostile", text)]
 
 
 def test_times_are_read_whatever_form_the_database_has_them_in(engine: str, new_warehouse: NewWarehouse) -> None:
