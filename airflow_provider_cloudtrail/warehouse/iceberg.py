@@ -37,7 +37,6 @@ from airflow_provider_cloudtrail.warehouse.conditions import AllOf, Condition
 from airflow_provider_cloudtrail.warehouse.iceberg_catalog import (
     LazyCatalog,
     describe,
-    in_one_line,
     is_conflict,
     namespace_of,
 )
@@ -253,8 +252,7 @@ class IcebergWarehouse(IcebergRows):
         except Exception as error:
             if isinstance(error, WarehouseError) or self._is_conflict(error):
                 raise
-            # No value of a record has been handed over yet.
-            raise WarehouseError(f"iceberg, preparing {name}: {in_one_line(error)}") from None
+            raise WarehouseError(f"iceberg, preparing {name}: {describe(error, has_values=False)}") from None
 
     def _unfit(self) -> str:
         types = {

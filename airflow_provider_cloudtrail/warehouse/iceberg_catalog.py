@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cloudtrail.audit_event import Column
+from airflow_provider_cloudtrail.shortage import shortage
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError, WarehouseUnavailableError
 from airflow_provider_cloudtrail.warehouse.iceberg_memory import import_arrow
 from airflow_provider_cloudtrail.warehouse.iceberg_schema import iceberg_type, partitions_of, properties_of, schema_of
@@ -24,20 +25,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What these say is about catalogs, files and permissions, never about values of a record.
+# What these say is about catalogs, files and permissions, never about values of a record: a catalog in a database, of
+# which SQLAlchemy tells in the first line, has none of them.
 _SAFE_TO_QUOTE = frozenset({
     "BadRequestError",
     "ClientError",
     "ConnectionError",
+    "DatabaseError",
     "EndpointConnectionError",
     "FileNotFoundError",
     "ForbiddenError",
+    "InternalError",
     "NoSuchIcebergTableError",
     "NoSuchNamespaceError",
     "NoSuchTableError",
     "OAuthError",
     "OSError",
+    "OperationalError",
     "PermissionError",
+    "ProgrammingError",
     "ServerError",
     "UnauthorizedError",
 })
@@ -50,6 +56,8 @@ _VERSION = (
 # What is said, from the begin, of tables that somebody has set to be what pyiceberg or Arrow do not write or read; and
 # what to do. In what is said are names of properties, files and codecs, never a value of a record.
 _TO_DO = {
+    "(sqlite3.OperationalError) database or disk is full": "Make room where the file of the catalog lies. Then run "
+    "this again, it goes on from what is stored",
     "Cannot write manifest": _VERSION,
     "Codec '": _CODEC,
     "Could not parse table property": "",
@@ -218,12 +226,18 @@ def namespace_of(hook: Any) -> str:
     return str(namespace)
 
 
-def describe(error: Exception) -> str:
-    """Return what is safe to log of an error of pyiceberg, pyarrow or the catalog: its class, its text, what to do."""
+def describe(error: Exception, *, has_values: bool = True) -> str:
+    """
+    Return what is safe to log of an error of pyiceberg, pyarrow or the catalog: its class, its text, what to do.
+
+    :param has_values: whether values of records had been handed over before.
+    """
     text = str(error)
-    if (said := next((begin for begin in _TO_DO if text.startswith(begin)), None)) is not None:
-        return ". ".join(part.rstrip(".") for part in (in_one_line(error), _TO_DO[said]) if part)
-    return in_one_line(error) if type(error).__name__ in _SAFE_TO_QUOTE else type(error).__name__
+    said = next((begin for begin in _TO_DO if text.startswith(begin)), None)
+    is_safe = said is not None or not has_values or type(error).__name__ in _SAFE_TO_QUOTE
+    to_do = shortage(error) if said is None else _TO_DO[said]
+    what = in_one_line(error) if is_safe else type(error).__name__
+    return f"{what.rstrip('.')}. {to_do}" if to_do else what
 
 
 def in_one_line(error: Exception) -> str:
