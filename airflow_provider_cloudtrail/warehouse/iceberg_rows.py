@@ -84,7 +84,7 @@ class IcebergRows(Warehouse):
         import pyarrow
 
         table = tables[name]
-        columns, key = table.schema.column_names, table.key
+        columns, key = table.columns, table.key
         batches = []
         for batch in table.read(columns, where):
             changes = [new(value) for value in batch.column(key).to_pylist()]

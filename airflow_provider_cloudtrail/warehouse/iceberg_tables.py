@@ -46,9 +46,14 @@ class PinnedTable:
         return self._table.schema()
 
     @property
+    def columns(self) -> list[str]:
+        """The names of its columns: pyiceberg's ``column_names`` are also those of what lies in a struct or a list."""
+        return [field.name for field in self.schema.fields]
+
+    @property
     def key(self) -> str:
         """The column that identifies a row."""
-        return next(iter(self.schema.identifier_field_names()), self.schema.column_names[0])
+        return next(iter(self.schema.identifier_field_names()), self.columns[0])
 
     @property
     def rows(self) -> int:

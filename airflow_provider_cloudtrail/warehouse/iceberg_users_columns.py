@@ -19,7 +19,7 @@ def with_users_columns(table: PinnedTable, rows: pyarrow.Table, where: Condition
     """
     import pyarrow
 
-    users = [name for name in table.schema.column_names if name not in rows.column_names]
+    users = [name for name in table.columns if name not in rows.column_names]
     batches = list(table.read([table.key, *users], where)) if users else []
     if not batches:
         return rows
