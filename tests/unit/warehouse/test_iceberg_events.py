@@ -23,16 +23,24 @@ def test_a_larger_table_is_asked_for_the_times_of_the_events_only(
     monkeypatch.setattr(f"airflow_provider_cloudtrail.warehouse.iceberg_events.{bound}", 9)
     days = [f"2026-02-{day:02}T10:00:00Z" for day in range(1, 11)]
     for number, day in enumerate(days):
-        iceberg.write([file_rows(f"20260211T10{number:02}Z", event(f"{number}", eventTime=day))])
+        # Of ids that are spread as CloudTrail's are, the bounds of a file say nothing.
+        spread = [event(f"{first}{number}", eventTime=day) for first in "az"]
+        iceberg.write([file_rows(f"20260211T10{number:02}Z", *spread)])
     # One that has added none of them.
     iceberg = again(iceberg)
     read = files_read(monkeypatch)
     (entry,) = iceberg.write([
-        file_rows("20260211T1100Z", event("3", eventTime=days[3]), event("new", eventTime=days[3]))
+        file_rows(
+            "20260211T1100Z",
+            *(event("a3", eventTime=days[3]), event("new", eventTime=days[3]), event("z7", eventTime=days[7])),
+        )
     ])
-    assert (entry.loaded, entry.duplicate) == (1, 1)
+    assert (entry.loaded, entry.duplicate) == (1, 2)
     of_events = [path for path in read if "/audit/" in path or "event_time_day" in path]
-    assert {path.rpartition("event_time_day=")[2].partition("/")[0] for path in of_events} == {"2026-02-04"}
+    assert {path.rpartition("event_time_day=")[2].partition("/")[0] for path in of_events} == {
+        "2026-02-04",
+        "2026-02-08",
+    }
     many = [
         event(f"{number}-{day}", eventTime=f"2025-{1 + day // 28:02}-{1 + day % 28:02}T00:00:00Z") for day in range(60)
     ]

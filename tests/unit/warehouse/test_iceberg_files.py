@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+
 import pytest
 
 from airflow_provider_cloudtrail.audit_event import FileRows
@@ -95,3 +97,24 @@ def test_every_event_is_found_in_the_partitions_that_a_user_has_made(
             found = table.scan(f"{name} = '{value}'", selected_fields=columns).to_arrow().to_pylist()
             alike = [one["event_id"] for one in rows if one[name] == row[name]]
             assert sorted(one["event_id"] for one in found) == sorted(alike)
+
+
+def test_event_is_in_the_partition_of_its_day_in_utc(iceberg: Warehouse) -> None:
+    file = file_rows("20260203T1000Z", event("a"))
+    in_oslo = datetime(2026, 2, 4, 0, 30, tzinfo=timezone(timedelta(hours=1)))
+    file.events = [file.events[0]._replace(event_time=in_oslo)]
+    iceberg.write([file])
+    (day,) = table_of(iceberg, iceberg.events).inspect.partitions().to_pylist()
+    assert f"{day['partition']['event_time_day']}" == "2026-02-03"
+
+
+@pytest.mark.parametrize("codec", ["uncompressed", "gzip"])
+def test_files_are_compressed_as_the_table_says(iceberg: Warehouse, codec: str) -> None:
+    from pyarrow import parquet
+
+    with table_of(iceberg, iceberg.events).transaction() as change:
+        change.set_properties({"write.parquet.compression-codec": codec})
+    iceberg.write([file_rows("20260203T1000Z", event("a"))])
+    (file,) = table_of(iceberg, iceberg.events).inspect.files().to_pylist()
+    metadata = parquet.read_metadata(file["file_path"].removeprefix("file://"))
+    assert metadata.row_group(0).column(0).compression.lower() == codec
