@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cloudtrail.warehouse.base import Warehouse
+from airflow_provider_cloudtrail.warehouse.base import Warehouse, WarehouseError
 from tests.support.engines import ICEBERG
 from tests.support.iceberg_tasks import again, at_commits, batch, table_of
 from tests.support.log_files import event
@@ -39,6 +39,47 @@ def test_answer_of_a_commit_that_is_lost(new_warehouse: NewWarehouse, error: str
         tables = read_table(warehouse)
         assert_balanced(tables)
         assert (tables.event_ids, len(tables.files), len(tables.quarantine)) == (["a", "b", "c"], 4, 2)
+
+
+def fail_and_answer_no_more(
+    patch: pytest.MonkeyPatch, warehouse: Warehouse, error: Exception
+) -> Callable[[int, Callable[[], Any]], Any]:
+    """Return what has the first commit fail, and the question behind it what has become of it."""
+    opened = warehouse._catalog.open()  # type: ignore[attr-defined]
+    load_table = opened.load_table
+
+    def refuse_once(*args: Any) -> Any:
+        patch.setattr(opened, "load_table", load_table)
+        raise ConnectionError("no answer")
+
+    def fail(number: int, commit: Callable[[], Any]) -> Any:
+        if number == 0:
+            patch.setattr(opened, "load_table", refuse_once)
+            raise error
+        return commit()
+
+    return fail
+
+
+def test_refusal_of_which_no_more_can_be_found_out(iceberg: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyiceberg.exceptions import CommitFailedException
+
+    with at_commits(iceberg, fail_and_answer_no_more(monkeypatch, iceberg, CommitFailedException("changed"))):
+        iceberg.write(batch())
+    tables = read_table(iceberg)
+    assert_balanced(tables)
+    assert (tables.event_ids, len(tables.files), len(tables.quarantine)) == (["a", "b", "c"], 4, 2)
+
+
+def test_failure_of_which_no_more_can_be_found_out(iceberg: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyiceberg.exceptions import ForbiddenError
+
+    with (
+        at_commits(iceberg, fail_and_answer_no_more(monkeypatch, iceberg, ForbiddenError("no right to commit"))),
+        pytest.raises(WarehouseError, match="ForbiddenError: no right to commit"),
+    ):
+        iceberg.write(batch())
+    assert read_table(iceberg).files == []
 
 
 def test_commit_that_is_stored_behind_its_refusal(new_warehouse: NewWarehouse) -> None:
