@@ -21,14 +21,13 @@ if TYPE_CHECKING:
 
 def fits_obstore(client: Any) -> bool:
     """Tell whether obstore can honour the settings of the client; proxies and signing by others stay with boto3."""
-    from botocore import UNSIGNED
-
     config = client.meta.config
     return not (
         config.proxies
         or getattr(config, "proxies_config", None)
         or getattr(config, "client_cert", None)
-        or config.signature_version in (UNSIGNED, "s3", "v2")
+        # obstore signs in this way alone.
+        or config.signature_version != "s3v4"
         or _is_ignored_proxy(client.meta.endpoint_url)
     )
 
@@ -39,13 +38,15 @@ def address_of(client: Any, bucket: str) -> tuple[str, str]:
 
     :param client: boto3 S3 client that no other thread uses yet.
     :param bucket: name of the bucket, or alias of an access point.
-    :raises ValueError: if it does not ask, because something else answers.
+    :raises ValueError: if it does not ask, because something else answers, or asks another service than S3.
     """
     asked: list[tuple[str, str]] = []
+    services: list[str] = []
 
     def answer(params: Any, context: Any, **_: Any) -> tuple[Any, dict[str, Any]]:
-        region = context.get("signing", {}).get("region") or client.meta.region_name
-        asked.append((params["url"].rstrip("/"), region))
+        signing = context.get("signing", {})
+        asked.append((params["url"].rstrip("/"), signing.get("region") or client.meta.region_name))
+        services.append(signing.get("signing_name") or "s3")
         return SimpleNamespace(status_code=200), {}
 
     events = client.meta.events
@@ -56,6 +57,8 @@ def address_of(client: Any, bucket: str) -> tuple[str, str]:
         events.unregister("before-call.s3.HeadBucket", answer)
     if not asked:
         raise ValueError("boto3 does not ask S3 for the bucket")
+    if services[0] != "s3":
+        raise ValueError(f"boto3 signs for {services[0]}")
     return asked[0]
 
 

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.skipif(not installed("boto3"), reason="needs boto3")
         pytest.param({"proxies": {"https": "http://proxy.example:3128"}}, False, id="proxy"),
         pytest.param({"client_cert": "/etc/example/client.pem"}, False, id="client certificate"),
         pytest.param({"signature_version": "s3"}, False, id="old signatures"),
+        pytest.param({"signature_version": "s3v4"}, True, id="signatures of S3"),
+        pytest.param({"signature_version": "s3v4a"}, False, id="signatures for several Regions"),
     ],
 )
 def test_settings_that_only_boto3_honours_keep_gets_there(config: dict[str, Any], fits: bool) -> None:
@@ -96,3 +98,15 @@ def test_address_is_where_boto3_asks(
 
     client = session().client("s3", config=Config(**config), **arguments)
     assert " ".join(address_of(client, bucket)) == address
+
+
+@pytest.mark.parametrize(
+    ("bucket", "service"),
+    [
+        pytest.param("audit-o0b1d075431d83bebde8xz5w8ijx1qzlbp3i3kuse10--op-s3", "s3-outposts", id="Outposts"),
+        pytest.param("audit--euw1-az1--x-s3", "s3express", id="directory bucket"),
+    ],
+)
+def test_what_is_signed_for_another_service_than_s3_stays_with_boto3(bucket: str, service: str) -> None:
+    with pytest.raises(ValueError, match=f"boto3 signs for {service}"):
+        address_of(session().client("s3"), bucket)
