@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from airflow_provider_cloudtrail.trail.search import Searched
@@ -30,6 +30,8 @@ _ESCAPE = b"\\u"
 _HARMLESS_ESCAPES = (b"\\u002", b"\\u003")
 # Shorter values would take ordinary words out of other texts.
 SHORTEST_SECRET = 16
+# Real records have one, or two. Of more, as somebody can write them who chooses names, each is not looked for alone.
+_MOST_SECRETS = 64
 _UNWANTED = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -69,8 +71,9 @@ def scrub(record: Any) -> tuple[Any, int]:
     """
     Return a decoded JSON value without secrets, NUL and lone surrogates, and the number of secrets.
 
-    Values of secret members become ``***``; the same text elsewhere in the record too. NUL is left out,
-    a lone surrogate becomes U+FFFD.
+    Values of secret members become ``***``; the same text elsewhere in the record too, or, in a record with very many
+    secrets, each text that holds the beginning of one. NUL is left out, a lone surrogate becomes U+FFFD, which also
+    stands, with a number, behind a name that would be there twice.
 
     :param record: any decoded JSON value; it is not changed.
     """
@@ -89,7 +92,7 @@ def scrub_together(values: Sequence[Any]) -> tuple[list[Any], int]:
     names = SECRET_MEMBERS | SECRET_OF_REST_CALLS if rest_call else SECRET_MEMBERS
     secrets: list[str] = []
     masked, count = _mask(list(values), names, secrets)
-    cleaned: list[Any] = _clean(masked, [secret for secret in secrets if len(secret) >= SHORTEST_SECRET])
+    cleaned: list[Any] = _clean(masked, _without(secret for secret in secrets if len(secret) >= SHORTEST_SECRET))
     return cleaned, count
 
 
@@ -134,26 +137,49 @@ def _mask(value: Any, names: frozenset[str], secrets: list[str]) -> tuple[Any, i
     return value, 0
 
 
-def _clean(value: Any, secrets: list[str]) -> Any:
+def _without(secrets: Iterable[str]) -> Callable[[str], str]:
+    """Return what takes secrets out of a text, in time that does not grow with their number."""
+    # Each before what is a part of it.
+    each = sorted(dict.fromkeys(secrets), key=len, reverse=True)
+    if len(each) <= _MOST_SECRETS:
+
+        def replaced(text: str) -> str:
+            for secret in each:
+                if secret in text:
+                    text = text.replace(secret, MASK)
+            return text
+
+        return replaced
+    beginnings = {secret[:SHORTEST_SECRET] for secret in each}
+
+    def masked(text: str) -> str:
+        places = range(len(text) - SHORTEST_SECRET + 1)
+        return text if beginnings.isdisjoint(text[at : at + SHORTEST_SECRET] for at in places) else MASK
+
+    return masked
+
+
+def _clean(value: Any, without_secrets: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return _clean_text(value, secrets)
+        return _clean_text(value, without_secrets)
     if isinstance(value, list):
-        return [_clean(content, secrets) for content in value]
+        return [_clean(content, without_secrets) for content in value]
     if isinstance(value, dict):
         cleaned: dict[str, Any] = {}
+        # How many names became this one: to look for a free one from the first on would take hours in a large record.
+        times: dict[str, int] = {}
         for name, content in value.items():
-            key = _clean_text(name, secrets)
+            wanted = key = _clean_text(name, without_secrets)
             while key in cleaned:
-                key += _REPLACEMENT
-            cleaned[key] = _clean(content, secrets)
+                times[wanted] = times.get(wanted, 1) + 1
+                key = f"{wanted}{_REPLACEMENT}{times[wanted]}"
+            cleaned[key] = _clean(content, without_secrets)
         return cleaned
     return value
 
 
-def _clean_text(text: str, secrets: list[str]) -> str:
-    for secret in secrets:
-        if secret in text:
-            text = text.replace(secret, MASK)
+def _clean_text(text: str, without_secrets: Callable[[str], str]) -> str:
+    text = without_secrets(text)
     if _UNWANTED.search(text):
         text = _SURROGATE.sub(_REPLACEMENT, text.replace("\x00", ""))
     return text

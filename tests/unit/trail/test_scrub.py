@@ -53,8 +53,17 @@ TOKEN = "gAAAA-a-token-that-was-written-down"
         pytest.param({"eventName": "SendEmail", "Body": "x"}, {"eventName": "SendEmail", "Body": "x"}, 0, id="other body"),  # noqa: E501
         pytest.param({"a": "x\0y", "b\0": ["\0"]}, {"a": "xy", "b": [""]}, 0, id="NUL"),
         pytest.param({"a": "x\ud83dy\udf0a"}, {"a": "x\ufffdy\ufffd"}, 0, id="halves of surrogate pairs"),
-        pytest.param({"a": 1, "a\0": 2}, {"a": 1, "a\ufffd": 2}, 0, id="names that become one"),
-        pytest.param({"a": 1, "a\0": 2, "\0a": 3}, {"a": 1, "a\ufffd": 2, "a\ufffd\ufffd": 3}, 0, id="three of them"),
+        pytest.param({"a": 1, "a\0": 2}, {"a": 1, "a\ufffd2": 2}, 0, id="names that become one"),
+        pytest.param({"a": 1, "a\0": 2, "\0a": 3}, {"a": 1, "a\ufffd2": 2, "a\ufffd3": 3}, 0, id="three of them"),
+        pytest.param(
+            {"a": 1, "a\ufffd2": 2, "a\0": 3}, {"a": 1, "a\ufffd2": 2, "a\ufffd3": 3}, 0, id="one that is there already"
+        ),
+        pytest.param(
+            {"CliToken": "a" * 16, "WebToken": "a" * 16 + "b", "m": "a" * 16 + "b"},
+            {"CliToken": "***", "WebToken": "***", "m": "***"},
+            2,
+            id="a secret within another",
+        ),
         pytest.param([1, "x", None], [1, "x", None], 0, id="a list"),
         pytest.param("x\0", "x", 0, id="text"),
         pytest.param(None, None, 0, id="null"),
@@ -98,3 +107,47 @@ def test_scrub(record: Any, cleaned: Any, count: int) -> None:
 )
 def test_records_that_are_scrubbed_at_all(raw: bytes, may: bool) -> None:
     assert may_need_scrubbing(raw) is may
+
+
+def test_names_that_become_one_get_no_longer_with_their_number() -> None:
+    names = 4_000
+    halves = [f"{chr(0xDC00 + index // 1024)}{chr(0xD800 + index % 1024)}" for index in range(names)]
+    cleaned, _ = scrub({half: index for index, half in enumerate(halves)})
+    assert list(cleaned.values()) == list(range(names))
+    assert max(map(len, cleaned)) <= len("\ufffd\ufffd") + len(f"\ufffd{names}")
+
+
+class _Text(str):
+    """Counts how often anything is looked for in it."""
+
+    searches = 0
+
+    def __contains__(self, other: str) -> bool:
+        self.searches += 1
+        return super().__contains__(other)
+
+
+def _secrets(number: int) -> list[dict[str, str]]:
+    return [{"CliToken": f"{index:08d}{TOKEN}"} for index in range(number)]
+
+
+@pytest.mark.parametrize("number", [100, 1_000])
+def test_a_text_is_not_searched_for_each_of_very_many_secrets(number: int) -> None:
+    text = _Text("no secret")
+    scrub([*_secrets(number), text])
+    assert text.searches < 100
+
+
+@pytest.mark.parametrize("number", [64, 65, 1_000])
+def test_none_of_very_many_secrets_is_left_elsewhere(number: int) -> None:
+    first, last = (secret["CliToken"] for secret in (_secrets(number)[0], _secrets(number)[-1]))
+    found, count = scrub({"a": _secrets(number), "m": ["of no secret", f"{first}", f"got {last}", last[:15]], last: 1})
+    whole = ["***", "got ***"] if number <= 64 else ["***", "***"]
+    assert found == {"a": [{"CliToken": "***"}] * number, "m": ["of no secret", *whole, last[:15]], "***": 1}
+    assert count == number
+
+
+def test_the_same_secret_many_times_is_one() -> None:
+    found, count = scrub([*[{"CliToken": TOKEN}] * 1_000, f"got {TOKEN}"])
+    assert found[-1] == "got ***"
+    assert count == 1_000
