@@ -47,7 +47,7 @@ _HARMLESS = rf'(?:null|""|"{MASK.replace("*", "[*]")}")'
 # Not the string of a secret that has escapes in it: elsewhere it can be written in another way.
 _VALUE = rf'"([^"\\]{{{SHORTEST_SECRET},}})"'
 # Nor what JSON may have outside of its strings, as it has numbers: they would be no JSON any more without it.
-_ONLY_IN_STRINGS = r"(?s).*[^-+.,:0-9eE{}\[\]truefalsn].*"
+_ONLY_IN_STRINGS = r"(?s)^.*[^-+.,:0-9eE{}\[\]truefalsn].*"
 
 
 def _in_secrets(pattern: str, others: str) -> str:

@@ -16,7 +16,8 @@ _NOT_OPENED = "HIVE_CANNOT_OPEN_SPLIT"
 _DENIED = re.compile(r"Access ?Denied|Status Code: 403|AccessDeniedException")
 _TOO_MUCH = ("Query timeout", "Query exhausted resources", "EXCEEDED_", "HIVE_EXCEEDED_PARTITION_LIMIT")
 _CODE = re.compile(r"[A-Z][A-Z_]{3,}\b")
-_URI = re.compile(r"s3://[^\s,;'\"()\[\]]+?\.json\.gz")
+# As long as a bucket and a key can be: what is looked for without a limit, at each of many beginnings, takes hours.
+_URI = re.compile(r"s3://[^\s,;'\"()\[\]]{1,1280}?\.json\.gz")
 
 
 class UnreadableLogFileError(WarehouseError):

@@ -51,7 +51,8 @@ def first_match(expression: str, pattern: str, group: int = 0) -> str:
 
     Patterns are such as all engines read alike, Trino in the syntax of Java
     (https://trino.io/docs/current/functions/regexp.html): no look-around, a bracket within brackets is escaped, and
-    the end of a text is ``\z``, because ``$`` also holds before a last line end.
+    the end of a text is ``\z``, because ``$`` also holds before a last line end. What begins with ``.*`` begins with
+    ``^.*``: not every engine sees by itself that it need not be tried at each place of a long text.
     """
     return f"NULLIF(regexp_extract({expression}, {text_literal(pattern)}, {group}), '')"
 

@@ -356,3 +356,5 @@ def test_all_patterns_of_the_statements_are_looked_at(statements):
     assert len(found) > 15
     assert sum(text.count("regexp_like(") for text in statements) > 0
     assert all(map(read_alike, found))
+    # It would be tried at each place of a text, to its end.
+    assert [pattern for pattern in found if pattern.removeprefix("(?s)").startswith(".*")] == []
