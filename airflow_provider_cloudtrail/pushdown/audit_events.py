@@ -23,7 +23,13 @@ from airflow_provider_cloudtrail.trail.environment import (
     PARTITIONS,
 )
 from airflow_provider_cloudtrail.trail.outcome import DENIED, SIGN_INS
-from airflow_provider_cloudtrail.trail.scrub import MASK, SECRET_MEMBERS, SECRET_OF_REST_CALLS, SHORTEST_SECRET
+from airflow_provider_cloudtrail.trail.scrub import (
+    MASK,
+    SECRET_MEMBERS,
+    SECRET_OF_REST_CALLS,
+    SHORTEST_SECRET,
+    TOLD_BY_AWS,
+)
 
 _FIELDS = {field.name: field for field in RECORD_FIELDS}
 
@@ -76,9 +82,7 @@ def without_secret(expression: str) -> str:
     return f"CASE WHEN secret IS NULL THEN {expression} ELSE replace({expression}, secret, '{MASK}') END"
 
 
-SCRUBBED = tuple(
-    field.column for field in RECORD_FIELDS if field.type == "STRING" and field.name not in ("eventID", "eventTime")
-)
+SCRUBBED = tuple(field.column for field in RECORD_FIELDS if field.type == "STRING" and field.name not in TOLD_BY_AWS)
 """Columns of the trail's table in which a secret is replaced; records with one in a struct are left alone."""
 
 # -- the environment -------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from airflow_provider_cloudtrail.pushdown.audit_events import COLUMNS
 from airflow_provider_cloudtrail.pushdown.record_fields import RECORD_FIELDS, Shape
 from airflow_provider_cloudtrail.pushdown.sql import is_nested, text_literal
+from airflow_provider_cloudtrail.trail.scrub import TOLD_BY_AWS
 
 _GUID = "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}\\z"
 _TIME = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:[Zz]|[+]00:00)?\\z"
@@ -33,7 +34,11 @@ _READ_AS_TEXT = (
 )
 
 # What becomes a part of a row as it is in the record.
-_NOT_SCRUBBED = ("identity_text", COLUMNS["resources"], COLUMNS["event_id"])
+_NOT_SCRUBBED = (
+    "identity_text",
+    COLUMNS["resources"],
+    *(field.column for field in RECORD_FIELDS if field.name in TOLD_BY_AWS and field.shape is Shape.TEXT),
+)
 
 NO_OBJECT = " OR ".join(f"COALESCE(NOT starts_with({name}, '{{'), false)" for name in DOCUMENTS)
 """Condition: a column that should be an object is something else. To be asked before ``records`` leaves that out."""
@@ -66,7 +71,7 @@ MEANINGS: Mapping[str, str] = {
     "number": "a number that may be beyond what JSON columns store",
     "secret": (
         "secrets that cannot be taken out by their text: objects, short ones, those like numbers, several, or also in "
-        "userIdentity, resources or eventID"
+        "what AWS tells of the call, such as userIdentity"
     ),
     "nested_text": "an object or a list where text is expected",
     "quarantined_records": "read for another selection, and a part of it is in quarantine",

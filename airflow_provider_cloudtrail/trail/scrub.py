@@ -21,6 +21,15 @@ SECRET_MEMBERS = frozenset({"clitoken", "webtoken", "restapiresponse"})
 """Members whose values are secret, in lower case."""
 SECRET_OF_REST_CALLS = frozenset({"body"})
 """Members whose values are secret in calls of the REST API as well."""
+TOLD_BY_AWS = frozenset({
+    *("userIdentity", "eventTime", "eventSource", "eventName", "eventID", "eventType", "eventVersion", "eventCategory"),
+    *("awsRegion", "sourceIPAddress", "recipientAccountId", "requestID", "sharedEventID", "resources"),
+})
+"""
+Members that say who did what, and where.
+
+Whoever calls chooses the names of tags: a caller who has called the own ARN a secret would be taken out of the audit.
+"""
 _REST_CALL = b"InvokeRestApi"
 _TOKEN, _REST_RESPONSE, _BODY = b'token"', b'restapiresponse"', b'body"'
 # As AWS itself writes what it has masked: in the answer of each REST call.
@@ -71,9 +80,9 @@ def scrub(record: Any) -> tuple[Any, int]:
     """
     Return a decoded JSON value without secrets, NUL and lone surrogates, and the number of secrets.
 
-    Values of secret members become ``***``; the same text elsewhere in the record too, or, in a record with very many
-    secrets, each text that holds the beginning of one. NUL is left out, a lone surrogate becomes U+FFFD, which also
-    stands, with a number, behind a name that would be there twice.
+    Values of secret members become ``***``; the same text elsewhere in the record too, but for ``TOLD_BY_AWS``, or, in
+    a record with very many secrets, each text that holds the beginning of one. NUL is left out, a lone surrogate
+    becomes U+FFFD, which also stands, with a number, behind a name that would be there twice.
 
     :param record: any decoded JSON value; it is not changed.
     """
@@ -92,8 +101,8 @@ def scrub_together(values: Sequence[Any]) -> tuple[list[Any], int]:
     names = SECRET_MEMBERS | SECRET_OF_REST_CALLS if rest_call else SECRET_MEMBERS
     secrets: list[str] = []
     masked, count = _mask(list(values), names, secrets)
-    cleaned: list[Any] = _clean(masked, _without(secret for secret in secrets if len(secret) >= SHORTEST_SECRET))
-    return cleaned, count
+    without_secrets = _without(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
+    return [_clean(value, without_secrets, TOLD_BY_AWS) for value in masked], count
 
 
 def hidden_members(text: str) -> list[dict[str, Any]]:
@@ -159,7 +168,7 @@ def _without(secrets: Iterable[str]) -> Callable[[str], str]:
     return masked
 
 
-def _clean(value: Any, without_secrets: Callable[[str], str]) -> Any:
+def _clean(value: Any, without_secrets: Callable[[str], str], told: frozenset[str] = frozenset()) -> Any:
     if isinstance(value, str):
         return _clean_text(value, without_secrets)
     if isinstance(value, list):
@@ -173,7 +182,7 @@ def _clean(value: Any, without_secrets: Callable[[str], str]) -> Any:
             while key in cleaned:
                 times[wanted] = times.get(wanted, 1) + 1
                 key = f"{wanted}{_REPLACEMENT}{times[wanted]}"
-            cleaned[key] = _clean(content, without_secrets)
+            cleaned[key] = _clean(content, str if name in told else without_secrets)
         return cleaned
     return value
 

@@ -295,6 +295,7 @@ LEFT = {
         "secret",
         REST | {"requestParameters": {"Name": "orders", "Body": TOKEN}, "resources": [None, {}, {"accountId": TOKEN}]},
     ),
+    "token-in-address": ("secret", {"responseElements": {"WebToken": TOKEN}, "sourceIPAddress": TOKEN}),
     "token-in-id": ("secret", {"responseElements": {"WebToken": GUID}, "eventID": GUID}),
     "body-object": ("secret", REST | {"requestParameters": {"Name": "orders", "Body": {"password": TOKEN}}}),
     **{

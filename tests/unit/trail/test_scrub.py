@@ -117,6 +117,21 @@ def test_names_that_become_one_get_no_longer_with_their_number() -> None:
     assert max(map(len, cleaned)) <= len("\ufffd\ufffd") + len(f"\ufffd{names}")
 
 
+def test_who_called_is_not_taken_out_by_a_tag_that_is_called_a_secret() -> None:
+    arn, address = "arn:aws:iam::123456789012:user/mallory", "2001:db8:85a3::8a2e:370:7334"
+    told = {
+        "userIdentity": {"arn": arn, "webToken": TOKEN},
+        "sourceIPAddress": address,
+        "eventSource": "airflow.amazonaws.com",
+        "resources": [{"ARN": arn}],
+    }
+    tags = {"CliToken": arn, "clitoken": address, "cliToken": "airflow.amazonaws.com"}
+    cleaned, count = scrub({**told, "requestParameters": {"Tags": tags}, "userAgent": f"of {arn}"})
+    told["userIdentity"] = {"arn": arn, "webToken": "***"}
+    assert cleaned == {**told, "requestParameters": {"Tags": dict.fromkeys(tags, "***")}, "userAgent": "of ***"}
+    assert count == 4
+
+
 class _Text(str):
     """Counts how often anything is looked for in it."""
 
