@@ -156,6 +156,7 @@ class Records:
         :param every: also records that are not wanted, to be counted.
         """
         columns = ", ".join(f'"{name}"' for name in audit_events.SOURCE_COLUMNS)
+        objects = ", ".join(f"{self._object(name)} AS {name}" for name in audit_events.SOURCE_COLUMNS)
         cleaned = ", ".join(f"{self._clean(name)} AS {name}" for name in audit_events.SOURCE_COLUMNS)
         return (
             f'WITH record AS (SELECT {columns}, "$path" AS log_file_uri,'
@@ -165,21 +166,24 @@ class Records:
             f" FROM record WHERE {self._in_ledger}{'' if every else ' AND candidate'}), "
             f"texts AS (SELECT callers.*, CASE WHEN candidate THEN {audit_events.RECORD_TEXT} END AS record_text"
             " FROM callers), "
-            f"kept AS (SELECT texts.*, {audit_events.SECRETS} AS secrets, {audit_events.SECRET} AS secret,"
-            f" {unfit.NO_OBJECT} AS no_object FROM texts), "
-            f"clean AS (SELECT {cleaned}, {', '.join(_BESIDE)} FROM kept), "
-            f"called AS (SELECT clean.*, {audit_events.ARN_FOUND} AS arn_found,"
-            f" {audit_events.REST_STATUS} AS rest_status FROM clean), "
+            f"kept AS (SELECT {objects}, {', '.join(_BESIDE)}, {unfit.NO_OBJECT} AS no_object,"
+            f" {audit_events.SECRETS} AS secrets, {audit_events.SECRET} AS secret FROM texts), "
+            # Before secrets are taken out: what makes a record wanted can be called one by a tag.
+            f"called AS (SELECT kept.*, {audit_events.ARN_FOUND} AS arn_found,"
+            f" {audit_events.REST_STATUS} AS rest_status FROM kept), "
             f"named AS (SELECT called.*, {audit_events.ENVIRONMENT_NAME} AS environment_name FROM called), "
             f"chosen AS (SELECT named.*, {wanted(self.selection)} AS wanted FROM named), "
-            f"fit AS (SELECT chosen.*, CASE WHEN wanted THEN {unfit.reason()} END AS reason FROM chosen)"
+            f"clean AS (SELECT {cleaned}, {', '.join((*_BESIDE, *_FOUND))} FROM chosen), "
+            f"fit AS (SELECT clean.*, CASE WHEN wanted THEN {unfit.reason()} END AS reason FROM clean)"
         )
 
     @staticmethod
+    def _object(name: str) -> str:
+        return f"CASE WHEN starts_with({name}, '{{') THEN {name} END" if name in unfit.DOCUMENTS else name
+
+    @staticmethod
     def _clean(name: str) -> str:
-        column = audit_events.without_secret(name) if name in audit_events.SCRUBBED else name
-        # Asked of what is there before it is scrubbed: a secret does not begin with a brace.
-        return f"CASE WHEN starts_with({name}, '{{') THEN {column} END" if name in unfit.DOCUMENTS else column
+        return audit_events.without_secret(name) if name in audit_events.SCRUBBED else name
 
     @property
     def _delivered(self) -> str:
@@ -221,7 +225,5 @@ _BESIDE = (
     "candidate",
     "record_text",
     "identity_text",
-    "secrets",
-    "secret",
-    "no_object",
 )
+_FOUND = ("no_object", "secrets", "secret", "arn_found", "rest_status", "environment_name", "wanted")

@@ -27,7 +27,7 @@ from airflow_provider_cloudtrail.trail.environment import (
 )
 from airflow_provider_cloudtrail.trail.fields import boolean, http_status, moment, text, texts
 from airflow_provider_cloudtrail.trail.outcome import SIGN_INS, outcome_of
-from airflow_provider_cloudtrail.trail.scrub import hidden_members, may_need_scrubbing, scrub_together
+from airflow_provider_cloudtrail.trail.scrub import hidden_members, may_need_scrubbing, readable, scrub_together
 
 if TYPE_CHECKING:
     from airflow_provider_cloudtrail.trail.documented_record import DocumentedRecord
@@ -126,11 +126,14 @@ def audit_event(
     event_id = _event_id(record)
     redacted = 0
     raw_text = raw.decode("utf-8")
+    environment: Environment | None = None
     if may_need_scrubbing(raw):
         # What is named twice stands in the text alone, where it could be read.
         values = [record, *hidden_members(raw_text)]
         cleaned, redacted = scrub_together(values)
         if cleaned != values:
+            # As of TOLD_BY_AWS: the name of an environment can be called a secret by a tag.
+            environment = environment_of(readable(record))
             record = cleaned[0]
             raw_text = _encode(record, codec)
     members = (
@@ -144,7 +147,7 @@ def audit_event(
         _Members._make(members),
         event_time,
         actor_of(record),
-        environment_of(record),
+        environment or environment_of(record),
         raw_text,
         redacted,
         index,

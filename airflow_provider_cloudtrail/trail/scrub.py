@@ -23,10 +23,10 @@ SECRET_OF_REST_CALLS = frozenset({"body"})
 """Members whose values are secret in calls of the REST API as well."""
 TOLD_BY_AWS = frozenset({
     *("userIdentity", "eventTime", "eventSource", "eventName", "eventID", "eventType", "eventVersion", "eventCategory"),
-    *("awsRegion", "sourceIPAddress", "recipientAccountId", "requestID", "sharedEventID", "resources"),
+    *("awsRegion", "sourceIPAddress", "recipientAccountId", "requestID", "sharedEventID", "resources", "errorCode"),
 })
 """
-Members that say who did what, and where.
+Members that say who did what, where, and whether it was denied.
 
 Whoever calls chooses the names of tags: a caller who has called the own ARN a secret would be taken out of the audit.
 """
@@ -103,6 +103,11 @@ def scrub_together(values: Sequence[Any]) -> tuple[list[Any], int]:
     masked, count = _mask(list(values), names, secrets)
     without_secrets = _without(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
     return [_clean(value, without_secrets, TOLD_BY_AWS) for value in masked], count
+
+
+def readable(value: Any) -> Any:
+    """Return a decoded JSON value without NUL and lone surrogates, in which secrets are left."""
+    return _clean(value, str)
 
 
 def hidden_members(text: str) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ SERVERLESS = {"eventSource": "airflow-serverless.amazonaws.com", "requestParamet
 DENIED = "User: x is not authorized to perform: airflow:CreateCliToken on resource: "
 REST = {"eventName": "InvokeRestApi"}
 TOKEN = "an-invented-token-of-some-length"
+SHOP, DENIED_CODE = "orders-of-the-shop", "AccessDeniedException"
 DOCUMENTS = (
     *("requestParameters", "responseElements", "additionalEventData", "serviceEventDetails"),
     "edgeDeviceDetails",
@@ -244,6 +245,10 @@ READ = {
     "body": REST | {"requestParameters": {"Name": "orders", "Body": f"password={TOKEN}"}},
     "answer": REST | {"responseElements": {"RestApiResponse": TOKEN, "RestApiStatusCode": 200}},
     "token-in-text": {"requestParameters": {"Name": "orders", "note": json.dumps({"CliToken": TOKEN})}},
+    "environment-called-a-token": {"requestParameters": {"Name": SHOP, "Tags": {"CliToken": SHOP}}},
+    "environment-called-a-token-by-its-arn": {
+        "requestParameters": {"ResourceArn": ENVIRONMENT, "Tags": {"CliToken": ENVIRONMENT}}
+    },
 }
 """Members of records that SQL reads as the worker path does."""
 
@@ -296,6 +301,10 @@ LEFT = {
         REST | {"requestParameters": {"Name": "orders", "Body": TOKEN}, "resources": [None, {}, {"accountId": TOKEN}]},
     ),
     "token-in-address": ("secret", {"responseElements": {"WebToken": TOKEN}, "sourceIPAddress": TOKEN}),
+    "token-in-error-code": (
+        "secret",
+        {"requestParameters": {"Name": "orders", "Tags": {"CliToken": DENIED_CODE}}, "errorCode": DENIED_CODE},
+    ),
     "token-in-id": ("secret", {"responseElements": {"WebToken": GUID}, "eventID": GUID}),
     "body-object": ("secret", REST | {"requestParameters": {"Name": "orders", "Body": {"password": TOKEN}}}),
     **{
