@@ -24,6 +24,7 @@ from airflow_provider_cloudtrail.trail.environment import (
 )
 from airflow_provider_cloudtrail.trail.outcome import DENIED, SIGN_INS
 from airflow_provider_cloudtrail.trail.scrub import (
+    DOCUMENTS_OF_API,
     MASK,
     SECRET_MEMBERS,
     SECRET_OF_REST_CALLS,
@@ -70,11 +71,22 @@ RECORD_TEXT = json_object(RECORD_FIELDS, "").replace(IDENTITY_TEXT, "identity_te
 SECRETS = _in_secrets(*(f"{_counted(names)} - {_counted(names + _HARMLESS)}" for names in (_OF_REST_CALLS, _OF_ALL)))
 """Number of secret members that have a value."""
 
-SECRET = first_match(
+SECRET_FOUND = first_match(
     _in_secrets(*(first_match("record_text", names + _VALUE, 1) for names in (_OF_REST_CALLS, _OF_ALL))),
     _ONLY_IN_STRINGS,
 )
 """The value of a secret member, if it is one that can be taken out by its text."""
+
+
+def _where_looked_for(*names: str) -> str:
+    columns = [_FIELDS[document].column for document in DOCUMENTS_OF_API]
+    return ", ".join(f"json_extract_scalar({column}, '$.{name}')" for column in columns for name in names)
+
+
+_NAMES = ("CliToken", "WebToken", "RestApiResponse")
+_LOOKED_FOR = _in_secrets(*(f"secret_found IN ({_where_looked_for(*names)})" for names in ((*_NAMES, "Body"), _NAMES)))
+SECRET = f"CASE WHEN {_LOOKED_FOR} THEN secret_found END"
+"""The secret that is to be taken out: the worker path looks for none elsewhere that stands deeper."""
 
 
 def without_secret(expression: str) -> str:

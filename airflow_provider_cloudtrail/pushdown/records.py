@@ -167,9 +167,9 @@ class Records:
             f"texts AS (SELECT callers.*, CASE WHEN candidate THEN {audit_events.RECORD_TEXT} END AS record_text"
             " FROM callers), "
             f"kept AS (SELECT {objects}, {', '.join(_BESIDE)}, {unfit.NO_OBJECT} AS no_object,"
-            f" {audit_events.SECRETS} AS secrets, {audit_events.SECRET} AS secret FROM texts), "
-            # Before secrets are taken out: what makes a record wanted can be called one by a tag.
-            f"called AS (SELECT kept.*, {audit_events.ARN_FOUND} AS arn_found,"
+            f" {audit_events.SECRETS} AS secrets, {audit_events.SECRET_FOUND} AS secret_found FROM texts), "
+            # Before secrets are taken out: what makes a record wanted stays as it is.
+            f"called AS (SELECT kept.*, {audit_events.SECRET} AS secret, {audit_events.ARN_FOUND} AS arn_found,"
             f" {audit_events.REST_STATUS} AS rest_status FROM kept), "
             f"named AS (SELECT called.*, {audit_events.ENVIRONMENT_NAME} AS environment_name FROM called), "
             f"chosen AS (SELECT named.*, {wanted(self.selection)} AS wanted FROM named), "

@@ -40,13 +40,12 @@ def address_of(client: Any, bucket: str) -> tuple[str, str]:
     :param bucket: name of the bucket, or alias of an access point.
     :raises ValueError: if it does not ask, because something else answers, or asks another service than S3.
     """
-    asked: list[tuple[str, str]] = []
-    services: list[str] = []
+    asked: list[tuple[str, str, str]] = []
 
     def answer(params: Any, context: Any, **_: Any) -> tuple[Any, dict[str, Any]]:
         signing = context.get("signing", {})
-        asked.append((params["url"].rstrip("/"), signing.get("region") or client.meta.region_name))
-        services.append(signing.get("signing_name") or "s3")
+        region, service = signing.get("region") or client.meta.region_name, signing.get("signing_name") or "s3"
+        asked.append((params["url"].rstrip("/"), region, service))
         return SimpleNamespace(status_code=200), {}
 
     events = client.meta.events
@@ -57,9 +56,10 @@ def address_of(client: Any, bucket: str) -> tuple[str, str]:
         events.unregister("before-call.s3.HeadBucket", answer)
     if not asked:
         raise ValueError("boto3 does not ask S3 for the bucket")
-    if services[0] != "s3":
-        raise ValueError(f"boto3 signs for {services[0]}")
-    return asked[0]
+    url, region, service = asked[0]
+    if service != "s3":
+        raise ValueError(f"boto3 signs for {service}")
+    return url, region
 
 
 def _is_ignored_proxy(endpoint: str) -> bool:

@@ -25,10 +25,12 @@ TOLD_BY_AWS = frozenset({
     *("userIdentity", "eventTime", "eventSource", "eventName", "eventID", "eventType", "eventVersion", "eventCategory"),
     *("awsRegion", "sourceIPAddress", "recipientAccountId", "requestID", "sharedEventID", "resources", "errorCode"),
 })
+"""Members that say who did what, where, and whether it was denied: no text is taken out of them."""
+DOCUMENTS_OF_API = ("requestParameters", "responseElements")
 """
-Members that say who did what, where, and whether it was denied.
+Where a secret stands that is looked for elsewhere, too: members of these, as of the record, have their names from AWS.
 
-Whoever calls chooses the names of tags: a caller who has called the own ARN a secret would be taken out of the audit.
+Whoever calls chooses the names of tags, and could take any text out of a record by calling it a secret.
 """
 _REST_CALL = b"InvokeRestApi"
 _TOKEN, _REST_RESPONSE, _BODY = b'token"', b'restapiresponse"', b'body"'
@@ -39,8 +41,8 @@ _ESCAPE = b"\\u"
 _HARMLESS_ESCAPES = (b"\\u002", b"\\u003")
 # Shorter values would take ordinary words out of other texts.
 SHORTEST_SECRET = 16
-# Real records have one, or two. Of more, as somebody can write them who chooses names, each is not looked for alone.
-_MOST_SECRETS = 64
+# Real records have one, or two. Of more, as somebody can write them who forges a file, each is not looked for alone.
+_MOST_SECRETS = 4
 _UNWANTED = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -80,9 +82,10 @@ def scrub(record: Any) -> tuple[Any, int]:
     """
     Return a decoded JSON value without secrets, NUL and lone surrogates, and the number of secrets.
 
-    Values of secret members become ``***``; the same text elsewhere in the record too, but for ``TOLD_BY_AWS``, or, in
-    a record with very many secrets, each text that holds the beginning of one. NUL is left out, a lone surrogate
-    becomes U+FFFD, which also stands, with a number, behind a name that would be there twice.
+    Values of secret members become ``***``. So does the text of those that stand directly in the record or in
+    ``DOCUMENTS_OF_API`` elsewhere, but for ``TOLD_BY_AWS``; or, if there are many, each text that holds the beginning
+    of one. NUL is left out, a lone surrogate becomes U+FFFD, which also stands, with a number, behind a name that would
+    be there twice.
 
     :param record: any decoded JSON value; it is not changed.
     """
@@ -99,9 +102,10 @@ def scrub_together(values: Sequence[Any]) -> tuple[list[Any], int]:
     record = values[0]
     rest_call = isinstance(record, dict) and record.get("eventName") == _REST_CALL.decode()
     names = SECRET_MEMBERS | SECRET_OF_REST_CALLS if rest_call else SECRET_MEMBERS
-    secrets: list[str] = []
-    masked, count = _mask(list(values), names, secrets)
-    without_secrets = _without(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
+    masked, count = _mask(list(values), names)
+    documents = [record.get(name) for name in DOCUMENTS_OF_API] if isinstance(record, dict) else []
+    texts = (text for members in (*values, *documents) for text in _secrets_in(members, names))
+    without_secrets = _without(text for text in texts if len(text) >= SHORTEST_SECRET)
     return [_clean(value, without_secrets, TOLD_BY_AWS) for value in masked], count
 
 
@@ -131,28 +135,35 @@ def hidden_members(text: str) -> list[dict[str, Any]]:
     return hidden
 
 
-def _mask(value: Any, names: frozenset[str], secrets: list[str]) -> tuple[Any, int]:
+def _is_secret(name: str, content: Any, names: frozenset[str]) -> bool:
+    # Of letters beyond ASCII some become one of a name, and are looked for nowhere else.
+    return name.isascii() and name.lower() in names and content is not None and content not in (MASK, "")
+
+
+def _mask(value: Any, names: frozenset[str]) -> tuple[Any, int]:
     if isinstance(value, dict):
         count = 0
         masked: dict[str, Any] = {}
         for name, content in value.items():
-            if name.lower() in names and content is not None and content not in (MASK, ""):
-                if isinstance(content, str):
-                    secrets.append(content)
-                masked[name] = MASK
-                count += 1
-            else:
-                masked[name], found = _mask(content, names, secrets)
-                count += found
+            masked[name], found = (MASK, 1) if _is_secret(name, content, names) else _mask(content, names)
+            count += found
         return masked, count
     if isinstance(value, list):
-        pairs = [_mask(content, names, secrets) for content in value]
+        pairs = [_mask(content, names) for content in value]
         return [content for content, _ in pairs], sum(found for _, found in pairs)
     return value, 0
 
 
+def _secrets_in(members: Any, names: frozenset[str]) -> Iterator[str]:
+    """Yield the texts of secret members that stand directly in an object."""
+    if isinstance(members, dict):
+        for name, content in members.items():
+            if isinstance(content, str) and _is_secret(name, content, names):
+                yield content
+
+
 def _without(secrets: Iterable[str]) -> Callable[[str], str]:
-    """Return what takes secrets out of a text, in time that does not grow with their number."""
+    """Return what takes secrets out of a text, in time that does not grow with their number if there are many."""
     # Each before what is a part of it.
     each = sorted(dict.fromkeys(secrets), key=len, reverse=True)
     if len(each) <= _MOST_SECRETS:

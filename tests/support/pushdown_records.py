@@ -229,13 +229,12 @@ READ = {
     "names-of-two-cases": {"requestParameters": {"Name": "orders", "Tagging": {"a": 1}, "tagging": "b", "": 0}},
     "token": {"responseElements": {"CliToken": TOKEN}},
     "token-elsewhere": {
-        "responseElements": {"webTOKEN": TOKEN},
+        "responseElements": {"WebToken": TOKEN},
         "additionalEventData": {"login": f"https://host/#{TOKEN}", f"key-{TOKEN}": 1},
         "userAgent": f"agent {TOKEN}",
         "errorMessage": f"{TOKEN} is wrong",
     },
     "token-not-in-resources": {"responseElements": {"CliToken": TOKEN}, "resources": [{"ARN": f"x{TOKEN[:-1]}"}]},
-    "token-deep": {"requestParameters": {"Name": "orders", "a": [{"b": {"clitoken": TOKEN}}]}},
     "token-null": {"responseElements": {"CliToken": None, "WebToken": "", "RestApiResponse": "***"}},
     "token-shortest": {"responseElements": {"CliToken": TOKEN[:16]}, "userAgent": f"agent {TOKEN[:16]}"},
     "token-of-rest-call": REST | {"responseElements": {"CliToken": TOKEN}},
@@ -245,9 +244,9 @@ READ = {
     "body": REST | {"requestParameters": {"Name": "orders", "Body": f"password={TOKEN}"}},
     "answer": REST | {"responseElements": {"RestApiResponse": TOKEN, "RestApiStatusCode": 200}},
     "token-in-text": {"requestParameters": {"Name": "orders", "note": json.dumps({"CliToken": TOKEN})}},
-    "environment-called-a-token": {"requestParameters": {"Name": SHOP, "Tags": {"CliToken": SHOP}}},
-    "environment-called-a-token-by-its-arn": {
-        "requestParameters": {"ResourceArn": ENVIRONMENT, "Tags": {"CliToken": ENVIRONMENT}}
+    "environment-that-is-a-token": {"requestParameters": {"Name": SHOP, "WebToken": SHOP}},
+    "environment-that-is-a-token-by-its-arn": {
+        "requestParameters": {"ResourceArn": ENVIRONMENT, "WebToken": ENVIRONMENT}
     },
 }
 """Members of records that SQL reads as the worker path does."""
@@ -301,9 +300,21 @@ LEFT = {
         REST | {"requestParameters": {"Name": "orders", "Body": TOKEN}, "resources": [None, {}, {"accountId": TOKEN}]},
     ),
     "token-in-address": ("secret", {"responseElements": {"WebToken": TOKEN}, "sourceIPAddress": TOKEN}),
+    "token-deep": ("secret", {"requestParameters": {"Name": "orders", "a": [{"b": {"CliToken": TOKEN}}]}}),
+    "token-of-other-case": ("secret", {"responseElements": {"webTOKEN": TOKEN}}),
+    "token-in-other-document": ("secret", {"additionalEventData": {"WebToken": TOKEN}}),
+    "body-of-other-call": (
+        "secret",
+        {"requestParameters": {"Name": "orders", "Body": TOKEN, "Tags": {"CliToken": TOKEN}}},
+    ),
+    "environment-called-a-token": ("secret", {"requestParameters": {"Name": SHOP, "Tags": {"CliToken": SHOP}}}),
+    "environment-called-a-token-by-its-arn": (
+        "secret",
+        {"requestParameters": {"ResourceArn": ENVIRONMENT, "Tags": {"CliToken": ENVIRONMENT}}},
+    ),
     "token-in-error-code": (
         "secret",
-        {"requestParameters": {"Name": "orders", "Tags": {"CliToken": DENIED_CODE}}, "errorCode": DENIED_CODE},
+        {"requestParameters": {"Name": "orders", "WebToken": DENIED_CODE}, "errorCode": DENIED_CODE},
     ),
     "token-in-id": ("secret", {"responseElements": {"WebToken": GUID}, "eventID": GUID}),
     "body-object": ("secret", REST | {"requestParameters": {"Name": "orders", "Body": {"password": TOKEN}}}),

@@ -27,7 +27,7 @@ from airflow_provider_cloudtrail.trail.scrub import scrub
 from airflow_provider_cloudtrail.trail.selection import Selection
 from tests.support.log_files import MWAA, event, id_of, key_of, listed, log_bytes
 from tests.support.pushdown import AthenaOnDuckDB, BothPaths
-from tests.support.pushdown_records import ENVIRONMENT, LEFT, READ, ROLE, SERVERLESS, TOKEN, identity
+from tests.support.pushdown_records import ENVIRONMENT, LEFT, READ, ROLE, SERVERLESS, SHOP, TOKEN, identity
 from tests.support.rows import ALL
 from tests.support.trino_patterns import patterns_of, read_alike
 
@@ -303,6 +303,7 @@ class TestOddRecords:
     [
         pytest.param(Selection.of(event_names=["CreateCliToken"]), id="name"),
         pytest.param(Selection.of(environment_names=["orders", "it's"]), id="environment"),
+        pytest.param(Selection.of(environment_names=[SHOP]), id="environment-that-is-a-token"),
         pytest.param(Selection.of(event_names=["X"], include_environment_activity=True), id="name-activity"),
         pytest.param(ACTIVITY, id="activity"),
         pytest.param(
@@ -334,6 +335,12 @@ def test_selections_select_alike(selection):
         "session-of-name": {"eventSource": "s3.amazonaws.com", "eventName": "X", **identity(invokedBy=MWAA)},
         "address": {"eventSource": "kms.amazonaws.com", "sourceIPAddress": MWAA},
         "agent": {"eventSource": "kms.amazonaws.com", "userAgent": "airflow-env.amazonaws.com"},
+        "agent-that-is-a-token": {
+            "eventSource": "kms.amazonaws.com",
+            "userAgent": "airflow-env.amazonaws.com",
+            "responseElements": {"WebToken": "airflow-env.amazonaws.com"},
+        },
+        "shop-that-is-a-token": {"requestParameters": {"Name": SHOP, "WebToken": SHOP}},
         "no-source": {"eventSource": ..., "eventName": ...},
     }
     both, _ = delivered(records)
