@@ -42,7 +42,7 @@ _THERE_ALREADY = [
     )
 ]
 # What PostgreSQL says besides, in the language of its server: (column, column)=(value, value) first, in brackets.
-_KEY_THERE_ALREADY = re.compile(r'[^(]*\("?(\w+)')
+_KEY_THERE_ALREADY = re.compile(r"[^(]*\((.*?)\)=\(")
 # What DuckDB says of two rows of one transaction, of another's only when it commits. Of the keys we give each once.
 _TWICE_IN_ONE = re.compile(r"(?:Constraint Error: )?PRIMARY KEY or UNIQUE constraint viol")
 KEYS = frozenset({"event_id", "log_file_uri", "digest_uri", "finding_id", "lookup_uri"})
@@ -70,12 +70,14 @@ _OF_THE_FILE = re.compile(
     r"|database disk image is malformed|file is not a database"
 )
 
-_CANCELLED = "57014"
+CANCELLED = "57014"
 NO_PRIVILEGE = "42501"
+TOO_SHORT = "22001"
+DISK_FULL = "53100"
 NO_SCHEMA = "There is no such schema: create it, or leave schema out to use the connection's default"
 CONNECTION_LOST = "The connection was lost: run this again, it goes on from what is stored"
-_ADVICE = {
-    _CANCELLED: "The statement was cancelled, by somebody or at a limit of use or time (as statement_timeout is): its "
+ADVICE = {
+    CANCELLED: "The statement was cancelled, by somebody or at a limit of use or time (as statement_timeout is): its "
     "history in the database says why. Run this again, it goes on from what is stored",
     "25P04": "The transaction took longer than transaction_timeout lets it: raise that for the user of the connection. "
     "Then run this again, it goes on from what is stored",
@@ -87,10 +89,10 @@ _ADVICE = {
     "there), and SELECT, INSERT, UPDATE and DELETE on the tables",
     "23514": "No partition of the table takes the row: create one, or a default partition, which takes late events, "
     "too. Or a CHECK of its own refuses it",
-    "22001": "A column of the table is too short for a value: make it longer (ALTER TABLE)",
+    TOO_SHORT: "A column of the table is too short for a value: make it longer (ALTER TABLE)",
     "22P05": "The encoding of the database has no such character: move the tables to one with the encoding UTF8",
     "42809": "What has the name of one of the tables is not a table",
-    "53100": "The disk of the server is full: make room there. Then run this again, it goes on from what is stored",
+    DISK_FULL: "The disk of the server is full: make room there. Then run this again, it goes on from what is stored",
     "53200": "The server is out of memory, or has too many locks (max_locks_per_transaction): give it more, or let "
     "fewer tasks use it at once. Then run this again, it goes on from what is stored",
 }
@@ -147,7 +149,9 @@ def refused_by(error: Exception) -> str | None:
         return "a UNIQUE"
     detail = getattr(diagnostics, "message_detail", None) or ""
     found = [*(pattern.match(said) for pattern in _THERE_ALREADY), _KEY_THERE_ALREADY.match(detail)]
-    return next((f"a unique {one[1]}" for one in found if one is not None and one[1] not in KEYS), None)
+    # One with a key of ours among others is that of a table with partitions.
+    keys = [re.findall(r"\w+", one[1]) for one in found if one is not None]
+    return next((f"a unique {columns[0]}" for columns in keys if KEYS.isdisjoint(columns)), None)
 
 
 def is_of_lost_connection(error: Exception) -> bool:
@@ -220,7 +224,7 @@ def _advice_on(error: Exception) -> str:
         return advice_on_constraint(constraint)
     state = sqlstate(error) or ""
     function = getattr(getattr(error, "diag", None), "source_function", None) or ""
-    if known := _ADVICE_BY_FUNCTION.get((function, state)) or _ADVICE.get(state):
+    if known := _ADVICE_BY_FUNCTION.get((function, state)) or ADVICE.get(state):
         return known
     if is_of_missing_schema(error):
         return NO_SCHEMA

@@ -15,11 +15,13 @@ from typing import Any
 from airflow_provider_cloudtrail.audit_event import MAX_KEY_LENGTH, Column, ColumnKind
 from airflow_provider_cloudtrail.warehouse.base import WarehouseError
 from airflow_provider_cloudtrail.warehouse.dialect import Dialect
+from airflow_provider_cloudtrail.warehouse.driver_errors import KEYS, describe
 from airflow_provider_cloudtrail.warehouse.mysql_errors import (
     describe_error,
     describe_too_long,
     is_of_another_writer,
     may_be_too_long,
+    refusing_key,
 )
 from airflow_provider_cloudtrail.warehouse.sql import SqlWarehouse
 
@@ -33,6 +35,10 @@ _SETTINGS = (
     "sql_select_limit = 18446744073709551615, lc_messages = 'en_US'"
 )
 _DRIVERS = ("MySQLdb", "pymysql")
+# All servers take as much, unless somebody has set them to less: there is no need to ask, maybe in vain.
+_SHORT = 900_000
+# A time.
+_LONGEST_OTHER = 28
 # What drivers send as two characters.
 _ESCAPED = "\\\"'\n\r\0\x1a"
 
@@ -76,22 +82,43 @@ class MySqlWarehouse(SqlWarehouse):
         return " ENGINE = InnoDB ROW_FORMAT = DYNAMIC"
 
     def _is_conflict(self, error: Exception) -> bool:
-        return is_of_another_writer(error)
+        return is_of_another_writer(error) or self._is_lost_race(error)
 
     def _describe(self, error: Exception) -> str:
-        return describe_error(error)
+        return describe(error) if self._is_lost_race(error) else describe_error(error)
+
+    def _is_lost_race(self, error: Exception) -> bool:
+        """Tell whether a unique key refuses what another writer has just stored, and not what users keep apart."""
+        key = refusing_key(error)
+        return key is not None and (key == "PRIMARY" or self._is_over_keys_of_ours(key))
+
+    def _is_over_keys_of_ours(self, key: str) -> bool:
+        """Tell whether a unique key, which users may have named, is over a column of which we give each value once."""
+        mark = self.hook.placeholder
+        statement = (
+            "SELECT column_name FROM information_schema.statistics "
+            f"WHERE table_schema = COALESCE({mark}, SCHEMA()) AND index_name = {mark}"
+        )
+
+        def ask(cursor: Any) -> bool:
+            cursor.execute(statement, [self.schema, key])
+            return not KEYS.isdisjoint(str(column).lower() for (column,) in cursor.fetchall())
+
+        with suppress(WarehouseError):
+            return self.transact("asking for the columns of a key", ask)
+        # To try again does no harm.
+        return True
 
     def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         for statement, values in self._inserts(table, columns, rows):
             try:
                 cursor.execute(statement, values)
             except Exception as error:
-                if may_be_too_long(error):
-                    # The server hangs up on what is too long, mostly without a word that the driver would hear.
-                    length, most = _length(statement, values), self._most_at_once()
-                    if most is not None and length > most:
-                        said = describe_too_long(error, length, most)
-                        raise WarehouseError(f"{self.engine}, writing {table}: {said}") from None
+                # The server hangs up on what is too long, mostly without a word that the driver would hear.
+                length = _length(statement, values) if may_be_too_long(error) else 0
+                if length > _SHORT and (most := self._most_at_once()) is not None and length >= most:
+                    said = describe_too_long(error, length, most)
+                    raise WarehouseError(f"{self.engine}, writing {table}: {said}") from None
                 raise
 
     def _most_at_once(self) -> int | None:
@@ -107,6 +134,7 @@ class MySqlWarehouse(SqlWarehouse):
 
 
 def _length(statement: str, values: Sequence[Any]) -> int:
-    """Return the bytes of a statement as a driver sends it; what numbers and times take makes no difference."""
+    """Return the bytes of a statement as a driver sends it, of other values than texts the most that they take."""
     texts = [value for value in values if isinstance(value, str)]
-    return len(statement) + sum(len(text.encode()) + sum(map(text.count, _ESCAPED)) for text in texts)
+    others = _LONGEST_OTHER * (len(values) - len(texts))
+    return len(statement) + others + sum(len(text.encode()) + sum(map(text.count, _ESCAPED)) for text in texts)

@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 
 from airflow_provider_cloudtrail.warehouse.driver_errors import (
+    ADVICE,
+    CANCELLED,
     CONNECTION_LOST,
-    KEYS,
+    DISK_FULL,
+    NO_PRIVILEGE,
     NO_SCHEMA,
+    TOO_SHORT,
     advice_on_column,
     advice_on_constraint,
     describe,
@@ -20,33 +24,48 @@ from airflow_provider_cloudtrail.warehouse.driver_errors import (
 # A row has changed since it was read, waited too long for a lock, deadlock.
 _CONFLICTS = frozenset({1020, 1205, 1213})
 _THERE_ALREADY = 1062
-# The name of the key, of MySQL 8 behind that of the table; before it stands the value. One that is made without a name
-# gets that of its column.
+# The name of the key, of MySQL 8 behind that of the table; before it stands the value.
 _KEY = re.compile(r" for key '(?:[^']*\.)?([^'.]+)'$")
-_OUR_KEYS = {"PRIMARY", *KEYS}
 # A column that was given null, and one without a default that no row brings.
 _NULL_REFUSED = (1048, 1364)
 _COLUMN = re.compile(r"(?:Column|Field) '(\w+)'")
-_CONSTRAINTS = {1452: "a FOREIGN KEY", 3819: "a CHECK", 4025: "a CHECK"}
+# The first of these where the user may not see the other table.
+_CONSTRAINTS = {1216: "a FOREIGN KEY", 1452: "a FOREIGN KEY", 3819: "a CHECK", 4025: "a CHECK"}
 # 2055 is that of mysql-connector-python.
 _LOST = frozenset({2006, 2013, 2055})
 _TOO_LONG = (
     "That is more than the server takes at once: set its max_allowed_packet higher, to 1 GiB at most (in Amazon RDS in "
     "the parameter group)"
 )
+_READ_ONLY = (
+    "The server takes no writes: it is a replica, or read_only is on. Let the connection lead to the primary (in "
+    "Aurora to the writer's endpoint), or have writes allowed there"
+)
 # The server's own word, if the driver has heard it, and that of mysqlclient.
 _KNOWN_TOO_LONG = frozenset({1153, 2020})
 _TO_DO = {
     1049: NO_SCHEMA,
-    **dict.fromkeys(_LOST, CONNECTION_LOST),
+    1406: ADVICE[TOO_SHORT],
+    # The last ones of a server that is shut down, of MariaDB's KILL and of limits of idle time.
+    **dict.fromkeys((*_LOST, 1053, 1927, 3169, 4031), CONNECTION_LOST),
     **dict.fromkeys(_KNOWN_TOO_LONG, _TOO_LONG),
+    **dict.fromkeys((1290, 1792, 1836), _READ_ONLY),
+    **dict.fromkeys((1044, 1142), ADVICE[NO_PRIVILEGE]),
+    **dict.fromkeys((1021, 1114), ADVICE[DISK_FULL]),
+    **dict.fromkeys((1317, 1969, 3024), ADVICE[CANCELLED]),
 }
 
 
 def is_of_another_writer(error: Exception) -> bool:
-    """Tell whether another transaction was in the way."""
-    number, _ = _number_and_text(error)
-    return number in _CONFLICTS or (number == _THERE_ALREADY and _constraint(error) is None)
+    """Tell whether another transaction was in the way, if no unique key refuses."""
+    return _number_and_text(error)[0] in _CONFLICTS
+
+
+def refusing_key(error: Exception) -> str | None:
+    """Return the name of the unique key that a row breaks; None: another reason."""
+    number, text = _number_and_text(error)
+    key = _KEY.search(text) if number == _THERE_ALREADY else None
+    return key[1] if key else None
 
 
 def may_be_too_long(error: Exception) -> bool:
@@ -65,7 +84,7 @@ def describe_too_long(error: Exception, length: int, most: int) -> str:
 
 
 def describe_error(error: Exception) -> str:
-    """Return what is safe to log of an error: its class, its code, what to do."""
+    """Return what is safe to log of an error that is no lost race: its class, its code, what to do."""
     number, text = _number_and_text(error)
     if number in _NULL_REFUSED and (found := _COLUMN.search(text)):
         return describe(error, advice=advice_on_column(found[1]))
@@ -75,12 +94,9 @@ def describe_error(error: Exception) -> str:
 
 
 def _constraint(error: Exception) -> str | None:
-    """Return the constraint, which must be one of the user's own, that a row breaks however often it is tried."""
-    number, text = _number_and_text(error)
-    if number == _THERE_ALREADY:
-        key = _KEY.search(text)
-        return f"a unique key {key[1]}" if key and key[1] not in _OUR_KEYS else None
-    return _CONSTRAINTS.get(number)
+    if key := refusing_key(error):
+        return f"a unique key {key}"
+    return _CONSTRAINTS.get(_number_and_text(error)[0])
 
 
 def _number_and_text(error: Exception) -> tuple[int, str]:

@@ -30,6 +30,9 @@ from airflow_provider_cloudtrail.warehouse.relational_updates import RelationalU
 _Result = TypeVar("_Result")
 
 
+_LONGEST_REASON = 2_000
+
+
 class RelationalWarehouse(RelationalUpdates):
     """
     A warehouse behind a hook with a ``get_conn()`` that returns a DB-API connection, and a ``placeholder``.
@@ -184,8 +187,8 @@ class RelationalWarehouse(RelationalUpdates):
             if self._is_conflict(error):
                 raise
             # No value of a record has been handed over yet: the driver's text is safe, and what a user needs.
-            # All lines of it: of several hosts each has a reason of its own.
-            reason = " ".join(str(error).split())
+            # All lines of it: of several hosts each has a reason of its own. Some drivers add pages.
+            reason = " ".join(str(error).split())[:_LONGEST_REASON]
             name = getattr(self.hook, str(getattr(self.hook, "conn_name_attr", None)), None)
             raise WarehouseUnavailableError(
                 f"{self.engine}: cannot connect{f' with conn_id={name!r}' if name else ''} ({type(error).__name__}): "

@@ -10,6 +10,7 @@ from airflow_provider_cloudtrail.warehouse.driver_errors import (
     CONNECTION_LOST,
     describe,
     is_of_lost_connection,
+    refused_by,
     sqlstate,
 )
 from tests.support.engines import SqliteHook
@@ -21,6 +22,20 @@ class DriverError(Exception):
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args)
         vars(self).update(attributes)
+
+
+@pytest.mark.parametrize(
+    ("detail", "constraint"),
+    [
+        pytest.param("Key (event_id)=(a) already exists.", None, id="our key"),
+        pytest.param("Key (event_time, event_id)=(2026-02-03, a)=(b) already exists.", None, id="that of partitions"),
+        pytest.param("Key (user_agent)=(x)=(event_id) already exists.", "a unique user_agent", id="a column"),
+        pytest.param("Key ((raw_event ->> 'x'::text))=(a) already exists.", "a unique raw_event", id="an expression"),
+    ],
+)
+def test_key_of_the_users_own_is_told_from_ours(detail: str, constraint: str | None) -> None:
+    error = DriverError("secret", sqlstate="23505", diag=SimpleNamespace(message_detail=detail))
+    assert refused_by(error) == constraint
 
 
 DIAGNOSTICS = SimpleNamespace(

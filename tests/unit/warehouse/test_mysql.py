@@ -128,11 +128,24 @@ def test_constraint_of_the_users_own_is_named_at_once(new_warehouse: NewWarehous
 
 
 @needs_mariadb
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param([], id="our key"),
+        pytest.param(["DROP PRIMARY KEY", "ADD UNIQUE KEY of_mine (event_id)"], id="one of the user's own name"),
+        pytest.param(
+            ["DROP PRIMARY KEY", "ADD number INT AUTO_INCREMENT PRIMARY KEY", "ADD UNIQUE KEY of_mine (event_id)"],
+            id="beside one of the user's own",
+        ),
+    ],
+)
 def test_event_that_another_writer_has_just_made_is_a_duplicate(
-    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch
+    new_warehouse: NewWarehouse, monkeypatch: pytest.MonkeyPatch, keys: list[str]
 ) -> None:
     warehouse = new_warehouse("mysql")
     warehouse.prepare()
+    if keys:
+        execute(warehouse, f"ALTER TABLE {warehouse.events} {', '.join(keys)}")
     rows = [file_rows("20260203T1000Z", event("a")), file_rows("20260203T1005Z", event("a"))]
     insert, columns, stored = warehouse._insert, columns_of(AuditEvent), []
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
-from airflow_provider_cloudtrail.warehouse.mysql_errors import describe_error
+from airflow_provider_cloudtrail.warehouse.mysql_errors import describe_error, refusing_key
 from tests.support.engines import MySqlHook
 
 
@@ -15,8 +15,7 @@ from tests.support.engines import MySqlHook
         pytest.param(1213, "Deadlock found when trying to get lock", True, id="deadlock"),
         pytest.param(1062, "Duplicate entry 'x' for key 'PRIMARY'", True, id="a key of ours"),
         pytest.param(1062, "Duplicate entry 'x' for key 'audit.PRIMARY'", True, id="a key of ours, MySQL 8"),
-        pytest.param(1062, "Duplicate entry 'x' for key 'log_file_uri'", True, id="a unique column that is our key"),
-        pytest.param(1062, "Duplicate entry ' for key 'PRIMARY'' for key 'of_users'", False, id="a key of the user's"),
+        pytest.param(1062, "Duplicate entry 'x' for key 'of_users'", True, id="a key that nobody can be asked about"),
         pytest.param(1146, "Table does not exist", False, id="no race"),
     ],
 )
@@ -25,6 +24,19 @@ def test_lost_races_are_known_by_their_number(number: int, text: str, expected: 
     # Of which class it is depends on the driver.
     for kind in (Exception, type("OperationalError", (Exception,), {}), type("IntegrityError", (Exception,), {})):
         assert warehouse._is_conflict(kind(number, text)) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        pytest.param("Duplicate entry 'x' for key 'of_users'", "of_users", id="MariaDB"),
+        pytest.param("Duplicate entry 'x' for key 'audit.of_users'", "of_users", id="MySQL 8"),
+        pytest.param("Duplicate entry ' for key 'PRIMARY'' for key 'of_users'", "of_users", id="in the value"),
+    ],
+)
+def test_key_that_refuses_a_row_is_named(text: str, key: str) -> None:
+    assert refusing_key(Exception(1062, text)) == key
+    assert refusing_key(Exception(1146, text)) is None
 
 
 @pytest.mark.parametrize(
@@ -55,6 +67,23 @@ def test_lost_races_are_known_by_their_number(number: int, text: str, expected: 
             "Exception, code 1153. That is more than the server takes at once: set its max_allowed_packet higher, to 1 "
             "GiB at most (in Amazon RDS in the parameter group)",
             id="more than the server takes",
+        ),
+        pytest.param(
+            Exception(1216, "Cannot add or update a child row"),
+            "Exception, code 1216. The table has a FOREIGN KEY of its own, which events need not keep to: drop this "
+            "constraint",
+            id="a foreign key to a table of others",
+        ),
+        pytest.param(
+            Exception(1406, "Data too long for column 'user_agent' at row 1"),
+            "Exception, code 1406. A column of the table is too short for a value: make it longer (ALTER TABLE)",
+            id="too short, mysqlclient",
+        ),
+        pytest.param(
+            Exception(1836, "Running in read-only mode"),
+            "Exception, code 1836. The server takes no writes: it is a replica, or read_only is on. Let the connection "
+            "lead to the primary (in Aurora to the writer's endpoint), or have writes allowed there",
+            id="a replica",
         ),
         pytest.param(
             Exception(2055, "2055: Lost connection to MySQL server at 'secret'", None),

@@ -106,8 +106,8 @@ def test_a_limit_of_time_for_statements_is_none_for_how_long_writers_wait(
 ) -> None:
     warehouse = new_warehouse(engine)
     warehouse.prepare()
-    other = held_for(warehouse, 1.5)
-    with_option(warehouse, "statement_timeout=600")
+    other = held_for(warehouse, 4)
+    with_option(warehouse, "statement_timeout=2000")
     (entry,) = warehouse.write([file_rows("20260203T1000Z", event("a"))])
     other.join()
     assert entry.loaded == 1
@@ -121,8 +121,8 @@ def test_a_limit_of_time_for_statements_is_none_for_how_long_writers_wait(
 def test_a_transaction_that_takes_longer_than_it_may_is_told_so(engine: str, new_warehouse: NewWarehouse) -> None:
     warehouse = new_warehouse(engine)
     warehouse.prepare()
-    other = held_for(warehouse, 1)
-    with_option(warehouse, "transaction_timeout=300")
+    other = held_for(warehouse, 3)
+    with_option(warehouse, "transaction_timeout=1000")
     # All that psycopg2 gives is that the server has closed the connection.
     said = (
         "The connection was lost" if engine.endswith("psycopg2") else r"SQLSTATE 25P04\..*transaction_timeout lets it"
