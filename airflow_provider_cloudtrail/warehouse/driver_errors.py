@@ -151,7 +151,7 @@ def refused_by(error: Exception) -> str | None:
     found = [*(pattern.match(said) for pattern in _THERE_ALREADY), _KEY_THERE_ALREADY.match(detail)]
     # One with a key of ours among others is that of a table with partitions.
     keys = [re.findall(r"\w+", one[1]) for one in found if one is not None]
-    return next((f"a unique {columns[0]}" for columns in keys if KEYS.isdisjoint(columns)), None)
+    return next((f"a unique {columns[0]}" for columns in keys if columns and KEYS.isdisjoint(columns)), None)
 
 
 def is_of_lost_connection(error: Exception) -> bool:

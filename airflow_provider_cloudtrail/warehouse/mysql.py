@@ -90,24 +90,27 @@ class MySqlWarehouse(SqlWarehouse):
     def _is_lost_race(self, error: Exception) -> bool:
         """Tell whether a unique key refuses what another writer has just stored, and not what users keep apart."""
         key = refusing_key(error)
-        return key is not None and (key == "PRIMARY" or self._is_over_keys_of_ours(key))
+        return key is not None and (key in ("", "PRIMARY") or self._is_over_keys_of_ours(key))
 
     def _is_over_keys_of_ours(self, key: str) -> bool:
         """Tell whether a unique key, which users may have named, is over a column of which we give each value once."""
         mark = self.hook.placeholder
+        # Which of the tables it is of, the error does not say in MariaDB.
         statement = (
             "SELECT column_name FROM information_schema.statistics "
-            f"WHERE table_schema = COALESCE({mark}, SCHEMA()) AND index_name = {mark}"
+            f"WHERE table_schema = COALESCE({mark}, SCHEMA()) AND LEFT(table_name, {len(self.table)}) = {mark} "
+            f"AND index_name = {mark} AND non_unique = 0"
         )
 
-        def ask(cursor: Any) -> bool:
-            cursor.execute(statement, [self.schema, key])
-            return not KEYS.isdisjoint(str(column).lower() for (column,) in cursor.fetchall())
+        def ask(cursor: Any) -> set[str]:
+            cursor.execute(statement, [self.schema, self.table, key])
+            return {str(column).lower() for (column,) in cursor.fetchall()}
 
+        columns: set[str] = set()
         with suppress(WarehouseError):
-            return self.transact("asking for the columns of a key", ask)
-        # To try again does no harm.
-        return True
+            columns = self.transact("asking for the columns of a key", ask)
+        # Where it is not known, to try again does no harm.
+        return not columns or not KEYS.isdisjoint(columns)
 
     def _insert(self, cursor: Any, table: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         for statement, values in self._inserts(table, columns, rows):
@@ -134,7 +137,7 @@ class MySqlWarehouse(SqlWarehouse):
 
 
 def _length(statement: str, values: Sequence[Any]) -> int:
-    """Return the bytes of a statement as a driver sends it, of other values than texts the most that they take."""
+    """Return the bytes of a statement as a driver sends it, of numbers and times the most that they take."""
     texts = [value for value in values if isinstance(value, str)]
-    others = _LONGEST_OTHER * (len(values) - len(texts))
+    others = sum(len("NULL") if value is None else _LONGEST_OTHER for value in values if not isinstance(value, str))
     return len(statement) + others + sum(len(text.encode()) + sum(map(text.count, _ESCAPED)) for text in texts)

@@ -62,10 +62,12 @@ def is_of_another_writer(error: Exception) -> bool:
 
 
 def refusing_key(error: Exception) -> str | None:
-    """Return the name of the unique key that a row breaks; None: another reason."""
+    """Return the name of the unique key that a row breaks, empty if it cannot be read; None: another reason."""
     number, text = _number_and_text(error)
-    key = _KEY.search(text) if number == _THERE_ALREADY else None
-    return key[1] if key else None
+    if number != _THERE_ALREADY:
+        return None
+    key = _KEY.search(text)
+    return key[1] if key else ""
 
 
 def may_be_too_long(error: Exception) -> bool:

@@ -30,6 +30,7 @@ class DriverError(Exception):
         pytest.param("Key (event_id)=(a) already exists.", None, id="our key"),
         pytest.param("Key (event_time, event_id)=(2026-02-03, a)=(b) already exists.", None, id="that of partitions"),
         pytest.param("Key (user_agent)=(x)=(event_id) already exists.", "a unique user_agent", id="a column"),
+        pytest.param('Key ("-")=(x) already exists.', None, id="no letter"),
         pytest.param("Key ((raw_event ->> 'x'::text))=(a) already exists.", "a unique raw_event", id="an expression"),
     ],
 )

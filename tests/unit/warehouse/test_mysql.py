@@ -137,6 +137,7 @@ def test_constraint_of_the_users_own_is_named_at_once(new_warehouse: NewWarehous
             ["DROP PRIMARY KEY", "ADD number INT AUTO_INCREMENT PRIMARY KEY", "ADD UNIQUE KEY of_mine (event_id)"],
             id="beside one of the user's own",
         ),
+        pytest.param(["DROP PRIMARY KEY", "ADD UNIQUE KEY `my.key` (event_id)"], id="a name with a dot"),
     ],
 )
 def test_event_that_another_writer_has_just_made_is_a_duplicate(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from airflow_provider_cloudtrail.warehouse.choose import open_warehouse
@@ -32,11 +34,31 @@ def test_lost_races_are_known_by_their_number(number: int, text: str, expected: 
         pytest.param("Duplicate entry 'x' for key 'of_users'", "of_users", id="MariaDB"),
         pytest.param("Duplicate entry 'x' for key 'audit.of_users'", "of_users", id="MySQL 8"),
         pytest.param("Duplicate entry ' for key 'PRIMARY'' for key 'of_users'", "of_users", id="in the value"),
+        pytest.param("Duplicate entry 'x' for key 'it's'", "", id="a name that cannot be read"),
     ],
 )
 def test_key_that_refuses_a_row_is_named(text: str, key: str) -> None:
     assert refusing_key(Exception(1062, text)) == key
     assert refusing_key(Exception(1146, text)) is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        pytest.param(["actor_arn"], False, id="columns of others"),
+        pytest.param(["owner", "EVENT_ID"], True, id="with one that tells events apart"),
+        pytest.param([], True, id="a key that is not found"),
+    ],
+)
+def test_key_of_the_users_own_name_is_told_by_its_columns(
+    monkeypatch: pytest.MonkeyPatch, columns: list[str], expected: bool
+) -> None:
+    warehouse = open_warehouse(MySqlHook("never opened"), "audit")
+    cursor = SimpleNamespace(execute=lambda *_: None, fetchall=lambda: [(column,) for column in columns])
+    monkeypatch.setattr(warehouse, "transact", lambda _, work: work(cursor))
+    error = Exception(1062, "Duplicate entry 'x' for key 'of_users'")
+    assert warehouse._is_conflict(error) is expected
+    assert ("drop this constraint" in warehouse._describe(error)) is not expected
 
 
 @pytest.mark.parametrize(
